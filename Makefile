@@ -1,0 +1,45 @@
+# `make demo` and `make test` are all a newcomer needs; the other targets are the parts of `make test`.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+TEST_DATA ?= ../shared/data
+export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
+
+.PHONY: demo test lint unit penn_action clean
+.DEFAULT_GOAL := demo
+
+# Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c envs/constraints.txt
+
+.venv/installed: pyproject.toml envs/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -e .
+	touch $@
+
+.venv/tested: .venv/installed
+	$(INSTALL) -e '.[test]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/snakemake --cores all results/demo/model.pt
+	@$(BIN)/conceptreel summary results/demo
+
+test: lint unit
+
+lint: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+unit: .venv/tested
+	$(BIN)/python -m pytest
+
+# Needs the published artifacts below DATA_ROOT/penn_action.
+DATA_ROOT ?= data
+penn_action: .venv/installed
+	$(BIN)/snakemake --cores all --config data_root=$(DATA_ROOT) -- results/penn_action/model.pt
+	@$(BIN)/conceptreel summary results/penn_action
+
+clean:
+	rm -rf .venv results/demo

@@ -1,0 +1,1 @@
+"""Floor `backbone`: video-level features."""

@@ -1,0 +1,1 @@
+"""Floor `bottleneck`: concept layers, the sparse classifier and the model file."""

@@ -1,0 +1,122 @@
+"""Stage `classifier`: the sparse linear layer over the concepts (DANCE eq. 6), λ chosen on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import stage
+from pipeline.bottleneck import glm
+from pipeline.bottleneck.activations import TYPES, activations, read_samples
+from pipeline.bottleneck.effective import solution_at_nec
+from pipeline.bottleneck.layers import standardise, standardise_fit
+from pipeline.config import Classifier
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A classifier whose λ was chosen on validation.
+
+    Attributes:
+        solution: solved at that λ, on train and validation if refitted.
+        lambdas, accuracy, nnz: the path on train: λ, validation accuracy, non-zero weights, each ``[n_lambdas]``.
+        chosen: position on the path.
+    """
+
+    solution: glm.Solution
+    lambdas: np.ndarray
+    accuracy: np.ndarray
+    nnz: np.ndarray
+    chosen: int
+
+
+def accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
+    """Share of samples whose highest logit is their class: z ``[n, p]``, y ``[n]``, weight ``[K, p]``, bias ``[K]``."""
+    return float(((z @ weight.T + bias).argmax(1) == y).mean()) if len(y) else float("nan")
+
+
+def log_loss(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
+    """Mean cross-entropy in nats."""
+    logits = z @ weight.T + bias
+    logits -= logits.max(1, keepdims=True)
+    return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]).mean())
+
+
+def choose(z: np.ndarray, y: np.ndarray, train: np.ndarray, val: np.ndarray, n_classes: int, settings: Classifier) -> Choice:
+    """Solve the path on train, take the λ that is most accurate on validation, and solve again on both.
+
+    Ties go to the smaller validation cross-entropy: accuracy on a small validation split has many ties, and the
+    sparsest of them is often underfitted.
+    """
+    path = glm.path(
+        z[train], y[train], n_classes, alpha=settings.alpha, n_lambdas=settings.n_lambdas,
+        min_ratio=settings.min_ratio, tol=settings.tolerance,
+    )
+    right = np.array([accuracy(z[val], y[val], item.weight, item.bias) for item in path])
+    loss = np.array([log_loss(z[val], y[val], item.weight, item.bias) for item in path])
+    chosen = int(np.lexsort((loss, -right))[0])
+    solution = path[chosen]
+    if settings.refit:
+        both = train | val
+        solution = glm.solve(
+            z[both], y[both], n_classes, lam=solution.lam, alpha=settings.alpha, tol=settings.tolerance, init=solution
+        )
+    return Choice(
+        solution, np.array([item.lam for item in path]), right, np.array([item.nnz for item in path]), chosen
+    )
+
+
+def build(job: stage.Job) -> None:
+    """Write the classifier over all concepts, over each type alone, over the bare features, and at given NEC."""
+    settings = Classifier.model_validate(job.settings)
+    samples = read_samples(job)
+    ((layer, described),) = job.read_arrays("concept_layers")
+    kinds = np.array(described["types"])
+    y = samples.videos.label.astype(np.int64)
+    n_classes = len(samples.videos.class_names)
+    train, val = samples.split("train"), samples.split("val")
+    if len(absent := np.setdiff1d(np.arange(n_classes), y[train])):
+        names = ", ".join(samples.videos.class_names[label] for label in absent[:10])
+        raise stage.StageError(f"{len(absent)} classes have no training video with a feature: {names}")
+    z = activations(samples.features, layer)
+
+    arrays: dict[str, np.ndarray] = {}
+    certificates: dict[str, dict[str, float]] = {}
+
+    def keep(name: str, solution: glm.Solution) -> None:
+        arrays[f"{name}/weight"] = solution.weight
+        arrays[f"{name}/bias"] = solution.bias
+        certificates[name] = {
+            "lambda": solution.lam, "objective": solution.objective, "relative_gap": solution.relative_gap,
+            "kkt_gap": solution.kkt_gap, "nnz": int(solution.nnz), "converged": bool(solution.converged),
+        }
+
+    everything = choose(z, y, train, val, n_classes, settings)
+    keep("all", everything.solution)
+    arrays["path/lambda"], arrays["path/accuracy"], arrays["path/nnz"] = (
+        everything.lambdas, everything.accuracy, everything.nnz,
+    )
+    for kind in TYPES:
+        columns = kinds == kind
+        if columns.any():
+            solution = choose(z[:, columns], y, train, val, n_classes, settings).solution
+            keep(kind, solution)
+    mean, std = standardise_fit(samples.features[train])
+    keep("backbone", choose(standardise(samples.features, mean, std), y, train, val, n_classes, settings).solution)
+    arrays["backbone/mean"], arrays["backbone/std"] = mean, std
+
+    both = train | val
+    for nec in settings.nec:
+        keep(f"nec_{nec}", solution_at_nec(z[both], y[both], n_classes, nec, alpha=settings.alpha, tol=settings.tolerance))
+    job.write_arrays(
+        "classifier",
+        {name: np.asarray(value, np.float64) for name, value in arrays.items()},
+        {"certificates": certificates, "names": described["names"], "types": described["types"],
+         "class_names": samples.videos.class_names, "chosen": everything.chosen},
+        n_ok=len(certificates),
+    )
+
+
+if __name__ == "__main__":
+    stage.run("classifier", build)

@@ -1,0 +1,180 @@
+"""The explainable model: concept layers and a sparse classifier, in one file of tensors and text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.bottleneck.activations import activations
+from pipeline.store.atomic import ArtifactError, replace_when_done
+
+FORMAT = "conceptreel-model"
+VERSION = 1
+TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one concept adds to the logit of one class: ``weight * activation`` (DANCE, after eq. 6)."""
+
+    concept: str
+    type: str
+    contribution: float
+    activation: float
+    weight: float
+    index: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The decision on one video and its reasons, strongest first."""
+
+    class_name: str
+    label: int
+    probability: float
+    probabilities: np.ndarray
+    contributions: list[Contribution]
+
+
+@dataclass(frozen=True)
+class ConceptModel:
+    """A concept bottleneck model.
+
+    Attributes:
+        class_names: ``K`` names.
+        concepts: ``M`` names; types: ``M`` of motion, object, scene.
+        layer: ``weight`` ``[M, D]``, ``mean`` and ``std`` ``[M]`` (activations are standardised with train statistics).
+        weight ``[K, M]``, bias ``[K]``: the sparse classifier.
+        medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
+        about: data set, skeleton, settings of the decoder and of the encoders, figures.
+    """
+
+    class_names: list[str]
+    concepts: list[str]
+    types: list[str]
+    layer: dict[str, np.ndarray]
+    weight: np.ndarray
+    bias: np.ndarray
+    medoids: np.ndarray
+    about: dict[str, Any]
+
+    def activations(self, features: np.ndarray) -> np.ndarray:
+        """Standardised concept activations ``[n, M]`` of features ``[n, D]``.
+
+        Raises:
+            ValueError: the features have another width than those that the model was trained on.
+        """
+        features = np.atleast_2d(features)
+        if features.shape[1] != self.layer["weight"].shape[1]:
+            raise ValueError(
+                f"features have {features.shape[1]} dimensions, the model was trained on "
+                f"{self.layer['weight'].shape[1]}"
+            )
+        return activations(features, self.layer)
+
+    def probabilities(self, z: np.ndarray) -> np.ndarray:
+        """Softmax over classes ``[n, K]`` of concept activations ``[n, M]``."""
+        logits = np.atleast_2d(z) @ self.weight.T + self.bias
+        logits -= logits.max(1, keepdims=True)
+        exponential = np.exp(logits)
+        return exponential / exponential.sum(1, keepdims=True)
+
+    def explain(self, z: np.ndarray, label: int, top_k: int = 5) -> list[Contribution]:
+        """The concepts that contribute most to one class, by absolute contribution; zero contributions are left out."""
+        parts = self.weight[label] * z
+        order = np.argsort(-np.abs(parts), kind="stable")[:top_k]
+        return [
+            Contribution(
+                self.concepts[m], self.types[m], float(parts[m]), float(z[m]), float(self.weight[label, m]), int(m)
+            )
+            for m in order
+            if parts[m] != 0
+        ]
+
+    def predict(self, features: np.ndarray, top_k: int = 5) -> list[Prediction]:
+        """Decisions and reasons for features ``[n, D]``."""
+        z = self.activations(features)
+        result = []
+        for row, probabilities in zip(z, self.probabilities(z), strict=True):
+            label = int(probabilities.argmax())
+            result.append(
+                Prediction(
+                    self.class_names[label],
+                    label,
+                    float(probabilities[label]),
+                    probabilities,
+                    self.explain(row, label, top_k),
+                )
+            )
+        return result
+
+    def save(self, path: str | Path) -> None:
+        """Write the model: tensors and one JSON text, so that ``torch.load(weights_only=True)`` opens it."""
+        values = (
+            self.layer["weight"], self.layer["mean"], self.layer["std"], self.weight, self.bias, self.medoids,
+        )
+        content: dict[str, Any] = {
+            name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
+            for name, value in zip(TENSORS, values, strict=True)
+        }
+        content["format"], content["version"] = FORMAT, VERSION
+        content["json"] = json.dumps(
+            {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about},
+            ensure_ascii=False,
+        )
+        with replace_when_done(path, check=load) as temporary:
+            torch.save(content, temporary)
+
+
+def load(path: str | Path) -> ConceptModel:
+    """Read a model file; nothing in it is executed.
+
+    Raises:
+        ArtifactError: absent, damaged, not one of our models, or made by a newer release.
+    """
+    if not Path(path).is_file():
+        raise ArtifactError(f"{path} does not exist; `snakemake --cores all {path}` makes it")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(f"{path} is not a model file ({first})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ArtifactError(f"{path} is a file of tensors, but not a model of this project")
+    if content.get("version") != VERSION:
+        raise ArtifactError(f"{path} has version {content.get('version')}, this release reads {VERSION}")
+    try:
+        text = json.loads(content["json"])
+        weight, mean, std, classifier, bias, medoids = (
+            content[name].numpy().astype(np.float64 if name != "medoids" else np.float32) for name in TENSORS
+        )
+        model = ConceptModel(
+            text["class_names"],
+            text["concepts"],
+            text["types"],
+            {"weight": weight, "mean": mean, "std": std},
+            classifier,
+            bias,
+            medoids,
+            text["about"],
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path} is incomplete ({error!r})") from None
+    n_classes, n_concepts = len(model.class_names), len(model.concepts)
+    fits = (
+        len(model.types) == n_concepts
+        and weight.ndim == 2
+        and len(weight) == n_concepts
+        and mean.shape == std.shape == (n_concepts,)
+        and classifier.shape == (n_classes, n_concepts)
+        and bias.shape == (n_classes,)
+        and (std > 0).all()
+    )
+    if not fits:
+        raise ArtifactError(f"{path} is inconsistent: its tensors do not fit {n_concepts} concepts and {n_classes} classes")
+    return model

@@ -1,0 +1,211 @@
+"""The ``conceptreel`` command: look into caches, ask models. Heavy libraries are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.config import ConfigError, dataset, load
+from pipeline.store.atomic import ArtifactError
+
+
+class UsageError(ValueError):
+    """Something on the command line cannot be done; one line says what would work."""
+
+
+def _table(rows: list[list[str]], header: list[str]) -> str:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    right = {header.index(name) for name in ("rows", "size", "ok", "failed", "seconds") if name in header}
+    lines = []
+    for row in [header, *rows]:
+        cells = [cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _inspect_folder(folder: Path, config_path: Path) -> list[Any]:
+    from pipeline.stages import STAGES, settings_digest, shards
+    from pipeline.store.inspect import expand, inspect_artifact, is_artifact, mark_stale
+
+    found = [inspect_artifact(path) for path in sorted(folder.rglob("*")) if is_artifact(path)]
+    if not found:
+        raise UsageError(f"{folder} holds no artifact; `snakemake --cores all {folder}/model.pt` makes them")
+    # A folder without a configuration (copied from elsewhere) can still be looked at, but not judged.
+    if config_path.is_file():
+        config = load(config_path)
+        if folder.name in config.datasets:
+            section = dataset(config, folder.name)
+            by_floor: dict[str, tuple[str, ...]] = {}
+            for stage in STAGES.values():
+                by_floor[stage.floor] = by_floor.get(stage.floor, ()) + stage.artifacts
+            digests = {name: settings_digest(section, name) for name in STAGES}
+            mark_stale(folder, found, digests, expand(by_floor, shards(section)))
+    return [report for report, _ in found]
+
+
+def inspect(call: argparse.Namespace) -> int:
+    """``conceptreel inspect PATH``: a results folder or one artifact."""
+    from pipeline.store.inspect import inspect_artifact, readable
+
+    if call.path.is_dir():
+        reports = _inspect_folder(call.path, call.config)
+    elif call.path.is_file():
+        reports = [inspect_artifact(call.path)[0]]
+    else:
+        raise UsageError(f"{call.path} does not exist")
+    if call.json:
+        print(json.dumps([asdict(report) for report in reports], indent=2, ensure_ascii=False))
+        return 0
+    base = call.path if call.path.is_dir() else call.path.parent
+    rows = [
+        [
+            str(Path(report.path).relative_to(base)),
+            str(report.rows),
+            "×".join(map(str, report.shape)),
+            report.dtype,
+            readable(report.bytes),
+            str(report.ok),
+            str(len(report.failed)),
+            f"{report.seconds:.1f}",
+            f"{report.stage}@{report.code[:8]} {report.revision}".strip(),
+            "UNREADABLE" if report.problem else report.stale or "current",
+        ]
+        for report in reports
+    ]
+    header = ["artifact", "rows", "shape", "dtype", "size", "ok", "failed", "seconds", "made by", "state"]
+    print(_table(rows, header))
+    if len(reports) == 1 and not reports[0].problem:
+        print("\narrays:")
+        for name, item in reports[0].arrays.items():
+            print(f"  {name}: {'×'.join(map(str, item['shape']))} {item['dtype']}")
+        print(f"settings: {json.dumps(reports[0].settings, ensure_ascii=False)}")
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for report in reports:
+        if report.problem:
+            print(f"\n{report.problem}")
+        for item in report.failed:
+            reasons.setdefault(item["video_id"], {}).setdefault(item["reason"], []).append(report.stage)
+    if reasons:
+        print(f"\nfailed ({len(reasons)} videos):")
+        for video_id, by_reason in sorted(reasons.items()):
+            for reason, stages in by_reason.items():
+                print(f"  {video_id}: {reason} [{', '.join(dict.fromkeys(stages))}]")
+    total = sum(report.bytes for report in reports)
+    stale = sum(bool(report.stale) for report in reports)
+    print(f"\n{len(reports)} artifacts, {readable(total)}, {stale} stale, {sum(bool(r.problem) for r in reports)} unreadable")
+    return 0
+
+
+def predict(call: argparse.Namespace) -> int:
+    """``conceptreel predict MODEL VIDEO…``; exit code 1 if some video could not be read."""
+    from pipeline.bottleneck.recogniser import load as load_model
+    from pipeline.data.readers import VideoError
+    from pipeline.explain.predict import VideoPredictor
+
+    predictor = VideoPredictor(load_model(call.model))
+    results = []
+    for path in call.videos:
+        try:
+            prediction = predictor.predict(path, call.top)
+        except VideoError as error:
+            results.append({"video": str(path), "error": str(error)})
+            if not call.json:
+                print(f"{path}: cannot be read: {error}")
+            continue
+        results.append(
+            {
+                "video": str(path),
+                "class": prediction.class_name,
+                "probability": prediction.probability,
+                "probabilities": dict(
+                    zip(predictor.model.class_names, map(float, prediction.probabilities), strict=True)
+                ),
+                "contributions": [asdict(item) for item in prediction.contributions],
+            }
+        )
+        if not call.json:
+            print(f"{path}: {prediction.class_name} ({prediction.probability:.1%})")
+            for item in prediction.contributions:
+                print(f"  {item.contribution:+7.3f}  {item.type:<6}  {item.concept}")
+    if call.json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+    return int(any("error" in item for item in results))
+
+
+def summary(call: argparse.Namespace) -> int:
+    """``conceptreel summary RESULTS``: the figures of a finished run and where everything lies."""
+    folder: Path = call.results
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{folder} has no metrics.json; `snakemake --cores all {folder}/model.pt` makes it") from None
+    print(f"{metrics['dataset']}: {metrics['n_train']} train, {metrics['n_val']} validation, {metrics['n_test']} test videos")
+    ceilings = metrics.get("ceilings", {})
+    print(f"\ntest accuracy (top-1)        {metrics['top1']:.3f}   with {metrics['nnz']} non-zero weights")
+    for kind in ("motion", "object", "scene"):
+        if kind in metrics["top1_by_type"]:
+            limit = f"   (ceiling by construction {ceilings[kind]:.3f})" if kind in ceilings else ""
+            count = metrics["n_concepts"][kind]
+            print(f"  {kind:<8} concepts alone     {metrics['top1_by_type'][kind]:.3f}   {count} concepts{limit}")
+    print(f"  backbone features alone     {metrics['backbone_top1']:.3f}   the same classifier without concepts")
+    for name in (key for key in metrics if key.endswith("_top1") and key not in ("backbone_top1", "val_top1")):
+        print(f"  on `{name.removesuffix('_top1')}`                {metrics[name]:.3f}")
+    for name, value in metrics.get("evaluation", {}).items():
+        print(f"  {name:<27} {value:.3f}")
+    if not call.video and metrics["dataset"] == "demo":
+        candidates = sorted((folder / "demo" / "videos").glob("*_test_000.mp4"))
+        call.video = candidates[0] if candidates else None
+    if call.video:
+        print("\nwhy? the three strongest concepts of one prediction:")
+        predict(argparse.Namespace(model=folder / "model.pt", videos=[call.video], top=3, json=False))
+    print(f"\nmodel     {folder / 'model.pt'}")
+    print(f"metrics   {folder / 'metrics.json'}")
+    for picture in sorted((folder / "explain").glob("*.png")):
+        print(f"picture   {picture}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="conceptreel", description="Action recognition that explains itself.")
+    result.add_argument("--version", action="version", version=f"conceptreel {__version__}")
+    commands = result.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("inspect", help="list artifacts: rows, size, counts, origin, stale or not")
+    command.add_argument("path", type=Path, help="results/<data set> or one artifact")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="what to compare the settings with")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=inspect)
+
+    command = commands.add_parser("predict", help="class, probability and top contributions of videos")
+    command.add_argument("model", type=Path)
+    command.add_argument("videos", type=Path, nargs="+", metavar="VIDEO")
+    command.add_argument("--top", type=int, default=5, help="contributions per video")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=predict)
+
+    command = commands.add_parser("summary", help="figures of a finished run and where its files are")
+    command.add_argument("results", type=Path, help="results/<data set>")
+    command.add_argument("--video", type=Path, help="the video whose prediction is explained")
+    command.set_defaults(run=summary)
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the command: expected errors are one line on stderr and exit code 2."""
+    from pipeline.stage import StageError
+
+    call = parser().parse_args(arguments)
+    try:
+        return call.run(call)
+    except (UsageError, ConfigError, ArtifactError, StageError, OSError) as error:
+        print(f"conceptreel: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

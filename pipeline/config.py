@@ -1,0 +1,339 @@
+"""What may be configured: one pydantic model per floor, one sub-model per stage.
+
+The sub-model of a stage holds exactly what changes that stage's result; it is handed to the rule as one parameter and
+recorded in the artifact. What changes nothing (device, batch size, where the data lie) is in `Runtime`.
+
+Constants of the paper are defaults or per-data-set values in ``config.yaml``; "S" names the DANCE supplement.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+
+class ConfigError(ValueError):
+    """A mistake in the configuration, told in the words of the file: which key, what is wrong, what would be right."""
+
+
+class Section(pydantic.BaseModel):
+    """A part of the configuration. Unknown keys are errors, and values are not silently converted to another type."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+# ---------------------------------------------------------------------------------------------------------------- data
+
+
+class Index(Section):
+    source: Literal["lists", "folders", "generated"] = Field(
+        "lists", description="lists: one file per split; folders: one folder per class; generated: the embedded demo"
+    )
+    lists: dict[str, str] = Field(
+        default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
+    )
+    videos: str = Field("", description="folder of the videos, relative to the root of the data set")
+    class_list: str = Field("", description="file with one class name per line, relative to the root")
+    check_files: bool = Field(True, description="false where everything is imported and no video is on disk")
+    group_pattern: str = Field("", description="regular expression with a group named `group` (actor, source video)")
+    test_groups: list[str] = Field(default_factory=list, description="groups that make the test split (folders only)")
+    validation_fraction: float = Field(0.2, gt=0, lt=1, description="part of train carved off for every choice")
+    validation_by: Literal["group", "video"] = "group"
+    seed: int = 0
+    max_failed_fraction: float = Field(0.05, ge=0, le=1, description="above it the run stops with a list")
+
+
+class Decode(Section):
+    backend: Literal["decord", "pyav", "torchcodec"] = "decord"
+    n_frames: int = Field(16, ge=1, description="frames of the model clip (S: 16)")
+    sampling: Literal["uniform", "dense"] = Field("uniform", description="S: dense for UCF-101, uniform elsewhere")
+    stride: int = Field(4, ge=1, description="frame distance of dense sampling")
+    size: int = Field(224, ge=16, description="side of the model clip in pixels (S: 224)")
+    min_frames: int = Field(2, ge=1, description="shorter videos are marked too_short")
+    max_failed_fraction: float = Field(0.05, ge=0, le=1)
+
+
+class Data(Section):
+    root: str = Field("", description="folder of the data set, relative to data_root")
+    shards: int = Field(8, ge=1, description="units of work; choose it so that a lost one costs at most 30 minutes")
+    index: Index = Index()
+    decode: Decode = Decode()
+
+
+# -------------------------------------------------------------------------------------------------------------- motion
+
+
+class Poses(Section):
+    source: Literal["computed", "penn_action"] = Field(
+        "computed", description="penn_action: the .mat annotations of that data set (13 joints)"
+    )
+    path: str = Field("", description="where imported poses lie, relative to the root of the data set")
+    skeleton: Literal["coco", "penn_action"] = "coco"
+    model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
+    revision: str = Field("main", description="branch, tag or commit of the hub repository")
+    expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO); null for plain ViTPose")
+    boxes: Literal["whole_frame", "refined"] = Field(
+        "refined", description="whole_frame: the frame is the person box; refined: a second look at the first pose's box"
+    )
+    box_padding: float = Field(1.25, ge=1, description="person box is enlarged by this factor (ViTPose: 1.25)")
+    min_joint_confidence: float = Field(0.2, ge=0, le=1, description="joints above it make the refined person box")
+    min_person_confidence: float = Field(0.3, ge=0, le=1, description="frames below it hold no person")
+    max_gap: int = Field(5, ge=0, description="longest gap in frames that is interpolated")
+    max_failed_fraction: float = Field(0.05, ge=0, le=1)
+
+
+class Keyframes(Section):
+    source: Literal["computed", "list"] = Field("computed", description="list: a text file `video_id frame frame …`")
+    path: str = ""
+    measure: Literal["sum", "count"] = Field(
+        "sum", description="sum of differences (S) or count of changed pixels (official code, follows codec GOPs)"
+    )
+    threshold: float = Field(0.3, ge=0, le=1, description="relative peak height (official code)")
+    threshold_long: float = Field(0.5, ge=0, le=1, description="the same for long videos (official code: +0.2)")
+    long_video: int = Field(70, ge=1, description="longer than so many frames is long")
+    min_distance: int = Field(1, ge=1, description="frames between two peaks")
+    baseline_degree: int = Field(2, ge=0, description="degree of the polynomial that is subtracted first")
+
+
+class PoseClips(Section):
+    length: int = Field(25, ge=2, description="frames per clip, L (S: 20 or 25)")
+    per_video: int = Field(12, ge=1, description="at most so many clips per video, S")
+    min_confidence: float = Field(0.5, ge=0, le=1, description="mean joint confidence (S)")
+    min_cosine: float = Field(0.92, ge=-1, le=1, description="adjacent-frame similarity (S)")
+    cosine_on: Literal["raw", "centred"] = "centred"
+    normalise: Literal["clip", "frame_axis"] = Field(
+        "clip", description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)"
+    )
+
+
+class MotionConcepts(Section):
+    source: Literal["discovered", "imported"] = "discovered"
+    path: dict[str, str] = Field(default_factory=dict, description="split → JSON of published motion labels")
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    partition: int | None = Field(None, description="FINCH partition by index, 0 the finest")
+    n_concepts: int | None = Field(None, description="wanted number of concepts")
+    nearest: bool = Field(True, description="take the partition nearest to n_concepts instead of refining to it")
+    min_videos: int = Field(1, ge=1, description="a cluster seen in fewer videos is no concept")
+
+
+class Motion(Section):
+    poses: Poses = Poses()
+    keyframes: Keyframes = Keyframes()
+    pose_clips: PoseClips = PoseClips()
+    motion_concepts: MotionConcepts = MotionConcepts()
+
+
+# ------------------------------------------------------------------------------------------------------------- context
+
+
+class DualEncoder(Section):
+    source: Literal["computed", "tensor"] = Field("computed", description="tensor: one .pt matrix per list file")
+    path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
+    model: str = Field("openai/clip-vit-base-patch16", description="hub id or folder of a CLIP-style dual encoder")
+    revision: str = "main"
+    n_frames: int = Field(8, ge=1, description="frames averaged into one video embedding")
+
+
+class Texts(Section):
+    source: Literal["computed", "tensor"] = "computed"
+    candidates: dict[Literal["object", "scene"], str] = Field(
+        default_factory=dict, description="type → file with one candidate per line, relative to the root"
+    )
+    path: dict[Literal["object", "scene"], str] = Field(default_factory=dict, description="type → .pt file of rows")
+    model: str = "openai/clip-vit-base-patch16"
+    revision: str = "main"
+    prompt: str = Field("A video of {concept}", description="prompt of the pseudo labels (DANCE eq. 3)")
+
+
+class Concepts(Section):
+    max_length: int = Field(30, ge=1, description="characters (S)")
+    class_similarity: float = Field(0.85, description="as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(0.95, description="of a pair as similar one is dropped (S)")
+    activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
+    activation_cutoff: float = Field(0.22, description="below it the concept is not in the data (S)")
+
+
+class Context(Section):
+    dual_encoder: DualEncoder = DualEncoder()
+    texts: Texts = Texts()
+    concepts: Concepts = Concepts()
+
+
+# ------------------------------------------------------------------------------------------------------------ backbone
+
+
+class Features(Section):
+    source: Literal["computed", "tensor"] = "computed"
+    path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
+    model: str = Field("MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE checkpoint")
+    revision: str = "main"
+    tokens: bool = Field(False, description="keep the spatial tokens beside the pooled feature")
+
+
+class Backbone(Section):
+    features: Features = Features()
+
+
+# ---------------------------------------------------------------------------------------------------------- bottleneck
+
+
+class ConceptLayers(Section):
+    optimizer: Literal["adam", "lbfgs"] = Field("adam", description="S: Adam; lbfgs only for the convex motion layer")
+    learning_rate: float = Field(1e-3, gt=0, description="S")
+    batch_size: int = Field(512, ge=2, description="S")
+    max_steps: int = Field(10_000, ge=1, description="S: step limit under early stopping")
+    eval_every: int = Field(50, ge=1)
+    patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
+    weight_decay: float = Field(0.0, ge=0)
+    feature_scaling: Literal["none", "std", "center_std"] = "none"
+    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
+    seed: int = 0
+
+
+class Classifier(Section):
+    alpha: float = Field(0.99, ge=0, le=1, description="share of the L1 term (S)")
+    n_lambdas: int = Field(100, ge=1)
+    min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a part of λ_max")
+    tolerance: float = Field(1e-6, gt=0, description="relative duality gap")
+    refit: bool = Field(True, description="after the choice on validation, solve again on train and validation")
+    nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
+
+
+class Bottleneck(Section):
+    concept_layers: ConceptLayers = ConceptLayers()
+    classifier: Classifier = Classifier()
+
+
+# ------------------------------------------------------------------------------------------------------- explain, demo
+
+
+class Pictures(Section):
+    poses_per_strip: int = Field(6, ge=2)
+    max_concepts: int = Field(48, ge=1, description="motion concepts on one sheet, most used first")
+    explained_clips: int = Field(3, ge=1)
+    top_k: int = Field(3, ge=1)
+
+
+class Explain(Section):
+    pictures: Pictures = Pictures()
+
+
+class Generate(Section):
+    seed: int = 0
+    train_per_class: int = Field(20, ge=1)
+    test_per_class: int = Field(10, ge=1)
+    shifted_per_class: int = Field(6, ge=0)
+    size: int = Field(128, ge=112, description="side of the frames in pixels")
+
+
+class Demo(Section):
+    generate: Generate = Generate()
+
+
+class Dataset(Section):
+    data: Data = Data()
+    motion: Motion = Motion()
+    context: Context = Context()
+    backbone: Backbone = Backbone()
+    bottleneck: Bottleneck = Bottleneck()
+    explain: Explain = Explain()
+    demo: Demo = Demo()
+
+
+class Runtime(Section):
+    """What changes speed or place, never a result."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
+    batch_size: dict[Literal["poses", "features", "dual_encoder"], int] = Field(
+        default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64}
+    )
+
+
+class Config(Section):
+    data_root: str = Field("data", description="folder above the data sets; absolute or relative to the run folder")
+    runtime: Runtime = Runtime()
+    datasets: dict[str, Dataset]
+
+
+def _model_at(location: tuple, model: type[pydantic.BaseModel] = Config) -> type[pydantic.BaseModel] | None:
+    """The section that a pydantic error location points into, or None where it leaves the tree of sections."""
+    for step in location:
+        field = model.model_fields.get(step) if isinstance(step, str) else None
+        annotation = field.annotation if field else model if model is Dataset else None
+        if annotation is None:
+            return None
+        for candidate in (annotation, *typing.get_args(annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, pydantic.BaseModel):
+                model = candidate
+                break
+        else:
+            return None
+    return model
+
+
+def _section_of(location: tuple) -> type[pydantic.BaseModel] | None:
+    if location[:1] == ("datasets",):
+        return Dataset if len(location) == 2 else _model_at(location[2:], Dataset)
+    return _model_at(location)
+
+
+def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
+    """Check a raw configuration.
+
+    Raises:
+        ConfigError: with one line per mistake; an unknown key comes with the nearest known one.
+    """
+    try:
+        return Config.model_validate(raw)
+    except pydantic.ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            location = problem["loc"]
+            key = ".".join(str(step) for step in location)
+            if problem["type"] == "extra_forbidden":
+                section = _section_of(location[:-1])
+                known = sorted(section.model_fields) if section else []
+                near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+                hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+                lines.append(f"unknown key `{key}`; {hint}")
+            else:
+                given = f" (given: {problem['input']!r})" if problem["type"] != "missing" else ""
+                lines.append(f"`{key}`: {problem['msg']}{given}")
+        raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from None
+
+
+def load(path: str | Path = "config.yaml") -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML or does not fit the schema.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; run from the project folder or name it with --configfile") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(Config.model_fields)}")
+    return validate(raw, str(path))
+
+
+def dataset(config: Config, name: str) -> Dataset:
+    """The section of one data set.
+
+    Raises:
+        ConfigError: no such data set; names the nearest one.
+    """
+    if name in config.datasets:
+        return config.datasets[name]
+    near = difflib.get_close_matches(name, config.datasets, n=1, cutoff=0.4)
+    hint = f"did you mean `{near[0]}`?" if near else f"configured: {', '.join(sorted(config.datasets))}"
+    raise ConfigError(f"no data set `{name}` in the configuration; {hint}")

@@ -1,0 +1,1 @@
+"""Floor `context`: video and text embeddings, and the object and scene concepts."""

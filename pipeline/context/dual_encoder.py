@@ -1,0 +1,49 @@
+"""Stage `dual_encoder`: the video embedding of every clip, E_V of DANCE eq. 3."""
+
+from __future__ import annotations
+
+from pipeline import stage
+from pipeline.config import DualEncoder as Settings
+from pipeline.data.table import read_index
+
+
+def build(job: stage.Job) -> None:
+    """Write L2-normalised video embeddings of one shard, computed or imported."""
+    settings = Settings.model_validate(job.settings)
+    if settings.source == "tensor":
+        import numpy as np
+
+        from pipeline.backbone.tensors import rows_for
+        from pipeline.data.table import listed_ids
+
+        videos = read_index(job)
+        ids = videos.video_id.tolist()
+        matrix = rows_for(job, settings.path, listed_ids(job), ids, "dual_encoder")
+        norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+        if not (norms > 0).all():
+            raise stage.StageError("dual_encoder: an imported embedding is all zeros")
+        job.write_arrays("dual_encoder", {"embeddings": matrix / norms}, {"video_id": ids}, n_ok=len(ids))
+        return
+
+    from pipeline import checkpoints
+    from pipeline.context.clip import DualEncoder
+
+    ((arrays, described),) = job.read_arrays("clips")
+    encoder = DualEncoder(settings.model, settings.revision)
+    embeddings = encoder.videos(
+        arrays["frames"], settings.n_frames, checkpoints.batch_size("dual_encoder", 64)
+    )
+    job.write_arrays(
+        "dual_encoder",
+        {"embeddings": embeddings},
+        {"video_id": described["video_id"]},
+        n_ok=len(embeddings),
+        failed={item["video_id"]: item["reason"] for item in described["failed"]},
+        weights=checkpoints.weights_digest(settings.model, settings.revision),
+        device=str(encoder.device),
+        dtype="float32",
+    )
+
+
+if __name__ == "__main__":
+    stage.run("dual_encoder", build)

@@ -1,0 +1,95 @@
+"""Stage `texts`: concept candidates and class names in the space of the dual encoder, E_T of DANCE eq. 3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import stage
+from pipeline.config import Texts
+from pipeline.stage import Job, StageError
+from pipeline.store.code import PROJECT
+
+TYPES = ("object", "scene")
+
+
+def read_candidates(path: Path) -> list[str]:
+    """One candidate per line; blank lines and lines that start with ``#`` are skipped.
+
+    Raises:
+        StageError: the file is missing or holds no candidate.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise StageError(
+            f"the candidate file {path} does not exist; context.texts.candidates names it, one concept per line"
+        ) from None
+    except UnicodeDecodeError:
+        raise StageError(f"{path} is not UTF-8 text") from None
+    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not found:
+        raise StageError(f"{path} holds no candidate")
+    return found
+
+
+def spoken(class_name: str) -> str:
+    """A class name as one would say it: underscores and hyphens become spaces, CamelCase is parted."""
+    parted = "".join(f" {letter}" if letter.isupper() and i and not class_name[i - 1].isupper() else letter
+                     for i, letter in enumerate(class_name))
+    return " ".join(parted.replace("_", " ").replace("-", " ").lower().split())
+
+
+def build(job: Job) -> None:
+    """Write the embeddings of prompts, of bare candidates and of class names."""
+    settings = Texts.model_validate(job.settings)
+    _, described = job.read_table("index")
+    class_names = described["class_names"]
+    unknown = sorted(set(settings.candidates) ^ set(TYPES))
+    if unknown:
+        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)}")
+    # The project ships lists for the published data sets; a list below the data set's own root comes first.
+    places = {kind: job.root / settings.candidates[kind] for kind in TYPES}
+    places = {kind: path if path.is_file() else PROJECT / settings.candidates[kind] for kind, path in places.items()}
+    candidates = {kind: read_candidates(places[kind]) for kind in TYPES}
+    for kind in TYPES:
+        job.note_file(kind, places[kind])
+    kinds = [kind for kind in TYPES for _ in candidates[kind]]
+    texts = [text for kind in TYPES for text in candidates[kind]]
+    extra = {}
+    if settings.source == "tensor":
+        from pipeline.backbone.tensors import load_matrix
+
+        matrices = []
+        for kind in TYPES:
+            matrix = load_matrix(job, f"texts_{kind}", settings.path[kind])
+            if len(matrix) != len(candidates[kind]):
+                raise StageError(
+                    f"{settings.path[kind]} has {len(matrix)} rows for {len(candidates[kind])} {kind} candidates"
+                )
+            matrices.append(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
+        prompts = bare = np.concatenate(matrices)
+        # Class names were not embedded by whoever made the file; the filter that needs them then says so.
+        classes = np.zeros((0, prompts.shape[1]), np.float32)
+    else:
+        from pipeline import checkpoints
+        from pipeline.context.clip import DualEncoder
+
+        encoder = DualEncoder(settings.model, settings.revision)
+        prompts = encoder.texts([settings.prompt.format(concept=text) for text in texts])
+        bare = encoder.texts(texts)
+        classes = encoder.texts([spoken(name) for name in class_names])
+        extra = {"weights": checkpoints.weights_digest(settings.model, settings.revision),
+                 "device": str(encoder.device), "dtype": "float32"}
+    job.write_arrays(
+        "texts",
+        {"prompts": prompts, "bare": bare, "classes": classes},
+        {"type": kinds, "text": texts, "class_names": class_names},
+        n_ok=len(texts),
+        **extra,
+    )
+
+
+if __name__ == "__main__":
+    stage.run("texts", build)

@@ -1,0 +1,102 @@
+"""Stage `decode`: each video is read once for its model clip and its motion signal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline import stage
+from pipeline.config import Decode
+from pipeline.data.readers import VideoError, open_video, resize_and_crop, sample_indices
+from pipeline.data.table import read_index
+from pipeline.motion.signal import MotionSignal
+from pipeline.store.arrays import ragged
+
+
+def decode_video(path, settings: Decode) -> dict[str, np.ndarray | float | int]:
+    """Read one video in a single pass.
+
+    Returns:
+        ``frames`` uint8 ``[n_frames, size, size, 3]``, ``frame_index`` int32 ``[n_frames]``, the motion signal
+        ``diff_sum`` float32 and ``diff_count`` int32 ``[F]``, ``timestamps`` float64 ``[F]`` in seconds, and
+        ``fps``, ``height``, ``width``.
+
+    Raises:
+        VideoError: with the reason in words.
+    """
+    with open_video(path, settings.backend) as video:
+        wanted = sample_indices(video.n_frames, settings.n_frames, settings.sampling, settings.stride)
+        kept: dict[int, np.ndarray] = {}
+        signal = MotionSignal()
+        decoded = 0
+        for start, batch in video.batches():
+            signal.add(batch)
+            decoded = start + len(batch)
+            for index in np.unique(wanted[(wanted >= start) & (wanted < start + len(batch))]):
+                kept[int(index)] = batch[index - start]
+        if decoded < settings.min_frames:
+            raise VideoError("too_short", f"{decoded} frames decoded, at least {settings.min_frames} are needed")
+        if decoded < video.n_frames:
+            # The container promised more than there is: sample again from what exists.
+            wanted = sample_indices(decoded, settings.n_frames, settings.sampling, settings.stride)
+            missing = sorted(set(wanted.tolist()) - kept.keys())
+            if missing:
+                kept.update(zip(missing, video.frames(missing), strict=True))
+        frames = np.stack([kept[int(index)] for index in wanted])  # [T, H, W, 3]
+        diff_sum, diff_count = signal.result()
+        return {
+            "frames": resize_and_crop(frames, settings.size),
+            "frame_index": wanted.astype(np.int32),
+            "diff_sum": diff_sum,
+            "diff_count": diff_count,
+            "timestamps": video.timestamps[:decoded],
+            "fps": float(video.fps),
+            "height": int(video.height),
+            "width": int(video.width),
+        }
+
+
+def build(job: stage.Job) -> None:
+    """Write the clips and the signal of one shard."""
+    settings = Decode.model_validate(job.settings)
+    videos = read_index(job)
+    done: list[dict] = []
+    ids: list[str] = []
+    failed: dict[str, str] = {}
+    for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "decode"):
+        try:
+            done.append(decode_video(job.root / path, settings))
+            ids.append(video_id)
+        except VideoError as error:
+            failed[video_id] = str(error)
+    job.check_failures(failed, len(videos), settings.max_failed_fraction, slack=1)
+
+    clip_shape = (settings.n_frames, settings.size, settings.size, 3)
+    frames = np.stack([item["frames"] for item in done]) if done else np.zeros((0, *clip_shape), np.uint8)
+    index = [item["frame_index"] for item in done]
+    described = {
+        "video_id": ids,
+        "fps": [item["fps"] for item in done],
+        "height": [item["height"] for item in done],
+        "width": [item["width"] for item in done],
+    }
+    job.write_arrays(
+        "clips",
+        {"frames": frames, "frame_index": np.array(index, np.int32).reshape(len(ids), settings.n_frames)},
+        described,
+        n_ok=len(ids),
+        failed=failed,
+    )
+    diff_sum, offsets = ragged([item["diff_sum"] for item in done], (), np.float32)
+    diff_count, _ = ragged([item["diff_count"] for item in done], (), np.int32)
+    timestamps, _ = ragged([item["timestamps"] for item in done], (), np.float64)
+    job.write_arrays(
+        "signal",
+        {"offsets": offsets, "diff_sum": diff_sum, "diff_count": diff_count, "timestamps": timestamps},
+        described,
+        n_ok=len(ids),
+        failed=failed,
+    )
+
+
+if __name__ == "__main__":
+    stage.run("decode", build)

@@ -1,0 +1,1 @@
+"""The embedded demo: deterministic short videos of an articulated person, and their classes."""

@@ -1,0 +1,1 @@
+"""How the demo's small encoders are trained: data, models, losses and measurements."""

@@ -1,0 +1,226 @@
+"""The demo's video encoder: a small ViT in VideoMAE's form on 16 frames of 112 x 112 pixels.
+
+Unlike VideoMAE (Tong et al., NeurIPS 2022) it is trained with labels, because masked
+reconstruction needs far more computation: motion, object and scene are read off the mean of its
+last tokens by linear layers, and every token says which joints and which object it sees. The
+linear layers are no part of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import VideoMAEConfig, VideoMAEModel
+
+from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
+from pipeline.demo.training.loop import fit, save_checkpoint
+from pipeline.demo.training.pose import MIRRORED
+from pipeline.demo.training.samples import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MASK_STRIDE,
+    OBJECT,
+    Samples,
+    degrade,
+    normalise,
+)
+
+INPUT_SIZE = 112
+PATCH = 16
+GRID = INPUT_SIZE // PATCH
+N_FRAMES = 16
+TUBELET = 2
+N_TUBELETS = N_FRAMES // TUBELET
+HIDDEN_SIZE = 160
+
+_BATCH = 16
+_LEARNING_RATE = 1e-3
+_LABEL_SMOOTHING = 0.05
+_MIN_COVERAGE = 0.12
+
+
+def build_model() -> VideoMAEModel:
+    """Returns an untrained video encoder; its feature is the mean of `last_hidden_state`."""
+    return VideoMAEModel(
+        VideoMAEConfig(
+            image_size=INPUT_SIZE,
+            patch_size=PATCH,
+            num_frames=N_FRAMES,
+            tubelet_size=TUBELET,
+            hidden_size=HIDDEN_SIZE,
+            num_hidden_layers=4,
+            num_attention_heads=5,
+            intermediate_size=3 * HIDDEN_SIZE,
+            layer_norm_eps=1e-6,
+        )
+    )
+
+
+class Heads(nn.Module):
+    """Linear read-outs that exist during training only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.motion = nn.Linear(HIDDEN_SIZE, len(MOTIONS))
+        self.object = nn.Linear(HIDDEN_SIZE, len(OBJECTS))
+        self.scene = nn.Linear(HIDDEN_SIZE, len(SCENES))
+        self.spread = nn.Linear(HIDDEN_SIZE, 17 * 2)
+        self.joints = nn.Linear(HIDDEN_SIZE, 17)
+        self.token_object = nn.Linear(HIDDEN_SIZE, len(OBJECTS) + 1)
+
+
+def crop_box(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A square (x, y, side): the whole frame, or in half of the draws a large part of it."""
+    if rng.uniform() < 0.5:
+        return np.array([0.0, 0.0, size])
+    side = rng.uniform(0.86, 1.0) * size
+    return np.array([*rng.uniform(0, size - side, 2), side])
+
+
+def resize_matrix(box: np.ndarray, size: int) -> np.ndarray:
+    """Affine matrix `[2, 3]` that resizes a square box (x, y, side) to `size` x `size` pixels."""
+    x, y, side = box
+    scale = size / side
+    return np.array([[scale, 0, (0.5 - x) * scale - 0.5], [0, scale, (0.5 - y) * scale - 0.5]])
+
+
+def patch_coverage(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Fraction of each patch that a binary mask `[64, 64]` covers within a box, `[7, 7]`."""
+    resolution = 4 * GRID
+    scaled = box / MASK_STRIDE
+    fine = cv2.warpAffine(
+        mask.astype(np.float32), resize_matrix(scaled, resolution), (resolution, resolution)
+    )
+    return fine.reshape(GRID, 4, GRID, 4).mean(axis=(1, 3))
+
+
+def _example(samples: Samples, row: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """One augmented clip: images, joint cells, joint validity, object cells, joint spread."""
+    box = crop_box(rng, samples.frames.shape[2])
+    matrix = resize_matrix(box, INPUT_SIZE)
+    flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
+    images = [
+        cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
+        for frame in samples.frames[row]
+    ]
+    # One tall image, so that all frames of a clip are degraded alike.
+    images = degrade(np.concatenate(images), rng, grey=0.03)
+    images = images.reshape(N_FRAMES, INPUT_SIZE, INPUT_SIZE, 3)
+
+    keypoints = samples.keypoints[row] @ matrix[:, :2].T + matrix[:, 2]  # [16, 17, 2]
+    shown = samples.visible[row]
+    masks = samples.masks[row, ::TUBELET] == OBJECT
+    coverage = np.stack([patch_coverage(mask, box) for mask in masks])  # [8, 7, 7]
+    if rng.uniform() < 0.5:
+        images, coverage = images[:, :, ::-1], coverage[:, :, ::-1]
+        keypoints, shown = keypoints[:, MIRRORED], shown[:, MIRRORED]
+        keypoints[..., 0] = INPUT_SIZE - 1 - keypoints[..., 0]
+
+    paired = keypoints.reshape(N_TUBELETS, TUBELET, 17, 2).mean(axis=1)
+    cells = np.floor((paired + 0.5) / PATCH).astype(np.int64)  # [8, 17, 2] (x, y)
+    valid = ((cells >= 0) & (cells < GRID)).all(axis=-1)
+    valid &= shown.reshape(N_TUBELETS, TUBELET, 17).all(axis=1)
+    cells = np.clip(cells, 0, GRID - 1)
+    cells = cells[..., 1] * GRID + cells[..., 0]  # [8, 17]
+
+    covered = coverage > _MIN_COVERAGE
+    objects = np.where(covered, samples.factors[row, 1] + 1, 0).reshape(N_TUBELETS, -1)
+    hips = keypoints[:, 11:13].mean(axis=1, keepdims=True)
+    spread = (keypoints - hips).std(axis=0).reshape(-1) / PATCH  # [34]
+    return images, cells, valid, objects.astype(np.int64), spread.astype(np.float32)
+
+
+def batches(samples: Samples, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Endless augmented batches; every clip is seen once before any is seen again."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(len(samples))
+        for start in range(0, len(order) - _BATCH + 1, _BATCH):
+            rows = order[start : start + _BATCH]
+            parts = zip(*(_example(samples, row, rng) for row in rows), strict=True)
+            images, cells, valid, objects, spread = (np.stack(part) for part in parts)
+            yield {
+                "pixels": torch.from_numpy(normalise(images, IMAGENET_MEAN, IMAGENET_STD)),
+                "cells": torch.from_numpy(cells),
+                "valid": torch.from_numpy(valid),
+                "objects": torch.from_numpy(objects),
+                "spread": torch.from_numpy(spread),
+                "factors": torch.from_numpy(samples.factors[rows]),
+            }
+
+
+def train(samples: Samples, steps: int, seed: int = 0) -> VideoMAEModel:
+    """Trains the video encoder on all read-outs at once."""
+    torch.manual_seed(seed)
+    model, heads = build_model(), Heads()
+    object_weights = torch.tensor([0.1] + [1.0] * len(OBJECTS))
+
+    def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        tokens = model(batch["pixels"]).last_hidden_state  # [B, 8 * 49, D]
+        feature = tokens.mean(dim=1)  # [B, D]
+        terms = {
+            name: functional.cross_entropy(
+                getattr(heads, name)(feature), target, label_smoothing=_LABEL_SMOOTHING
+            )
+            for name, target in zip(
+                ("motion", "object", "scene"), batch["factors"].unbind(1), strict=True
+            )
+        }
+        terms["spread"] = functional.mse_loss(heads.spread(feature), batch["spread"])
+        # Which of the 49 places of its time does each joint have?
+        joints = heads.joints(tokens).view(-1, N_TUBELETS, GRID * GRID, 17)
+        joints = joints.transpose(2, 3)[batch["valid"]]  # [n_valid, 49]
+        terms["joints"] = 0.3 * functional.cross_entropy(joints, batch["cells"][batch["valid"]])
+        terms["token object"] = 0.5 * functional.cross_entropy(
+            heads.token_object(tokens).flatten(0, 1),
+            batch["objects"].flatten(),
+            weight=object_weights,
+        )
+        return terms
+
+    modules = nn.ModuleDict({"model": model, "heads": heads})
+    fit(modules, batches(samples, seed), losses, steps, _LEARNING_RATE)
+    return model
+
+
+def save(model: VideoMAEModel, folder: Path) -> None:
+    """Writes the checkpoint with the settings of its image processor."""
+    save_checkpoint(model, folder)
+    processor = {
+        "image_processor_type": "VideoMAEImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": INPUT_SIZE},
+        "do_center_crop": True,
+        "crop_size": {"height": INPUT_SIZE, "width": INPUT_SIZE},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(IMAGENET_MEAN),
+        "image_std": list(IMAGENET_STD),
+        "resample": 2,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+
+
+@torch.inference_mode()
+def features(model: VideoMAEModel, clips: np.ndarray) -> np.ndarray:
+    """Mean of the last tokens of each clip, float32 `[N, D]`.
+
+    Args:
+        clips: uint8 RGB `[N, 16, H, H, 3]`.
+    """
+    rows = []
+    for clip in clips:
+        images = np.stack(
+            [cv2.resize(f, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA) for f in clip]
+        )
+        pixels = torch.from_numpy(normalise(images[None], IMAGENET_MEAN, IMAGENET_STD))
+        rows.append(model(pixels).last_hidden_state.mean(dim=1)[0].numpy())
+    return np.stack(rows)

@@ -1,0 +1,305 @@
+"""The demo's image-text encoder: a small CLIP on 112 x 112 pixels that heeds red circles.
+
+The cosine of a picture and a caption is regressed onto the cosine of what they say (see
+`captions`), beside CLIP's contrastive loss (Radford et al., ICML 2021) with several positives. A
+red circle (Shtedritski et al., ICCV 2023) narrows what a picture says to what it encloses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
+from pipeline.demo.training import captions
+from pipeline.demo.training.backbone import crop_box, patch_coverage, resize_matrix
+from pipeline.demo.training.loop import fit, save_checkpoint
+from pipeline.demo.training.samples import (
+    MASK_STRIDE,
+    OBJECT,
+    PERSON,
+    Samples,
+    degrade,
+    normalise,
+)
+
+INPUT_SIZE = 112
+CIRCLE_RADIUS = 16
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+_HIDDEN_SIZE = 144
+_PROJECTION = 128
+_BATCH = 64
+_LEARNING_RATE = 1.5e-3
+_CIRCLED = 0.4
+_COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
+_COSINE_LOSS_SCALE = 30.0
+_CONTRASTIVE_LOSS_SCALE = 0.3
+_MAX_LOGIT_SCALE = np.log(30.0)
+# Two different absent things may be as similar as this before the loss parts them.
+_ABSENT_SIMILARITY = 0.3
+_N_PATCH_CLASSES = 2 + len(OBJECTS)
+
+
+def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
+    """Returns an untrained dual encoder for the tokenizer's vocabulary."""
+    config = CLIPConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 96,
+            "intermediate_size": 192,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": tokenizer.model_max_length,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={
+            "image_size": INPUT_SIZE,
+            "patch_size": 16,
+            "hidden_size": _HIDDEN_SIZE,
+            "intermediate_size": 3 * _HIDDEN_SIZE,
+            "num_hidden_layers": 5,
+            "num_attention_heads": 4,
+            # CLIP scales its initial patch embeddings by this; at 1 they are of ViT's usual size.
+            "initializer_factor": 1.0,
+        },
+        projection_dim=_PROJECTION,
+        logit_scale_init_value=float(np.log(1 / 0.07)),
+    )
+    return CLIPModel(config)
+
+
+def draw_circle(
+    image: np.ndarray, centre: Sequence[float], radius: int = CIRCLE_RADIUS, width: int = 2
+) -> np.ndarray:
+    """Returns a copy of an RGB image `[H, W, 3]` with a pure red circle around (x, y)."""
+    point = (round(centre[0]), round(centre[1]))
+    return cv2.circle(np.ascontiguousarray(image).copy(), point, radius, (255, 0, 0), width)
+
+
+def circled_content(
+    mask: np.ndarray, centre: np.ndarray, radius: float, factors: np.ndarray
+) -> np.ndarray:
+    """What a circle encloses, as a unit vector `[25]` over `captions.CONCEPTS`.
+
+    The object where half or more of it lies inside, else the person who fills a third of the
+    circle or more, else the scene; a mixture between.
+
+    Args:
+        mask: `[h, w]`, 1 person and 2 object.
+        centre, radius: (x, y) and radius in pixels of the mask.
+        factors: the clip's positions in MOTIONS, OBJECTS and SCENES, `[3]`.
+    """
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    disc = (columns - centre[0]) ** 2 + (rows - centre[1]) ** 2 <= radius**2
+    inside = mask[disc]
+    object_pixels = max(1, int((mask == OBJECT).sum()))
+    object_part = np.clip(((inside == OBJECT).sum() / object_pixels - 0.1) / 0.4, 0, 1)
+    person_part = np.clip(((inside == PERSON).sum() / max(1, disc.sum()) - 0.06) / 0.24, 0, 1)
+    vector = np.zeros(len(captions.CONCEPTS))
+    vector[len(MOTIONS) + factors[1]] = object_part
+    vector[-1] = (1 - object_part) * person_part
+    vector[len(MOTIONS) + len(OBJECTS) + factors[2]] = (1 - object_part) * (1 - person_part)
+    return vector / np.linalg.norm(vector)
+
+
+def _circle_centre(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A point (x, y) of the mask: on the object, on the person, or anywhere."""
+    height, width = mask.shape
+    choice = rng.uniform()
+    wanted = OBJECT if choice < 0.5 else PERSON if choice < 0.75 else None
+    points = np.argwhere(mask == wanted) if wanted else np.empty((0, 2))
+    if not len(points):
+        return rng.uniform(0, [width, height])
+    point = points.mean(axis=0) if wanted == OBJECT else points[rng.integers(len(points))]
+    return point[::-1] + rng.normal(0, 1.5, 2)
+
+
+def _example(
+    frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """One augmented picture, its patches' classes, its content, and whether it has a circle."""
+    box = crop_box(rng, frame.shape[0])
+    flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
+    image = cv2.warpAffine(
+        frame, resize_matrix(box, INPUT_SIZE), (INPUT_SIZE, INPUT_SIZE), flags=flags
+    )
+    image = degrade(image, rng, grey=0.03)
+    object_part = patch_coverage(mask == OBJECT, box)  # [7, 7]
+    person_part = patch_coverage(mask == PERSON, box)
+    patches = np.where(person_part > 0.2, 1, 0)
+    patches[object_part > 0.12] = 2 + factors[1]
+    circled = rng.uniform() < _CIRCLED
+    if circled:
+        scale = MASK_STRIDE * INPUT_SIZE / box[2]  # input pixels per mask pixel
+        in_mask = _circle_centre(mask, rng)
+        centre = (in_mask - box[:2] / MASK_STRIDE) * scale
+        vector = circled_content(mask, in_mask, CIRCLE_RADIUS / scale, factors)
+        image = draw_circle(image, centre, CIRCLE_RADIUS, int(rng.integers(1, 3)))
+    else:
+        vector = captions.picture_content(factors[None])[0]
+    if rng.uniform() < 0.5:
+        image, patches = image[:, ::-1], patches[:, ::-1]
+    return image, patches.reshape(-1).astype(np.int64), vector.astype(np.float32), circled
+
+
+def batches(
+    samples: Samples, tokenizer: CLIPTokenizer, seed: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Endless batches of augmented pictures and of captions, some of them true."""
+    rng = np.random.default_rng(seed)
+    while True:
+        rows = rng.integers(len(samples), size=_BATCH)
+        columns = rng.integers(samples.frames.shape[1], size=_BATCH)
+        examples = [
+            _example(samples.frames[r, c], samples.masks[r, c], samples.factors[r], rng)
+            for r, c in zip(rows, columns, strict=True)
+        ]
+        images, patches, contents, circled = (np.stack(p) for p in zip(*examples, strict=True))
+        single, single_content = captions.concept_captions(rng)
+        compound, compound_content = captions.compound_captions(rng, _COMPOUND_CAPTIONS)
+        absent = captions.absent_captions(rng, _ABSENT_CAPTIONS)
+        absent_content = np.zeros((len(absent), len(captions.CONCEPTS)))
+        texts = tokenizer(
+            single + compound + absent, padding=True, truncation=True, return_tensors="pt"
+        )
+        said = np.concatenate([single_content, compound_content, absent_content])
+        yield {
+            "pixels": torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD)),
+            "patches": torch.from_numpy(patches),
+            "content": torch.from_numpy(contents),
+            "circled": torch.from_numpy(circled),
+            "factors": torch.from_numpy(samples.factors[rows]),
+            "input_ids": texts["input_ids"],
+            "attention_mask": texts["attention_mask"],
+            "said": torch.from_numpy(said.astype(np.float32)),
+        }
+
+
+def contrastive_loss(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each positive of a row against the row's negatives, averaged.
+
+    Other positives of the same row are no negatives (they are left out of the denominator).
+
+    Args:
+        logits: `[A, B]`; positive: bool `[A, B]`.
+    """
+    negatives = logits.masked_fill(positive, -torch.inf).logsumexp(dim=1, keepdim=True)  # [A, 1]
+    return functional.softplus(negatives - logits)[positive].mean()
+
+
+def train(samples: Samples, steps: int, seed: int = 0) -> tuple[CLIPModel, CLIPTokenizer]:
+    """Trains the dual encoder; returns it with its tokenizer."""
+    torch.manual_seed(seed)
+    tokenizer = captions.build_tokenizer()
+    model = build_model(tokenizer)
+    patch_head = nn.Linear(_HIDDEN_SIZE, _N_PATCH_CLASSES)
+    scene_head = nn.Linear(_HIDDEN_SIZE, len(SCENES))
+    patch_weights = torch.tensor([0.15, 0.3] + [1.0] * len(OBJECTS))
+
+    def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        vision = model.vision_model(pixel_values=batch["pixels"])
+        image = functional.normalize(model.visual_projection(vision.pooler_output), dim=-1)
+        text = functional.normalize(
+            model.get_text_features(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).pooler_output,
+            dim=-1,
+        )
+        said, n_absent = batch["said"], _ABSENT_CAPTIONS
+        cosines = image @ text.T  # [B, T]
+        wanted = batch["content"] @ said.T
+        error = (cosines - wanted) ** 2
+        # The single concepts are what the encoder is asked for.
+        match = error[:, : len(captions.CONCEPTS)].mean() + 0.5 * error.mean()
+
+        between = text @ text.T  # [T, T]
+        known = (between - said @ said.T)[:, :-n_absent] ** 2  # an absent thing is like no concept
+        excess = functional.relu(between[-n_absent:, -n_absent:].abs() - _ABSENT_SIMILARITY)
+        excess = excess * (1 - torch.eye(n_absent))
+
+        scale = model.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp()
+        # A plain picture satisfies a caption all of whose concepts it shows.
+        shown, named = batch["content"] > 0.4, said > 0
+        unmet = named.float() @ (~shown).float().T  # [T, B]
+        motion_free = ~named[:, : len(MOTIONS)].any(dim=1) & named.any(dim=1)  # [T]
+        positive = (unmet.T == 0) & motion_free
+        usable = motion_free | ~named.any(dim=1)
+        contrast = contrastive_loss(scale * cosines[:, usable], positive[:, usable])
+        contrast = contrast + contrastive_loss(
+            scale * cosines.T[motion_free], positive.T[motion_free]
+        )
+
+        tokens = vision.last_hidden_state[:, 1:]  # [B, 49, D]
+        return {
+            "cosine": _COSINE_LOSS_SCALE * match,
+            "text": 0.2 * _COSINE_LOSS_SCALE * (known.mean() + (excess**2).mean()),
+            "contrast": _CONTRASTIVE_LOSS_SCALE * contrast,
+            "patches": functional.cross_entropy(
+                patch_head(tokens).flatten(0, 1), batch["patches"].flatten(), weight=patch_weights
+            ),
+            "scene": 0.3
+            * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
+        }
+
+    modules = nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head})
+    fit(modules, batches(samples, tokenizer, seed), losses, steps, _LEARNING_RATE)
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+    return model, tokenizer
+
+
+def save(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Writes the checkpoint, the tokenizer and the settings of the image processor."""
+    captions.save_tokenizer(tokenizer, folder)
+    save_checkpoint(model, folder)
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": INPUT_SIZE},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": INPUT_SIZE, "width": INPUT_SIZE},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
+        "do_convert_rgb": True,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+
+
+def to_input(frames: np.ndarray) -> np.ndarray:
+    """Resizes square uint8 frames `[N, H, H, 3]` to the encoder's `[N, 112, 112, 3]`."""
+    shape = (INPUT_SIZE, INPUT_SIZE)
+    return np.stack([cv2.resize(f, shape, interpolation=cv2.INTER_AREA) for f in frames])
+
+
+@torch.inference_mode()
+def embed_images(model: CLIPModel, images: np.ndarray) -> np.ndarray:
+    """Unit embeddings `[N, 128]` of uint8 RGB images `[N, 112, 112, 3]`."""
+    pixels = torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD))
+    parts = [
+        model.get_image_features(pixel_values=part).pooler_output for part in pixels.split(_BATCH)
+    ]
+    return functional.normalize(torch.cat(parts), dim=-1).numpy()
+
+
+@torch.inference_mode()
+def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str]) -> np.ndarray:
+    """Unit embeddings `[N, 128]` of texts."""
+    tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+    features = model.get_text_features(**tokens).pooler_output
+    return functional.normalize(features, dim=-1).numpy()

@@ -1,0 +1,1 @@
+"""Floor `explain`: predictions with their reasons, in words and pictures."""

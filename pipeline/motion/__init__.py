@@ -1,0 +1,1 @@
+"""Floor `motion`: poses, key clips, and motion dynamics concepts with their labels."""

@@ -1,0 +1,194 @@
+"""Stage `motion_concepts`: clusters of key clips are the motion dynamics concepts (DANCE eq. 1 and 2)."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import stage
+from pipeline.config import MotionConcepts
+from pipeline.data.lists import video_id as id_of_path
+from pipeline.data.table import read_index
+from pipeline.motion.finch import (
+    Partition,
+    assign,
+    choose_partition,
+    cluster_means,
+    finch,
+    medoids,
+    refine_to,
+)
+
+
+def discover(
+    flat: np.ndarray, video: np.ndarray, settings: MotionConcepts
+) -> tuple[np.ndarray, list[int]]:
+    """Cluster the key clips of the development videos.
+
+    Args:
+        flat: ``[n, L * J * 2]`` flattened, normalised poses.
+        video: int ``[n]``, which video a clip comes from.
+
+    Returns:
+        labels int32 ``[n]``, −1 for clips of clusters seen in fewer than ``min_videos`` videos; and the number of
+        clusters of every FINCH partition, finest first.
+    """
+    partitions = finch(flat, settings.metric)
+    sizes = [partition.n_clusters for partition in partitions]
+    labels = _chosen(flat, partitions, settings)
+    pairs = np.unique(np.stack([labels, video], 1), axis=0)
+    n_videos = np.bincount(pairs[:, 0], minlength=labels.max() + 1)
+    kept = np.flatnonzero(n_videos >= settings.min_videos)
+    if not len(kept):
+        raise stage.StageError(
+            f"no cluster is seen in {settings.min_videos} videos; lower motion_concepts.min_videos"
+        )
+    renumbered = np.full(labels.max() + 1, -1, np.int32)
+    renumbered[kept] = np.arange(len(kept))
+    return renumbered[labels], sizes
+
+
+def _chosen(flat: np.ndarray, partitions: list[Partition], settings: MotionConcepts) -> np.ndarray:
+    if settings.partition is not None and settings.partition >= len(partitions):
+        raise stage.StageError(
+            f"motion_concepts.partition is {settings.partition}, but FINCH found only {len(partitions)} partitions of "
+            f"{[partition.n_clusters for partition in partitions]} clusters"
+        )
+    if settings.partition is None and settings.n_concepts is not None and not settings.nearest:
+        finer = [
+            partition for partition in partitions if partition.n_clusters >= settings.n_concepts
+        ]
+        if not finer:
+            raise stage.StageError(
+                f"motion_concepts.n_concepts is {settings.n_concepts}, more than the finest partition has clusters "
+                f"({partitions[0].n_clusters})"
+            )
+        return refine_to(flat, finer[-1], settings.n_concepts, settings.metric).labels
+    level = settings.partition
+    if level is None and settings.n_concepts is None:
+        level = min(
+            1, len(partitions) - 1
+        )  # the paper's choice on every data set is the second partition
+    return choose_partition(
+        partitions, level=level, n_clusters=settings.n_concepts, nearest=True
+    ).labels
+
+
+def multi_hot(labels: np.ndarray, video: np.ndarray, n_videos: int, n_concepts: int) -> np.ndarray:
+    """bool ``[n_videos, n_concepts]``: does any key clip of the video lie in the cluster (eq. 2)?"""
+    result = np.zeros((n_videos, n_concepts), bool)
+    inside = labels >= 0
+    result[video[inside], labels[inside]] = True
+    return result
+
+
+def read_published(job: stage.Job, settings: MotionConcepts) -> tuple[list[str], np.ndarray]:
+    """Published labels: JSON rows of ``video_name`` and ``attribute_label``; rows of −1 are videos without a clip."""
+    ids: list[str] = []
+    rows: list[list[int]] = []
+    for split, name in settings.path.items():
+        path = job.note_file(f"labels_{split}", job.root / name)
+        try:
+            for item in json.loads(path.read_text()):
+                ids.append(id_of_path(item["video_name"]))
+                rows.append(item["attribute_label"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise stage.StageError(
+                f"{path}: expected a JSON list of objects with video_name and attribute_label ({error!r})"
+            ) from None
+    if len({len(row) for row in rows}) != 1:
+        raise stage.StageError(
+            f"motion labels differ in length: {sorted({len(row) for row in rows})}"
+        )
+    return ids, np.array(rows, np.int32)
+
+
+def build(job: stage.Job) -> None:
+    """Write the concepts (medoids, means) and the labels of every video."""
+    settings = MotionConcepts.model_validate(job.settings)
+    videos = read_index(job)
+    parts: dict[str, list[np.ndarray]] = {"poses": [], "row": [], "start": []}
+    failed: dict[str, str] = {}
+    skeleton_name = "coco"
+    for arrays, described in job.read_arrays("pose_clips"):
+        failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
+        skeleton_name = described["skeleton"]
+        row = (
+            videos.rows_of(described["video_id"])[arrays["row"]]
+            if len(arrays["row"])
+            else arrays["row"]
+        )
+        kept = arrays["kept"] & (row >= 0)
+        parts["poses"].append(arrays["poses"][kept])
+        parts["row"].append(row[kept])
+        parts["start"].append(arrays["start"][kept])
+    poses, row, start = (np.concatenate(parts[name]) for name in ("poses", "row", "start"))
+    order = np.lexsort((start, row))  # the clusters must not depend on the number of shards
+    poses, row, start = poses[order], row[order], start[order]
+    flat = poses.reshape(len(poses), -1)
+
+    if settings.source == "imported":
+        ids, published = read_published(job, settings)
+        where = videos.rows_of(ids)
+        labelled = (published >= 0).all(1) & (where >= 0)
+        hot = np.zeros((len(videos), published.shape[1]), bool)
+        hot[where[labelled]] = published[labelled] == 1
+        has_clips = np.zeros(len(videos), bool)
+        has_clips[where[labelled]] = True
+        arrays = {
+            "medoids": np.zeros((0, *poses.shape[1:]), np.float32),
+            "means": np.zeros((0, flat.shape[1]), np.float32),
+            "n_videos": hot[np.isin(videos.split, ["train", "val"])].sum(0).astype(np.int32),
+        }
+        content = {"partition_sizes": [], "medoid_video_id": [], "medoid_start": []}
+    else:
+        # Rule 9 of the cache: clusters see train and validation videos only; all others are assigned afterwards.
+        seen = np.isin(videos.split[row], ["train", "val"])
+        if seen.sum() < 4:
+            raise stage.StageError(
+                f"only {int(seen.sum())} key clips of train and validation videos passed the filters; loosen "
+                f"motion.pose_clips.min_confidence or min_cosine (why clips were dropped: conceptreel inspect)"
+            )
+        labels = np.full(len(flat), -1, np.int32)
+        labels[seen], sizes = discover(flat[seen], row[seen], settings)
+        inside = labels >= 0
+        means = cluster_means(flat[inside], labels[inside])
+        labels[~seen] = assign(flat[~seen], means, settings.metric) if (~seen).any() else []
+        members = np.flatnonzero(inside)
+        chosen = members[medoids(flat[members], labels[members], settings.metric)]
+        hot = multi_hot(labels, row, len(videos), len(means))
+        has_clips = np.bincount(row, minlength=len(videos)) > 0
+        arrays = {
+            "medoids": poses[chosen],
+            "means": means.astype(np.float32),
+            "n_videos": hot[np.isin(videos.split, ["train", "val"])].sum(0).astype(np.int32),
+        }
+        content = {
+            "partition_sizes": sizes,
+            "medoid_video_id": [str(videos.video_id[row[clip]]) for clip in chosen],
+            "medoid_start": [int(start[clip]) for clip in chosen],
+        }
+
+    names = [f"motion {number:03d}" for number in range(hot.shape[1])]
+    job.write_arrays(
+        "motion_concepts",
+        arrays,
+        {"names": names, "skeleton": skeleton_name, **content},
+        n_ok=len(names),
+        clips=int(len(flat)),
+    )
+    table = pa.table(
+        {
+            "video_id": videos.video_id[has_clips].tolist(),
+            "concepts": pa.array(
+                [np.flatnonzero(line).tolist() for line in hot[has_clips]], pa.list_(pa.int32())
+            ),
+        }
+    )
+    job.write_table("motion_labels", table, {"names": names}, failed=failed)
+
+
+if __name__ == "__main__":
+    stage.run("motion_concepts", build)

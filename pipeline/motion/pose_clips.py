@@ -1,0 +1,125 @@
+"""Stage `pose_clips`: key clips cut from the poses, judged and normalised."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline import stage
+from pipeline.config import PoseClips
+from pipeline.motion.keyframes import clip_windows, select_keyframes
+from pipeline.motion.normalise import normalise
+from pipeline.motion.quality import clip_quality, keep_clips
+from pipeline.motion.skeleton import skeleton
+
+
+def cut(
+    keypoints: np.ndarray,
+    confidence: np.ndarray,
+    present: np.ndarray,
+    keyframes: np.ndarray,
+    settings: PoseClips,
+    hips,
+) -> dict[str, np.ndarray]:
+    """Key clips of one video.
+
+    Args:
+        keypoints: ``[F, J, 2]`` pixels; confidence ``[F, J]``; present ``[F]``; keyframes ``[k]``.
+
+    Returns:
+        ``poses`` float32 ``[s, L, J, 2]`` in [0, 1]; ``keyframe``, ``start`` int32 ``[s]``; ``mean_confidence``,
+        ``min_cosine`` float32 ``[s]``; ``kept`` bool ``[s]``; ``reason`` of each dropped clip.
+    """
+    keyframe = select_keyframes(keyframes, settings.per_video)
+    start, frames = clip_windows(keyframe, len(keypoints), settings.length)  # [s], [s, L]
+    # Key frames near the same end share a window; a clip that is there twice would be its own nearest neighbour.
+    start, first = np.unique(start, return_index=True)
+    keyframe, frames = keyframe[first], frames[first]
+    points, sure = keypoints[frames], confidence[frames]  # [s, L, J, 2], [s, L, J]
+    mean_confidence, min_cosine = clip_quality(points, sure, mode=settings.cosine_on, hips=hips)
+    kept, reason = keep_clips(
+        mean_confidence,
+        min_cosine,
+        present[frames].all(1),
+        min_confidence=settings.min_confidence,
+        min_cosine_threshold=settings.min_cosine,
+    )
+    return {
+        "poses": normalise(points, settings.normalise),
+        "keyframe": keyframe,
+        "start": start,
+        "mean_confidence": mean_confidence,
+        "min_cosine": min_cosine,
+        "kept": kept,
+        "reason": reason,
+    }
+
+
+def build(job: stage.Job) -> None:
+    """Write the key clips of one shard."""
+    settings = PoseClips.model_validate(job.settings)
+    ((poses, described),) = job.read_arrays("poses")
+    table, _ = job.read_table("keyframes")
+    keyframes = dict(zip(table["video_id"].to_pylist(), table["frames"].to_pylist(), strict=True))
+    joints = skeleton(described["skeleton"])
+
+    parts: list[dict[str, np.ndarray]] = []
+    ids: list[str] = []
+    failed = {item["video_id"]: item["reason"] for item in described["failed"]}
+    for row, video_id in enumerate(described["video_id"]):
+        if video_id not in keyframes:
+            failed[video_id] = "no_keyframes: the video has poses but no key frames"
+            continue
+        span = slice(poses["offsets"][row], poses["offsets"][row + 1])
+        n_frames = span.stop - span.start
+        # Imported key frames may point behind the last annotated frame.
+        frames = np.array([frame for frame in keyframes[video_id] if frame < n_frames], np.int32)
+        if not len(frames):
+            failed[video_id] = (
+                f"no_keyframes: none of the key frames lies in the {n_frames} frames with poses"
+            )
+            continue
+        part = cut(
+            *(poses[name][span] for name in ("keypoints", "confidence", "present")),
+            frames,
+            settings,
+            joints.hips,
+        )
+        if not part["kept"].any():
+            worst = max(set(part["reason"]), key=part["reason"].tolist().count)
+            failed[video_id] = (
+                f"no_clip_kept: all {len(part['kept'])} key clips dropped, mostly: {worst}"
+            )
+        parts.append(part)
+        ids.append(video_id)
+
+    row_of = np.concatenate(
+        [np.full(len(part["kept"]), row) for row, part in enumerate(parts)] or [[]]
+    )
+    shape = (settings.length, len(joints.joints), 2)
+    arrays = {
+        "poses": np.concatenate(
+            [part["poses"] for part in parts] or [np.zeros((0, *shape), np.float32)]
+        ),
+        "row": row_of.astype(np.int32),
+    }
+    dtypes = {
+        "keyframe": np.int32,
+        "start": np.int32,
+        "mean_confidence": np.float32,
+        "min_cosine": np.float32,
+    }
+    for name, dtype in {**dtypes, "kept": bool}.items():
+        arrays[name] = np.concatenate([part[name] for part in parts] or [[]]).astype(dtype)
+    reasons = [str(reason) for part in parts for reason in part["reason"]]
+    job.write_arrays(
+        "pose_clips",
+        arrays,
+        {"video_id": ids, "skeleton": described["skeleton"], "reason": reasons},
+        n_ok=len(ids) - sum(not part["kept"].any() for part in parts),
+        failed=failed,
+        clips={"kept": int(arrays["kept"].sum()), "dropped": int((~arrays["kept"]).sum())},
+    )
+
+
+if __name__ == "__main__":
+    stage.run("pose_clips", build)

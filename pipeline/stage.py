@@ -1,0 +1,237 @@
+"""The entry that every stage shares: parse the call, open inputs, write outputs with their provenance.
+
+A stage module ends with::
+
+    if __name__ == "__main__":
+        stage.run("keyframes", build)
+
+and is called as ``python -m pipeline.motion.keyframes --settings JSON --input name path … --output name path``.
+``build(job)`` reads ``job.settings`` and ``job.inputs``, calls pure functions and writes through the job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline.store import arrays as array_store
+from pipeline.store import tables as table_store
+from pipeline.store.atomic import ArtifactError
+from pipeline.store.code import code_digest
+from pipeline.store.provenance import digest_of, digest_of_file, git_state, versions
+
+SCHEMA_VERSION = 1
+RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
+
+logger = logging.getLogger("conceptreel")
+T = TypeVar("T")
+
+
+class StageError(RuntimeError):
+    """A stage cannot give a result; the message says what to do, so no stack trace is shown."""
+
+
+def runtime() -> dict[str, Any]:
+    """Where data lie and what hardware to use, as exported by the Snakefile: nothing here changes a result."""
+    return json.loads(os.environ.get(RUNTIME_VARIABLE, "{}"))
+
+
+class Job:
+    """One call of one stage.
+
+    Attributes:
+        settings: what changes the result: the stage's section of the configuration, and ``upstream``: for each kind of
+            input artifact the digest of the settings that it must have been made with.
+        inputs: name → paths.
+        outputs: name → path.
+        shard: (index, count) or None.
+        threads: cores that this job may use.
+    """
+
+    def __init__(self, name: str, module: str, call: argparse.Namespace):
+        self.name = name
+        self.module = module
+        self.settings: dict[str, Any] = json.loads(call.settings)
+        self.upstream: dict[str, str] = self.settings.pop("upstream", {})
+        self.inputs = {entry[0]: [Path(path) for path in entry[1:]] for entry in call.input}
+        self.outputs = {key: Path(path) for key, path in call.output}
+        self.dataset: str = call.dataset
+        self.shard = tuple(int(part) for part in call.shard.split("-of-")) if call.shard else None
+        self.threads: int = call.threads
+        self.runtime = runtime()
+        self._started = time.perf_counter()
+        self._input_digests: dict[str, str] = {}
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def root(self) -> Path:
+        """Folder of the data set; see ``data.root`` and ``data_root`` of the configuration."""
+        return Path(self.runtime.get("roots", {}).get(self.dataset, "."))
+
+    def input(self, name: str) -> Path:
+        return self.inputs[name][0]
+
+    def _accept(self, path: Path, name: str, attributes: Mapping[str, Any]) -> None:
+        record = attributes.get("provenance", {})
+        if attributes.get("schema_version") != SCHEMA_VERSION:
+            raise ArtifactError(
+                f"{path} has schema version {attributes.get('schema_version')}, this code reads {SCHEMA_VERSION}; "
+                f"run the pipeline again, or use the release that wrote it"
+            )
+        expected = self.upstream.get(record.get("stage", name))
+        if expected is not None and record.get("settings_digest") != expected:
+            raise ArtifactError(
+                f"{path} was made with other settings than the configuration has now (a touched or copied file?); "
+                f"delete it and run the pipeline again"
+            )
+        self._input_digests[f"{name}/{path.name}"] = attributes["content_digest"]
+
+    def read_arrays(self, name: str) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
+        """(arrays, attributes) of every shard given under one input name, checked."""
+        for path in self.inputs[name]:
+            arrays, attributes = array_store.read_arrays(path)
+            self._accept(path, name, attributes)
+            yield arrays, attributes
+
+    def read_table(self, name: str) -> tuple[Any, dict[str, Any]]:
+        """The single table given under an input name, checked."""
+        (path,) = self.inputs[name]
+        table, attributes = table_store.read_table(path)
+        self._accept(path, name, attributes)
+        return table, attributes
+
+    def read_tables(self, name: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+        for path in self.inputs[name]:
+            table, attributes = table_store.read_table(path)
+            self._accept(path, name, attributes)
+            yield table, attributes
+
+    def note_file(self, name: str, path: Path) -> Path:
+        """Record a foreign input file (a list, a checkpoint) in the provenance."""
+        self._input_digests[f"{name}/{path.name}"] = digest_of_file(path)
+        return path
+
+    # ------------------------------------------------------------------------------------------------------ writing
+
+    def _records(
+        self, artifact: str, content: Mapping[str, Any], failed: Mapping[str, str], n_ok: int, extra: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        described = {
+            "schema": artifact,
+            "schema_version": SCHEMA_VERSION,
+            **content,
+            "failed": [{"video_id": key, "reason": reason} for key, reason in sorted(failed.items())],
+        }
+        provenance = {
+            "stage": self.name,
+            "module": self.module,
+            "dataset": self.dataset,
+            "shard": list(self.shard) if self.shard else None,
+            "settings": self.settings,
+            "settings_digest": digest_of({**self.settings, "upstream": self.upstream}),
+            "code_digest": code_digest(self.module),
+            "git": git_state(),
+            "versions": versions(),
+            "inputs": dict(sorted(self._input_digests.items())),
+            "counts": {"ok": n_ok, "failed": len(failed)},
+            "seconds": round(time.perf_counter() - self._started, 3),
+            **extra,
+        }
+        return described, provenance
+
+    def write_arrays(
+        self,
+        output: str,
+        arrays: Mapping[str, np.ndarray],
+        content: Mapping[str, Any],
+        *,
+        n_ok: int,
+        failed: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        """Write an array artifact; ``failed`` maps video ids to reasons, ``extra`` goes into the provenance."""
+        described, provenance = self._records(output, content, failed or {}, n_ok, extra)
+        array_store.write_arrays(self.outputs[output], arrays, described, provenance)
+        logger.info("wrote %s (%d ok, %d failed)", self.outputs[output], n_ok, len(failed or {}))
+
+    def write_table(
+        self,
+        output: str,
+        table: Any,
+        content: Mapping[str, Any] | None = None,
+        *,
+        failed: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        """Write a table artifact; see `write_arrays`."""
+        described, provenance = self._records(output, content or {}, failed or {}, table.num_rows, extra)
+        table_store.write_table(self.outputs[output], table, described, provenance)
+        logger.info("wrote %s (%d rows)", self.outputs[output], table.num_rows)
+
+    # -------------------------------------------------------------------------------------------------------- judging
+
+    def check_failures(self, failed: Mapping[str, str], total: int, allowed_fraction: float, slack: int = 0) -> None:
+        """Stop above the allowed part of failed items, with the list.
+
+        Args:
+            slack: so many failures are always accepted; shards pass 1, because one broken video in a small shard says
+                nothing about the data set (the exact count is taken where the shards are joined).
+        """
+        for video_id, reason in sorted(failed.items()):
+            logger.warning("%s: %s", video_id, reason)
+        if len(failed) > max(slack, allowed_fraction * total):
+            listed = "\n  ".join(f"{key}: {reason}" for key, reason in sorted(failed.items())[:50])
+            raise StageError(
+                f"{self.name}: {len(failed)} of {total} videos failed, more than max_failed_fraction = "
+                f"{allowed_fraction} allows. Mend or remove them, or raise the limit:\n  {listed}"
+            )
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "video") -> Iterable[T]:
+    """A progress bar on a terminal, silence elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(items, desc=description, total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(description="One stage of the pipeline; normally called by Snakemake.")
+    result.add_argument("--dataset", required=True)
+    result.add_argument("--settings", required=True, help="JSON: what changes the result")
+    result.add_argument("--input", nargs="+", action="append", default=[], metavar=("NAME", "PATH"))
+    result.add_argument("--output", nargs=2, action="append", default=[], metavar=("NAME", "PATH"))
+    result.add_argument("--shard", default="", help="for example 003-of-064")
+    result.add_argument("--threads", type=int, default=1)
+    result.add_argument("--log", type=Path)
+    return result
+
+
+def run(name: str, build: Callable[[Job], None]) -> None:
+    """Parse the command line, call ``build`` and turn expected errors into one line and exit code 1."""
+    call = parser().parse_args()
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if call.log:
+        call.log.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(call.log, mode="w"))
+        handlers[0].setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
+    module = sys.modules["__main__"].__spec__.name
+    try:
+        build(Job(name, module, call))
+    except (StageError, ArtifactError, OSError) as error:
+        logger.error("%s: %s", name, error)
+        sys.exit(1)
+    except Exception:
+        logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
+        sys.exit(1)

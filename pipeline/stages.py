@@ -1,0 +1,108 @@
+"""The stages of the pipeline as a table: where each one lives, what it reads, which settings decide its result.
+
+Used by the Snakefile while it is parsed and by ``conceptreel inspect``; standard library and pydantic only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Config, Dataset, dataset
+from pipeline.store.provenance import canonical, digest_of
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One rule.
+
+    Attributes:
+        floor: package folder, config section and results folder.
+        reads: stages whose artifacts it opens.
+        artifacts: what it writes below ``results/<dataset>/<floor>/``, with ``{shard}`` for sharded ones.
+    """
+
+    floor: str
+    reads: tuple[str, ...]
+    artifacts: tuple[str, ...]
+
+    @property
+    def sharded(self) -> bool:
+        return any("{shard}" in artifact for artifact in self.artifacts)
+
+
+STAGES: dict[str, Stage] = {
+    "generate": Stage("demo", (), ("truth.zarr.zip",)),
+    "index": Stage("data", (), ("index.parquet",)),
+    "decode": Stage("data", (), ("clips/{shard}.zarr.zip", "signal/{shard}.zarr.zip")),
+    "poses": Stage("motion", (), ("poses/{shard}.zarr.zip",)),
+    "keyframes": Stage("motion", ("decode",), ("keyframes/{shard}.parquet",)),
+    "pose_clips": Stage("motion", ("poses", "keyframes"), ("pose_clips/{shard}.zarr.zip",)),
+    "motion_concepts": Stage(
+        "motion", ("index", "pose_clips"), ("motion_concepts.zarr.zip", "motion_labels.parquet")
+    ),
+    "dual_encoder": Stage("context", ("decode",), ("dual_encoder/{shard}.zarr.zip",)),
+    "texts": Stage("context", (), ("texts.zarr.zip",)),
+    "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
+    "features": Stage("backbone", ("decode",), ("features/{shard}.zarr.zip",)),
+    "concept_layers": Stage(
+        "bottleneck",
+        ("index", "features", "motion_concepts", "concepts"),
+        ("concept_layers.zarr.zip", "concept_layers.parquet"),
+    ),
+    "classifier": Stage("bottleneck", ("index", "features", "concept_layers"), ("classifier.zarr.zip",)),
+    "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
+    "model": Stage(
+        "bottleneck", ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"), ()
+    ),
+    "pictures": Stage(
+        "explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()
+    ),
+}
+
+# Stages whose `source` setting makes them import instead of compute: they then read no other stage.
+IMPORTABLE = ("poses", "keyframes", "dual_encoder", "texts", "features")
+
+
+def imports(section: Dataset, stage: str) -> bool:
+    """Whether this stage takes its result from files that someone else made."""
+    if stage not in IMPORTABLE:
+        return False
+    return getattr(getattr(section, STAGES[stage].floor), stage).source != "computed"
+
+
+def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
+    """What the configuration says about one stage."""
+    if stage == "evaluate":  # it has no section: it asks the text encoder that the data set uses
+        return {"texts": section.context.texts.model_dump(mode="json")}
+    if stage == "model":  # the file names what a new video must go through
+        return {
+            "decode": section.data.decode.model_dump(mode="json"),
+            "features": section.backbone.features.model_dump(mode="json"),
+        }
+    part = getattr(getattr(section, STAGES[stage].floor), stage)
+    return part.model_dump(mode="json")
+
+
+def settings(section: Dataset, stage: str) -> dict[str, Any]:
+    """A stage's own settings and, under ``upstream``, the digests of the settings of all stages that it reads.
+
+    The digests make an artifact that was touched or copied recognisable where it is read.
+    """
+    reads = () if imports(section, stage) else STAGES[stage].reads
+    return {**own_settings(section, stage), "upstream": {name: settings_digest(section, name) for name in reads}}
+
+
+def settings_digest(section: Dataset, stage: str) -> str:
+    return digest_of(settings(section, stage))
+
+
+def settings_json(config: Config, name: str, stage: str) -> str:
+    """The one parameter of a rule: canonical JSON, so that equal settings are equal strings."""
+    return canonical(settings(dataset(config, name), stage))
+
+
+def shards(section: Dataset) -> list[str]:
+    """Shard names such as ``003-of-064``."""
+    count = section.data.shards
+    return [f"{index:03d}-of-{count:03d}" for index in range(count)]

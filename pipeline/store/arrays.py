@@ -1,0 +1,152 @@
+"""Artifacts of arrays: one ``.zarr.zip`` file (Zarr v3) with attributes.
+
+Zip stores have traps: chunks that are written twice or attributes that are set late leave duplicate entries, and an
+unclosed file is no zip. So whole arrays are written once, attributes are set when the group is made, and the file gets
+its name only after it was closed and read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import ZipStore
+
+from pipeline.store.atomic import ArtifactError, replace_when_done
+from pipeline.store.provenance import canonical
+
+CHUNK_BYTES = 8 << 20
+
+
+def content_digest(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> str:
+    """Digest of arrays and descriptive attributes, independent of zip time stamps, compression and chunks."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.data if array.size else b"")
+    digest.update(canonical(content).encode())
+    return digest.hexdigest()
+
+
+def _chunks(array: np.ndarray) -> tuple[int, ...]:
+    """Whole rows, about `CHUNK_BYTES` each."""
+    row = max(1, array[:1].nbytes)
+    return (max(1, min(len(array), CHUNK_BYTES // row)), *(max(1, size) for size in array.shape[1:]))
+
+
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], content: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> str:
+    """Write one artifact atomically.
+
+    Args:
+        path: name ending in ``.zarr.zip``.
+        arrays: name → array of at least one dimension.
+        content: attributes that belong to the content (row ids, class names, failed items, schema).
+        provenance: record of how it was made; not part of the content digest.
+
+    Returns:
+        The content digest.
+    """
+    digest = content_digest(arrays, content)
+    attributes = {**content, "content_digest": digest, "provenance": dict(provenance)}
+    with replace_when_done(path, check=lambda temporary: read_arrays(temporary)) as temporary:
+        with ZipStore(temporary, mode="w") as store:
+            group = zarr.create_group(store, attributes=attributes)
+            for name, array in arrays.items():
+                group.create_array(name, data=np.ascontiguousarray(array), chunks=_chunks(array))
+    return digest
+
+
+@contextlib.contextmanager
+def _damage_is_told(path: Path) -> Iterator[None]:
+    """Zip, JSON, Zarr and every codec raise types of their own for damaged bytes; a user needs to know one thing."""
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist or holds no Zarr group") from None
+    except Exception as error:
+        raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
+
+
+class Arrays:
+    """An opened artifact: ``attributes`` and lazily read arrays.
+
+    Use as a mapping: ``artifact["poses"]`` reads the whole array, ``artifact.part("poses", 3)`` one row of it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        with _damage_is_told(self.path):
+            self._store = ZipStore(self.path, mode="r")
+            self._group = zarr.open_group(self._store, mode="r")
+            self.attributes: dict[str, Any] = dict(self._group.attrs)
+        if "content_digest" not in self.attributes:
+            raise ArtifactError(f"{path} was not written by this project: it has no content digest")
+
+    def __enter__(self) -> Arrays:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+    def names(self) -> list[str]:
+        with _damage_is_told(self.path):
+            return sorted(name for name, _ in self._group.members(max_depth=None) if self._is_array(name))
+
+    def _is_array(self, name: str) -> bool:
+        return isinstance(self._group[name], zarr.Array)
+
+    def _array(self, name: str) -> zarr.Array:
+        if name not in self._group:
+            raise ArtifactError(f"{self.path} has no array `{name}`; it holds {', '.join(self.names())}")
+        return self._group[name]
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Shape and dtype, without reading the values."""
+        with _damage_is_told(self.path):
+            array = self._array(name)
+            return {"shape": list(array.shape), "dtype": str(array.dtype)}
+
+    def part(self, name: str, rows: int | slice) -> np.ndarray:
+        """Some rows of an array."""
+        with _damage_is_told(self.path):
+            return np.asarray(self._array(name)[rows])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.part(name, slice(None))
+
+
+def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All arrays and attributes of an artifact, checked against the content digest.
+
+    Raises:
+        ArtifactError: absent, damaged, changed by hand, or not an artifact of this project.
+    """
+    with Arrays(path) as artifact:
+        arrays = {name: artifact[name] for name in artifact.names()}
+        attributes = artifact.attributes
+    content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
+    if content_digest(arrays, content) != attributes["content_digest"]:
+        raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")
+    return arrays, attributes
+
+
+def ragged(parts: list[np.ndarray], row_shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Concatenate rows of different lengths.
+
+    Returns:
+        (values ``[sum of lengths, *row_shape]``, offsets int64 ``[n + 1]``): row i is ``values[offsets[i]:offsets[i+1]]``.
+    """
+    lengths = [len(part) for part in parts]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    values = np.concatenate(parts) if parts else np.zeros((0, *row_shape))
+    return values.reshape(-1, *row_shape).astype(dtype, copy=False), offsets

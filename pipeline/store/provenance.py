@@ -1,0 +1,62 @@
+"""What made an artifact: settings, code, inputs, versions, counts.
+
+Everything that decides the content is in the record; wall time is too, because reports want it, but the digests that
+compare artifacts leave it out.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.code import PROJECT
+
+PACKAGES = ("torch", "transformers", "numpy", "zarr", "faiss-cpu", "faiss-gpu", "decord", "av", "opencv-python-headless", "scipy")
+
+
+def canonical(value: Any) -> str:
+    """One spelling per value: JSON with sorted keys and no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Digest of any JSON value: 16 hexadecimal digits."""
+    return hashlib.blake2b(canonical(value).encode(), digest_size=8).hexdigest()
+
+
+def digest_of_file(path: str | Path) -> str:
+    """Digest of a file's bytes: 16 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Installed versions of the packages whose release can change a number."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def git_state() -> dict[str, Any]:
+    """Revision of the project and whether the tree differs from it; empty outside a checkout."""
+    try:
+        run = functools.partial(
+            subprocess.run, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True, stdin=subprocess.DEVNULL
+        )
+        revision = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+        dirty = bool(run(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"revision": revision, "dirty": dirty}

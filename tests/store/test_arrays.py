@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from pipeline.store.arrays import Arrays, ragged, read_arrays, write_arrays
+from pipeline.store.atomic import ArtifactError
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "folder" / "a.zarr.zip"
+    arrays = {"x": np.arange(12, dtype=np.float32).reshape(4, 3), "none": np.zeros((0, 2), np.int64)}
+    digest = write_arrays(path, arrays, {"schema": "test", "video_id": ["a", "ü"]}, {"seconds": 1.0})
+    return path, arrays, digest
+
+
+def test_round_trip(written):
+    path, arrays, digest = written
+    read, attributes = read_arrays(path)
+    assert read.keys() == arrays.keys()
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(read[name], value)
+        assert read[name].dtype == value.dtype
+    assert attributes["video_id"] == ["a", "ü"]
+    assert attributes["content_digest"] == digest
+
+
+def test_zip_has_no_duplicate_entry_and_nothing_is_left_behind(written):
+    path, _, _ = written
+    names = zipfile.ZipFile(path).namelist()
+    assert len(names) == len(set(names))
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_digest_is_of_the_content_and_not_of_provenance(written, tmp_path):
+    path, arrays, digest = written
+    content = {"schema": "test", "video_id": ["a", "ü"]}
+    assert write_arrays(tmp_path / "b.zarr.zip", arrays, content, {"seconds": 2.0}) == digest
+    changed = {**arrays, "x": arrays["x"] + 1}
+    assert write_arrays(tmp_path / "c.zarr.zip", changed, content, {}) != digest
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
+def test_truncated_file_is_refused(written, tmp_path, keep):
+    path, _, _ = written
+    short = tmp_path / "short.zarr.zip"
+    short.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ArtifactError, match="damaged|does not exist"):
+        read_arrays(short)
+
+
+def test_every_flipped_byte_is_refused_or_harmless(written, tmp_path):
+    path, arrays, digest = written
+    data = path.read_bytes()
+    for position in range(0, len(data), 7):
+        broken = bytearray(data)
+        broken[position] ^= 0x5A
+        copy = tmp_path / "flipped.zarr.zip"
+        copy.write_bytes(broken)
+        try:
+            read, attributes = read_arrays(copy)
+        except ArtifactError:
+            continue
+        # What is still accepted (zip time stamps, provenance) must hold the same values.
+        assert attributes["content_digest"] == digest, position
+        np.testing.assert_array_equal(read["x"], arrays["x"])
+
+
+def test_changed_by_hand_is_refused(written, tmp_path):
+    path, arrays, _ = written
+    other = tmp_path / "other.zarr.zip"
+    write_arrays(other, {**arrays, "x": arrays["x"] * 2}, {"schema": "test", "video_id": ["a", "ü"]}, {})
+    mixed = tmp_path / "mixed.zarr.zip"
+    with zipfile.ZipFile(path) as first, zipfile.ZipFile(other) as second, zipfile.ZipFile(mixed, "w") as out:
+        for name in first.namelist():
+            out.writestr(name, (second if name.startswith("x/c/") else first).read(name))
+    with pytest.raises(ArtifactError, match="changed after it was written"):
+        read_arrays(mixed)
+
+
+def test_failed_write_keeps_the_old_file(written, monkeypatch):
+    path, arrays, digest = written
+    import pipeline.store.arrays as module
+
+    monkeypatch.setattr(module, "read_arrays", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_arrays(path, arrays, {"schema": "new"}, {})
+    monkeypatch.undo()
+    assert read_arrays(path)[1]["content_digest"] == digest
+    assert len(list(path.parent.iterdir())) == 1
+
+
+def test_partial_read_and_unknown_array(written):
+    path, arrays, _ = written
+    with Arrays(path) as artifact:
+        np.testing.assert_array_equal(artifact.part("x", slice(1, 3)), arrays["x"][1:3])
+        with pytest.raises(ArtifactError, match="no array `y`.*none, x"):
+            artifact["y"]
+
+
+def test_foreign_zarr_is_refused(tmp_path):
+    import zarr
+
+    path = tmp_path / "foreign.zarr.zip"
+    with zarr.storage.ZipStore(path, mode="w") as store:
+        zarr.create_group(store, attributes={})
+    with pytest.raises(ArtifactError, match="not written by this project"):
+        read_arrays(path)
+
+
+def test_names_may_have_a_slash(tmp_path):
+    write_arrays(tmp_path / "a.zarr.zip", {"all/weight": np.eye(2), "bias": np.ones(1)}, {}, {})
+    assert sorted(read_arrays(tmp_path / "a.zarr.zip")[0]) == ["all/weight", "bias"]
+
+
+def test_ragged():
+    values, offsets = ragged([np.array([[1, 2]]), np.zeros((0, 2)), np.array([[3, 4], [5, 6]])], (2,), np.int32)
+    assert offsets.tolist() == [0, 1, 1, 3]
+    assert values.tolist() == [[1, 2], [3, 4], [5, 6]]
+    values, offsets = ragged([], (17, 2), np.float32)
+    assert values.shape == (0, 17, 2) and offsets.tolist() == [0]

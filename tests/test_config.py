@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config import ConfigError, dataset, load, validate
+
+
+def test_shipped_configuration_is_valid_and_holds_the_constants_of_the_paper(project):
+    config = load(project / "config.yaml")
+    # DANCE supplement, section 2.2: (L, S, number of motion concepts).
+    for name, constants in {
+        "kth": (20, 17, 71),
+        "penn_action": (25, 12, 79),
+        "haa100": (20, 7, 223),
+        "ucf101": (25, 10, 500),
+    }.items():
+        motion = config.datasets[name].motion
+        assert (motion.pose_clips.length, motion.pose_clips.per_video, motion.motion_concepts.n_concepts) == constants
+    assert config.datasets["ucf101"].data.decode.sampling == "dense"
+    assert config.datasets["kth"].data.decode.sampling == "uniform"
+    concepts = config.datasets["ucf101"].context.concepts
+    assert (concepts.max_length, concepts.class_similarity, concepts.mutual_similarity) == (30, 0.85, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"datasets": {"d": {"motion": {"keyframes": {"treshold": 1}}}}}, ["keyframes.treshold", "`threshold`"]),
+        ({"datasets": {"d": {"moton": {}}}}, ["datasets.d.moton", "`motion`"]),
+        ({"dataset": {}}, ["unknown key `dataset`", "`datasets`"]),
+        ({"datasets": {"d": {"data": {"shards": 0}}}}, ["data.shards", "greater than or equal to 1", "0"]),
+        ({"datasets": {"d": {"motion": {"poses": {"boxes": "none"}}}}}, ["poses.boxes", "whole_frame"]),
+        ({"datasets": {"d": {"motion": {"zzzzz": {}}}}}, ["zzzzz", "known here", "keyframes"]),
+    ],
+)
+def test_mistakes_are_told_in_the_words_of_the_file(raw, words):
+    with pytest.raises(ConfigError) as caught:
+        validate(raw)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_data_set_names_the_nearest(project):
+    with pytest.raises(ConfigError, match="did you mean `ucf101`"):
+        dataset(load(project / "config.yaml"), "ucf-101")
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1,")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="mapping"):
+        load(tmp_path / "list.yaml")

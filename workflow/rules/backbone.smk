@@ -1,0 +1,18 @@
+rule features:
+    input:
+        index=ancient("results/{dataset}/data/index.parquet"),
+        clips=unless_imported("features", "results/{dataset}/data/clips/{shard}.zarr.zip"),
+        imported=under_root(lambda section: section.backbone.features, "path"),
+        checkpoint=checkpoint(lambda section: section.backbone.features),
+        code=code("pipeline.backbone.features"),
+    output:
+        "results/{dataset}/backbone/features/{shard}.zarr.zip",
+    params:
+        settings=settings("features"),
+        members=members,
+    log:
+        "results/{dataset}/logs/features/{shard}.log",
+    threads: encoder_threads()
+    shell:
+        "{PYTHON:q} -m pipeline.backbone.features " + CALL + " --shard {wildcards.shard}"
+        " --input index {input.index:q} --input clips {input.clips:q} --output features {output:q}"

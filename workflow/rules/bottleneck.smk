@@ -1,0 +1,73 @@
+rule concept_layers:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        motion_concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
+        motion_labels="results/{dataset}/motion/motion_labels.parquet",
+        concepts="results/{dataset}/context/concepts.parquet",
+        pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
+        code=code("pipeline.bottleneck.concept_layers"),
+    output:
+        layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
+        table="results/{dataset}/bottleneck/concept_layers.parquet",
+    params:
+        settings=settings("concept_layers"),
+    log:
+        "results/{dataset}/logs/concept_layers.log",
+    threads: workflow.cores
+    shell:
+        "{PYTHON:q} -m pipeline.bottleneck.concept_layers " + CALL + " --input index {input.index:q}"
+        " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
+        " --input motion_labels {input.motion_labels:q} --input concepts {input.concepts:q}"
+        " --input pseudo_labels {input.pseudo_labels:q}"
+        " --output concept_layers {output.layers:q} --output concept_table {output.table:q}"
+
+
+rule classifier:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
+        code=code("pipeline.bottleneck.classifier"),
+    output:
+        "results/{dataset}/bottleneck/classifier.zarr.zip",
+    params:
+        settings=settings("classifier"),
+    log:
+        "results/{dataset}/logs/classifier.log",
+    threads: workflow.cores
+    shell:
+        "{PYTHON:q} -m pipeline.bottleneck.classifier " + CALL + " --input index {input.index:q}"
+        " --input features {input.features:q} --input concept_layers {input.layers:q}"
+        " --output classifier {output:q}"
+
+
+rule model:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        motion_concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
+        layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
+        table="results/{dataset}/bottleneck/concept_layers.parquet",
+        classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
+        evaluation=lambda wc: [f"results/{wc.dataset}/demo/evaluation.parquet"] if is_generated(wc.dataset) else [],
+        # Delivered together: whoever asks for the model gets the pictures that explain it.
+        pictures=[
+            "results/{dataset}/explain/motion_concepts.png",
+            "results/{dataset}/explain/explanations.png",
+        ],
+        code=code("pipeline.bottleneck.model"),
+    output:
+        model="results/{dataset}/model.pt",
+        metrics="results/{dataset}/metrics.json",
+    params:
+        settings=settings("model"),
+    log:
+        "results/{dataset}/logs/model.log",
+    threads: workflow.cores
+    shell:
+        "{PYTHON:q} -m pipeline.bottleneck.model " + CALL + " --input index {input.index:q}"
+        " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
+        " --input concept_layers {input.layers:q} --input concept_table {input.table:q}"
+        " --input classifier {input.classifier:q} --input evaluation {input.evaluation:q}"
+        " --output model {output.model:q} --output metrics {output.metrics:q}"

@@ -1,0 +1,172 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+
+from pipeline.config import ConfigError, dataset as section_named, validate
+from pipeline.data.lists import ListError, members_digest, read_entries
+from pipeline.stage import RUNTIME_VARIABLE
+from pipeline.stages import imports, settings_json, shards
+from pipeline.store.code import files_of
+
+
+def stop(error):
+    """One line for the person who must act; a stack trace of the workflow would hide it."""
+    raise WorkflowError(str(error)) from None
+
+
+try:
+    CONFIG = validate(config)
+except ConfigError as error:
+    stop(error)
+
+PYTHON = sys.executable
+
+
+wildcard_constraints:
+    dataset="|".join(CONFIG.datasets),
+    shard=r"\d{3,}-of-\d{3,}",
+
+
+def section(wildcards):
+    try:
+        return section_named(CONFIG, wildcards.dataset)
+    except ConfigError as error:
+        stop(error)
+
+
+def is_generated(name):
+    return CONFIG.datasets[name].data.index.source == "generated"
+
+
+def root_of(name):
+    """Folder of a data set's videos and lists, absolute, because stages may be started from anywhere."""
+    if is_generated(name):
+        return os.path.abspath(f"results/{name}/demo")
+    return os.path.abspath(os.path.join(CONFIG.data_root, CONFIG.datasets[name].data.root))
+
+
+# Shell jobs run in --directory and know nothing of this file but what is exported here.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(workflow.basedir)), os.environ.get("PYTHONPATH")])
+)
+os.environ[RUNTIME_VARIABLE] = json.dumps(
+    {**CONFIG.runtime.model_dump(mode="json"), "roots": {name: root_of(name) for name in CONFIG.datasets}}
+)
+
+
+def settings(stage):
+    """The single parameter of a rule that decides its result; see the cache rules in docs/cache.md."""
+    return lambda wildcards: settings_json(CONFIG, wildcards.dataset, stage)
+
+
+def code(module):
+    """Source files of a stage: Snakemake does not see imported code by itself."""
+    return [os.path.relpath(path) for path in files_of(module)]
+
+
+ENTRIES = {}
+
+
+def entries(name):
+    """Videos of a data set with labels and splits, read once while the workflow is parsed."""
+    if name not in ENTRIES:
+        section = CONFIG.datasets[name]
+        try:
+            if is_generated(name):
+                from pipeline.demo.plan import planned_entries
+
+                ENTRIES[name] = planned_entries(section.demo.generate)
+            else:
+                ENTRIES[name] = read_entries(section.data.index, root_of(name))
+        except ListError as error:
+            stop(error)
+    return ENTRIES[name]
+
+
+def members(wildcards):
+    """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
+    shard = getattr(wildcards, "shard", None)
+    part = shards(section(wildcards)).index(shard) if shard else None
+    count = section(wildcards).data.shards
+    with_files = not is_generated(wildcards.dataset)  # there the videos are inputs
+    return members_digest(
+        entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None
+    )
+
+
+def all_members(wildcards):
+    """Digest of everything that the index says: ids, labels, splits."""
+    return members_digest(entries(wildcards.dataset), None, 1, None, with_labels=True)
+
+
+def videos_of_shard(wildcards):
+    """Videos that a rule makes; those on a user's disk are tracked through `members`, one stat each."""
+    if not is_generated(wildcards.dataset):
+        return []
+    part = shards(section(wildcards)).index(wildcards.shard)
+    return [
+        f"results/{wildcards.dataset}/demo/{entry.path}"
+        for entry in entries(wildcards.dataset)
+        if entry.in_shard(part, section(wildcards).data.shards)
+    ]
+
+
+def over_shards(pattern):
+    """Input function: the given artifact of every shard."""
+    return lambda wildcards: expand(
+        pattern, dataset=wildcards.dataset, shard=shards(section(wildcards))
+    )
+
+
+def unless_imported(stage, pattern):
+    """Input function: an artifact that a stage reads only where it computes its result itself."""
+    return lambda wildcards: [] if imports(section(wildcards), stage) else pattern.format(**wildcards)
+
+
+def clips_unless_imported(wildcards):
+    """All clips of a data set, for pictures; none where the features come from elsewhere."""
+    if imports(section(wildcards), "features"):
+        return []
+    return over_shards("results/{dataset}/data/clips/{shard}.zarr.zip")(wildcards)
+
+
+def under_root(stage_settings, *keys):
+    """Input function: files named in the configuration, below the root of the data set or shipped with the project."""
+
+    def files(wildcards):
+        value = stage_settings(section(wildcards))
+        found = []
+        for key in keys:
+            named = getattr(value, key)
+            for path in named.values() if isinstance(named, dict) else [named]:
+                places = [os.path.join(root_of(wildcards.dataset), path), os.path.join(workflow.basedir, path)]
+                # A missing file is told by the stage, which knows what it is for.
+                found += [os.path.relpath(place) for place in places if path and os.path.isfile(place)][:1]
+        return found
+
+    return files
+
+
+def checkpoint(stage_settings):
+    """Input function: the weights of an encoder where they are a local folder; a hub id is pinned by its revision."""
+
+    def files(wildcards):
+        folder = Path(workflow.basedir, stage_settings(section(wildcards)).model)
+        return sorted(os.path.relpath(path) for path in folder.glob("*") if path.suffix in (".json", ".safetensors"))
+
+    return files
+
+
+def encoder_threads():
+    """One encoder job at a time where a GPU is shared by all of them, as many as there are cores elsewhere."""
+    has_gpu = CONFIG.runtime.device.startswith("cuda") or (
+        CONFIG.runtime.device == "auto" and os.path.exists("/dev/nvidia0")
+    )
+    return workflow.cores or 1 if has_gpu else 1
+
+
+# What every stage is told; rules put `python -m <stage>` before it and inputs and outputs behind it.
+CALL = "--dataset {wildcards.dataset} --settings {params.settings:q} --threads {threads} --log {log:q}"

@@ -1,0 +1,55 @@
+rule dual_encoder:
+    input:
+        index=ancient("results/{dataset}/data/index.parquet"),
+        clips=unless_imported("dual_encoder", "results/{dataset}/data/clips/{shard}.zarr.zip"),
+        imported=under_root(lambda section: section.context.dual_encoder, "path"),
+        checkpoint=checkpoint(lambda section: section.context.dual_encoder),
+        code=code("pipeline.context.dual_encoder"),
+    output:
+        "results/{dataset}/context/dual_encoder/{shard}.zarr.zip",
+    params:
+        settings=settings("dual_encoder"),
+        members=members,
+    log:
+        "results/{dataset}/logs/dual_encoder/{shard}.log",
+    threads: encoder_threads()
+    shell:
+        "{PYTHON:q} -m pipeline.context.dual_encoder " + CALL + " --shard {wildcards.shard}"
+        " --input index {input.index:q} --input clips {input.clips:q} --output dual_encoder {output:q}"
+
+
+rule texts:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        candidates=under_root(lambda section: section.context.texts, "candidates", "path"),
+        checkpoint=checkpoint(lambda section: section.context.texts),
+        code=code("pipeline.context.texts"),
+    output:
+        "results/{dataset}/context/texts.zarr.zip",
+    params:
+        settings=settings("texts"),
+    log:
+        "results/{dataset}/logs/texts.log",
+    threads: encoder_threads()
+    shell:
+        "{PYTHON:q} -m pipeline.context.texts " + CALL + " --input index {input.index:q} --output texts {output:q}"
+
+
+rule concepts:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        dual_encoder=over_shards("results/{dataset}/context/dual_encoder/{shard}.zarr.zip"),
+        texts="results/{dataset}/context/texts.zarr.zip",
+        code=code("pipeline.context.concepts"),
+    output:
+        concepts="results/{dataset}/context/concepts.parquet",
+        pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
+    params:
+        settings=settings("concepts"),
+    log:
+        "results/{dataset}/logs/concepts.log",
+    threads: 1
+    shell:
+        "{PYTHON:q} -m pipeline.context.concepts " + CALL + " --input index {input.index:q}"
+        " --input dual_encoder {input.dual_encoder:q} --input texts {input.texts:q}"
+        " --output concepts {output.concepts:q} --output pseudo_labels {output.pseudo_labels:q}"

@@ -1,0 +1,40 @@
+for name in filter(is_generated, CONFIG.datasets):
+
+    rule:
+        name:
+            f"generate_{name}"
+        input:
+            code=code("pipeline.demo.generate"),
+        output:
+            truth=f"results/{name}/demo/truth.zarr.zip",
+            lists=f"results/{name}/demo/lists.csv",
+            videos=[f"results/{name}/demo/{entry.path}" for entry in entries(name)],
+        params:
+            settings=settings_json(CONFIG, name, "generate"),
+        log:
+            f"results/{name}/logs/generate.log",
+        threads: workflow.cores
+        shell:
+            "{PYTHON:q} -m pipeline.demo.generate --dataset " + name + " --settings {params.settings:q}"
+            " --threads {threads} --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
+
+
+rule evaluate:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        truth="results/{dataset}/demo/truth.zarr.zip",
+        poses=over_shards("results/{dataset}/motion/poses/{shard}.zarr.zip"),
+        dual_encoder=over_shards("results/{dataset}/context/dual_encoder/{shard}.zarr.zip"),
+        checkpoint=checkpoint(lambda section: section.context.texts),
+        code=code("pipeline.demo.evaluate"),
+    output:
+        "results/{dataset}/demo/evaluation.parquet",
+    params:
+        settings=settings("evaluate"),
+    log:
+        "results/{dataset}/logs/evaluate.log",
+    threads: 1
+    shell:
+        "{PYTHON:q} -m pipeline.demo.evaluate " + CALL + " --input index {input.index:q}"
+        " --input truth {input.truth:q} --input poses {input.poses:q} --input dual_encoder {input.dual_encoder:q}"
+        " --output evaluation {output:q}"

@@ -1,0 +1,23 @@
+rule pictures:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        clips=clips_unless_imported,
+        motion_concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
+        layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
+        classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
+        code=code("pipeline.explain.pictures"),
+    output:
+        motion_concepts="results/{dataset}/explain/motion_concepts.png",
+        explanations="results/{dataset}/explain/explanations.png",
+    params:
+        settings=settings("pictures"),
+    log:
+        "results/{dataset}/logs/pictures.log",
+    threads: 1
+    shell:
+        "{PYTHON:q} -m pipeline.explain.pictures " + CALL + " --input index {input.index:q}"
+        " --input features {input.features:q} --input clips {input.clips:q}"
+        " --input motion_concepts {input.motion_concepts:q} --input concept_layers {input.layers:q}"
+        " --input classifier {input.classifier:q}"
+        " --output motion_concepts {output.motion_concepts:q} --output explanations {output.explanations:q}"

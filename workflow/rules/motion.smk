@@ -1,0 +1,73 @@
+rule poses:
+    input:
+        index=ancient("results/{dataset}/data/index.parquet"),
+        videos=videos_of_shard,
+        checkpoint=checkpoint(lambda section: section.motion.poses),
+        code=code("pipeline.motion.poses"),
+    output:
+        "results/{dataset}/motion/poses/{shard}.zarr.zip",
+    params:
+        settings=settings("poses"),
+        members=members,
+    log:
+        "results/{dataset}/logs/poses/{shard}.log",
+    threads: encoder_threads()
+    shell:
+        "{PYTHON:q} -m pipeline.motion.poses " + CALL + " --shard {wildcards.shard}"
+        " --input index {input.index:q} --output poses {output:q}"
+
+
+rule keyframes:
+    input:
+        index=ancient("results/{dataset}/data/index.parquet"),
+        signal=unless_imported("keyframes", "results/{dataset}/data/signal/{shard}.zarr.zip"),
+        imported=under_root(lambda section: section.motion.keyframes, "path"),
+        code=code("pipeline.motion.keyframes"),
+    output:
+        "results/{dataset}/motion/keyframes/{shard}.parquet",
+    params:
+        settings=settings("keyframes"),
+        members=members,
+    log:
+        "results/{dataset}/logs/keyframes/{shard}.log",
+    threads: 1
+    shell:
+        "{PYTHON:q} -m pipeline.motion.keyframes " + CALL + " --shard {wildcards.shard}"
+        " --input index {input.index:q} --input signal {input.signal:q} --output keyframes {output:q}"
+
+
+rule pose_clips:
+    input:
+        poses="results/{dataset}/motion/poses/{shard}.zarr.zip",
+        keyframes="results/{dataset}/motion/keyframes/{shard}.parquet",
+        code=code("pipeline.motion.pose_clips"),
+    output:
+        "results/{dataset}/motion/pose_clips/{shard}.zarr.zip",
+    params:
+        settings=settings("pose_clips"),
+    log:
+        "results/{dataset}/logs/pose_clips/{shard}.log",
+    threads: 1
+    shell:
+        "{PYTHON:q} -m pipeline.motion.pose_clips " + CALL + " --shard {wildcards.shard}"
+        " --input poses {input.poses:q} --input keyframes {input.keyframes:q} --output pose_clips {output:q}"
+
+
+rule motion_concepts:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        pose_clips=over_shards("results/{dataset}/motion/pose_clips/{shard}.zarr.zip"),
+        imported=under_root(lambda section: section.motion.motion_concepts, "path"),
+        code=code("pipeline.motion.motion_concepts"),
+    output:
+        concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
+        labels="results/{dataset}/motion/motion_labels.parquet",
+    params:
+        settings=settings("motion_concepts"),
+    log:
+        "results/{dataset}/logs/motion_concepts.log",
+    threads: workflow.cores
+    shell:
+        "{PYTHON:q} -m pipeline.motion.motion_concepts " + CALL + " --input index {input.index:q}"
+        " --input pose_clips {input.pose_clips:q}"
+        " --output motion_concepts {output.concepts:q} --output motion_labels {output.labels:q}"
