@@ -42,9 +42,7 @@ def peak_megabytes() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--n", type=int, default=5000)
     parser.add_argument("--d", type=int, default=850)
     parser.add_argument("--metric", choices=("cosine", "euclidean"), default="cosine")
@@ -55,7 +53,8 @@ def main() -> None:
     x = synthetic_clips(arguments.n, arguments.d, arguments.seed)
     print(
         f"n={arguments.n} d={arguments.d} {arguments.metric},"
-        f" {faiss.omp_get_max_threads()} threads, points {x.nbytes / 2**20:.0f} MiB, peak RSS before {peak_megabytes():.0f} MiB"
+        f" {faiss.omp_get_max_threads()} threads, points {x.nbytes / 2**20:.0f} MiB,"
+        f" peak RSS before {peak_megabytes():.0f} MiB"
     )
     start = time.perf_counter()
     partitions = finch(x, arguments.metric)

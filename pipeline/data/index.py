@@ -12,8 +12,8 @@ from pipeline.data.lists import read_class_names, read_entries
 def build(job: stage.Job) -> None:
     """Write ``index.parquet``: one row per video; a problem is a status with its reason, not an error."""
     settings = Index.model_validate(job.settings)
+    class_names = read_class_names(settings, job.root)
     entries = read_entries(settings, job.root)
-    class_names = read_class_names(settings, job.root, entries)
     failed = {entry.video_id: entry.problem for entry in entries if entry.problem}
     table = pa.table(
         {
@@ -22,6 +22,7 @@ def build(job: stage.Job) -> None:
             "label": pa.array([-1 if entry.label is None else entry.label for entry in entries], pa.int32()),
             "class_name": [entry.class_name or "" for entry in entries],
             "split": [entry.split for entry in entries],
+            "listed": [entry.listed for entry in entries],
             "group": [entry.group or "" for entry in entries],
             "status": ["failed" if entry.problem else "ok" for entry in entries],
             "reason": [entry.problem or "" for entry in entries],

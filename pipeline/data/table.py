@@ -62,6 +62,18 @@ def read_index(job: Job) -> VideoTable:
     return videos.in_shard(*job.shard) if job.shard else videos
 
 
+def listed_ids(job: Job) -> dict[str, list[str]]:
+    """Ids in the order of the data set's own lists, failed ones included: split as listed → ids.
+
+    Matrices that others extracted have their rows in this order.
+    """
+    table, _ = job.read_table("index")
+    result: dict[str, list[str]] = {}
+    for listed, video_id in zip(table["listed"].to_pylist(), table["video_id"].to_pylist(), strict=True):
+        result.setdefault(listed, []).append(video_id)
+    return result
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of a sharded artifact, joined over the shards.

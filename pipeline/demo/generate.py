@@ -42,8 +42,11 @@ def build(job: stage.Job) -> None:
         truth = list(stage.progress(pool.map(make_clip, calls, chunksize=4), "generate", total=len(calls)))
 
     with replace_when_done(job.outputs["lists"]) as temporary:
-        rows = [f"{clip.split},{VIDEO_FOLDER}/{clip.video_id}.mp4,{clip.class_name},{clip.group}" for clip in clips]
-        temporary.write_text("split,path,class,actor\n" + "\n".join(rows) + "\n")
+        rows = [
+            f"{clip.split},{VIDEO_FOLDER}/{clip.video_id}.mp4,{clip.label},{clip.class_name},{clip.group}"
+            for clip in clips
+        ]
+        temporary.write_text("split,path,label,class,actor\n" + "\n".join(rows) + "\n")
 
     arrays = {}
     width = settings.size // 8

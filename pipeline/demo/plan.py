@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config import Generate
 from pipeline.data.lists import Entry
-from pipeline.demo.classes import CLASSES, PlannedClip, plan
+from pipeline.demo.classes import PlannedClip, plan
 
 VIDEO_FOLDER = "videos"
 
@@ -17,7 +17,7 @@ def planned(settings: Generate) -> list[PlannedClip]:
 
 
 def planned_entries(settings: Generate) -> list[Entry]:
-    """The same as entries of a data set."""
+    """The same as entries of a data set, before validation is carved off."""
     return [
         Entry(
             video_id=clip.video_id,
@@ -25,12 +25,8 @@ def planned_entries(settings: Generate) -> list[Entry]:
             label=clip.label,
             class_name=clip.class_name,
             split=clip.split,
+            listed=clip.split,
             group=str(clip.group),
-            problem=None,
         )
         for clip in planned(settings)
     ]
-
-
-def class_names() -> list[str]:
-    return [entry.name for entry in CLASSES]

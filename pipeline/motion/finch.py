@@ -100,9 +100,7 @@ def choose_partition(
             no partition has that many clusters.
     """
     if (level is None) == (n_clusters is None):
-        raise ValueError(
-            f"give either level or n_clusters, got level={level}, n_clusters={n_clusters}"
-        )
+        raise ValueError(f"give either level or n_clusters, got level={level}, n_clusters={n_clusters}")
     counts = [partition.n_clusters for partition in partitions]
     if level is not None:
         if not 0 <= level < len(partitions):
@@ -119,9 +117,7 @@ def choose_partition(
     return fine_enough[-1]
 
 
-def refine_to(
-    x: np.ndarray, partition: Partition, n_clusters: int, metric: Metric = "cosine"
-) -> Partition:
+def refine_to(x: np.ndarray, partition: Partition, n_clusters: int, metric: Metric = "cosine") -> Partition:
     """Merge the two closest clusters again and again until `n_clusters` are left.
 
     This is FINCH's mode for a required number of clusters (Algorithm 2 of the paper). Exactly one
@@ -148,37 +144,34 @@ def refine_to(
     centre = means.mean(axis=0)
     vectors = _prepare(means, metric, centre)
     counts = np.bincount(partition.labels, minlength=len(means))
-    target = np.arange(len(means), dtype=np.int32)  # the cluster that each cluster became
-    alive = np.arange(len(means))  # ascending, so that positions order like cluster indices
-    neighbour, distance = _nearest(vectors, vectors, metric, own=alive)
-
-    for _ in range(partition.n_clusters - n_clusters):
-        first = alive[np.argmin(distance[alive])]
-        keep, drop = sorted((int(first), int(neighbour[first])))
+    k = len(means)
+    target = np.arange(k)  # the cluster that each cluster became
+    gone = np.zeros(k, dtype=bool)
+    neighbour, distance = _nearest(vectors, vectors, metric, own=np.arange(k))
+    for _ in range(k - n_clusters):
+        first = int(distance.argmin())
+        keep, drop = sorted((first, int(neighbour[first])))
         means[keep] = np.average(means[[keep, drop]], axis=0, weights=counts[[keep, drop]])
-        counts[keep] += counts[drop]
         vectors[keep] = _prepare(means[keep : keep + 1], metric, centre)[0]
+        counts[keep] += counts[drop]
         target[target == drop] = keep
-        alive = alive[alive != drop]
-        if len(alive) == 1:
-            break
+        gone[drop] = True
+        distance[drop] = np.inf
 
-        stale = alive[np.isin(neighbour[alive], (keep, drop)) | (alive == keep)]
-        remaining = vectors[alive]
-        found, distance[stale] = _nearest(
-            vectors[stale], remaining, metric, own=np.searchsorted(alive, stale)
+        affected = ~gone & ((neighbour == keep) | (neighbour == drop))
+        affected[keep] = True
+        affected = np.flatnonzero(affected)
+        neighbour[affected], distance[affected] = _nearest(
+            vectors[affected], vectors, metric, own=affected, excluded=gone
         )
-        neighbour[stale] = alive[found]
+        to_merged = _distances(vectors, vectors[keep : keep + 1], metric)[:, 0]
+        closer = (to_merged < distance) | ((to_merged == distance) & (keep < neighbour))
+        closer[keep] = False
+        closer &= ~gone
+        neighbour[closer] = keep
+        distance[closer] = to_merged[closer]
 
-        others = np.setdiff1d(alive, stale, assume_unique=True)
-        to_merged = _distances(vectors[others], vectors[keep : keep + 1], metric)[:, 0]
-        closer = (to_merged < distance[others]) | (
-            (to_merged == distance[others]) & (keep < neighbour[others])
-        )
-        neighbour[others[closer]] = keep
-        distance[others[closer]] = to_merged[closer]
-
-    labels = np.searchsorted(alive, target[partition.labels]).astype(np.int32)
+    labels = np.searchsorted(np.flatnonzero(~gone), target[partition.labels]).astype(np.int32)
     return Partition(labels, n_clusters)
 
 
@@ -244,8 +237,7 @@ def assign(x: np.ndarray, means: np.ndarray, metric: Metric = "cosine") -> np.nd
     _check_metric(metric)
     if points.shape[1] != means.shape[1]:
         raise ValueError(
-            f"x has {points.shape[1]} columns and means has {means.shape[1]}:"
-            " use means of the same features"
+            f"x has {points.shape[1]} columns and means has {means.shape[1]}: use means of the same features"
         )
     centre = np.mean(means, axis=0, dtype=np.float64)
     references = _prepare(means, metric, centre)
@@ -327,26 +319,20 @@ def _search_matrix(x: np.ndarray, metric: Metric, centre: np.ndarray) -> tuple[n
     search = np.empty(x.shape, dtype=np.float32)
     scale = 1.0
     if metric == "euclidean":
-        farthest = max(
-            float(np.abs(x[rows] - centre).max()) for rows in _blocks(len(x), _REFERENCE_BLOCK)
-        )
+        farthest = max(float(np.abs(x[rows] - centre).max()) for rows in _blocks(len(x), _REFERENCE_BLOCK))
         scale = farthest or 1.0
     for rows in _blocks(len(x), _REFERENCE_BLOCK):
         search[rows] = _prepare(x[rows], metric, centre) / scale
     return search, scale
 
 
-def _nearest_in_blocks(
-    x: np.ndarray, own: np.ndarray, metric: Metric, centre: np.ndarray
-) -> np.ndarray:
+def _nearest_in_blocks(x: np.ndarray, own: np.ndarray, metric: Metric, centre: np.ndarray) -> np.ndarray:
     """Nearest other point of the points `own`, int64 `[q]`, compared with all points in float64."""
     queries = _prepare(x[own], metric, centre)
     nearest = np.zeros(len(own), dtype=np.int64)
     smallest = np.full(len(own), np.inf, dtype=np.float32)
     for rows in _blocks(len(x), _REFERENCE_BLOCK):
-        index, distance = _nearest(
-            queries, _prepare(x[rows], metric, centre), metric, own=own - rows.start
-        )
+        index, distance = _nearest(queries, _prepare(x[rows], metric, centre), metric, own=own - rows.start)
         closer = distance < smallest  # strictly: an earlier block has the lower index
         nearest[closer] = index[closer] + rows.start
         smallest[closer] = distance[closer]
@@ -354,12 +340,16 @@ def _nearest_in_blocks(
 
 
 def _nearest(
-    queries: np.ndarray, references: np.ndarray, metric: Metric, own: np.ndarray | None = None
+    queries: np.ndarray,
+    references: np.ndarray,
+    metric: Metric,
+    own: np.ndarray | None = None,
+    excluded: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest reference of each prepared query: index int64 `[q]` and distance float32 `[q]`.
 
     own: position `[q]` of each query among the references, to be left out; outside their range if
-    it is not there.
+    it is not there. excluded: bool `[r]`, references that are left out for all queries.
     """
     index = np.empty(len(queries), dtype=np.int64)
     smallest = np.empty(len(queries), dtype=np.float32)
@@ -369,6 +359,8 @@ def _nearest(
         if own is not None:
             present = np.flatnonzero((own[rows] >= 0) & (own[rows] < len(references)))
             distance[present, own[rows][present]] = np.inf
+        if excluded is not None:
+            distance[:, excluded] = np.inf
         index[rows] = distance.argmin(axis=1)
         smallest[rows] = distance[np.arange(len(distance)), index[rows]]
     return index, smallest
@@ -390,10 +382,7 @@ def _distances(queries: np.ndarray, references: np.ndarray, metric: Metric) -> n
     product = queries @ references.T
     if metric == "cosine":
         return _cosine_distance(product).astype(np.float32)
-    squares = (
-        np.einsum("ij,ij->i", queries, queries)[:, None]
-        + np.einsum("ij,ij->i", references, references)[None, :]
-    )
+    squares = np.einsum("ij,ij->i", queries, queries)[:, None] + np.einsum("ij,ij->i", references, references)[None, :]
     product *= -2
     product += squares
     # What cancellation leaves of two equal points is noise, and would decide a tie.
@@ -437,9 +426,7 @@ def _blocks(length: int, size: int) -> Iterator[slice]:
 
 def _check_points(x: np.ndarray, name: str) -> np.ndarray:
     if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(
-            f"{name} must be a matrix [n, d] with at least one row, got shape {x.shape}"
-        )
+        raise ValueError(f"{name} must be a matrix [n, d] with at least one row, got shape {x.shape}")
     points = np.ascontiguousarray(x, dtype=np.float32)
     for rows in _blocks(len(points), _REFERENCE_BLOCK):
         broken = np.flatnonzero(~np.isfinite(points[rows]).all(axis=1))

@@ -1,9 +1,16 @@
-"""Key frames: the peaks of a video's motion signal, and the windows of frames around them."""
+"""Stage `keyframes`: the peaks of a video's motion signal, and the windows of frames around them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 from scipy.signal import find_peaks
+
+from pipeline import stage
+from pipeline.config import Keyframes
+from pipeline.data.table import read_index
 
 
 def detect_keyframes(
@@ -56,8 +63,7 @@ def detect_keyframes(
             raise ValueError(f"{name} is relative to the signal's range: {value} is not in [0, 1]")
     if min_distance < 1 or baseline_degree < 0:
         raise ValueError(
-            f"min_distance must be at least 1 and baseline_degree at least 0,"
-            f" got {min_distance} and {baseline_degree}"
+            f"min_distance must be at least 1 and baseline_degree at least 0, got {min_distance} and {baseline_degree}"
         )
     measured = signal[1:]
     if len(measured) == 0 or np.ptp(measured) == 0:
@@ -89,15 +95,11 @@ def select_keyframes(keyframes: np.ndarray, n_select: int) -> np.ndarray:
     if n_select == 1:
         return keyframes[[(len(keyframes) - 1) // 2]]
     # Integer arithmetic: a rounded linspace differs between platforms at exact halves.
-    positions = (np.arange(n_select) * (len(keyframes) - 1) * 2 + n_select - 1) // (
-        2 * (n_select - 1)
-    )
+    positions = (np.arange(n_select) * (len(keyframes) - 1) * 2 + n_select - 1) // (2 * (n_select - 1))
     return keyframes[positions]
 
 
-def clip_windows(
-    keyframes: np.ndarray, n_frames: int, length: int
-) -> tuple[np.ndarray, np.ndarray]:
+def clip_windows(keyframes: np.ndarray, n_frames: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """The window of `length` frames around each key frame, shifted where it would leave the video.
 
     Key frame k has the window [k - length // 2, k - length // 2 + length), so two key frames near
@@ -121,8 +123,7 @@ def clip_windows(
         raise ValueError(f"n_frames and length must be at least 1, got {n_frames} and {length}")
     if len(keyframes) and not 0 <= keyframes.min() <= keyframes.max() < n_frames:
         raise ValueError(
-            f"key frames must lie between 0 and {n_frames - 1},"
-            f" got {keyframes.min()} to {keyframes.max()}"
+            f"key frames must lie between 0 and {n_frames - 1}, got {keyframes.min()} to {keyframes.max()}"
         )
     start = np.clip(keyframes - length // 2, 0, max(n_frames - length, 0)).astype(np.int32)
     frames = np.minimum(start[:, None] + np.arange(length), n_frames - 1).astype(np.int32)
@@ -149,3 +150,60 @@ def _baseline(signal: np.ndarray, degree: int) -> np.ndarray:
             break
         level = np.minimum(level, fit)
     return fit
+
+
+def read_published(path: Path) -> dict[str, list[int]]:
+    """Key frames that someone else detected: lines `video_id frame frame ...`.
+
+    Raises:
+        StageError: the file is missing or a line holds something else than frame numbers.
+    """
+    if not path.is_file():
+        raise stage.StageError(f"{path} does not exist; motion.keyframes.path names it, below the data set's root")
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        video_id, *frames = line.split() or [""]
+        if video_id:
+            try:
+                found[video_id] = sorted({int(frame) for frame in frames if int(frame) >= 0})
+            except ValueError:
+                raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers") from None
+    return found
+
+
+def build(job: stage.Job) -> None:
+    """Write the key frames of one shard: one row per video that has some."""
+    settings = Keyframes.model_validate(job.settings)
+    frames: dict[str, list[int]] = {}
+    failed: dict[str, str] = {}
+    if settings.source == "list":
+        path = job.root / settings.path
+        published = read_published(path)
+        job.note_file("published", path)
+        for video_id in read_index(job).video_id:
+            if published.get(video_id):
+                frames[video_id] = published[video_id]
+            else:
+                failed[video_id] = f"no_keyframes: {path.name} names none"
+    else:
+        ((signal, described),) = job.read_arrays("signal")
+        failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
+        values = signal["diff_sum" if settings.measure == "sum" else "diff_count"]
+        for row, video_id in enumerate(described["video_id"]):
+            frames[video_id] = detect_keyframes(
+                values[signal["offsets"][row] : signal["offsets"][row + 1]],
+                threshold=settings.threshold,
+                threshold_long=settings.threshold_long,
+                long_video=settings.long_video,
+                min_distance=settings.min_distance,
+                baseline_degree=settings.baseline_degree,
+            ).tolist()
+    table = pa.table(
+        {"video_id": list(frames), "frames": pa.array(list(frames.values()), pa.list_(pa.int32()))},
+        schema=pa.schema([("video_id", pa.string()), ("frames", pa.list_(pa.int32()))]),
+    )
+    job.write_table("keyframes", table, failed=failed)
+
+
+if __name__ == "__main__":
+    stage.run("keyframes", build)

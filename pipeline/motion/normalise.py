@@ -29,11 +29,7 @@ def interpolate_gaps(
         ValueError: shapes do not fit, or `max_gap` is negative.
     """
     n_frames = len(keypoints)
-    if (
-        keypoints.ndim != 3
-        or confidence.shape != keypoints.shape[:2]
-        or has_person.shape != (n_frames,)
-    ):
+    if keypoints.ndim != 3 or confidence.shape != keypoints.shape[:2] or has_person.shape != (n_frames,):
         raise ValueError(
             "keypoints, confidence and has_person must have shapes [F, J, 2], [F, J] and [F],"
             f" got {list(keypoints.shape)}, {list(confidence.shape)} and {list(has_person.shape)}"

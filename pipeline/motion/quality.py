@@ -98,9 +98,7 @@ def keep_clips(
     return reason == "", reason
 
 
-def _centred(
-    poses: np.ndarray, compared: np.ndarray, mode: str, hips: tuple[int, int] | None
-) -> np.ndarray:
+def _centred(poses: np.ndarray, compared: np.ndarray, mode: str, hips: tuple[int, int] | None) -> np.ndarray:
     """Poses `[n, L-1, J, 2]` relative to their root, zero at joints that are not compared."""
     mask = compared[..., None]
     if mode == "centred":
@@ -120,6 +118,5 @@ def _check_shapes(keypoints: np.ndarray, confidence: np.ndarray) -> None:
         raise ValueError(f"keypoints must have shape [n, L, J, 2], got {list(keypoints.shape)}")
     if confidence.shape != keypoints.shape[:3]:
         raise ValueError(
-            f"confidence must have shape {list(keypoints.shape[:3])} like the keypoints,"
-            f" got {list(confidence.shape)}"
+            f"confidence must have shape {list(keypoints.shape[:3])} like the keypoints, got {list(confidence.shape)}"
         )

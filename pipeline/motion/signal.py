@@ -33,9 +33,7 @@ class MotionSignal:
                 before them.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
-            raise ValueError(
-                f"frames must be RGB uint8 [b, H, W, 3], got {frames.dtype} {list(frames.shape)}"
-            )
+            raise ValueError(f"frames must be RGB uint8 [b, H, W, 3], got {frames.dtype} {list(frames.shape)}")
         for frame in frames:
             blurred = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), _BLUR_KERNEL, 0)
             if self._previous is None:

@@ -35,13 +35,9 @@ class Skeleton:
 def _define(name: str, joints: str, limbs: str, head: str) -> Skeleton:
     names = tuple(joints.split())
     index = {joint: position for position, joint in enumerate(names)}
-    edges = tuple(
-        (index[start], index[end]) for start, end in (limb.split("-") for limb in limbs.split())
-    )
+    edges = tuple((index[start], index[end]) for start, end in (limb.split("-") for limb in limbs.split()))
     pairs = tuple(
-        (index[joint], index["right" + joint.removeprefix("left")])
-        for joint in names
-        if joint.startswith("left")
+        (index[joint], index["right" + joint.removeprefix("left")]) for joint in names if joint.startswith("left")
     )
     return Skeleton(
         name=name,
@@ -138,9 +134,7 @@ def draw_strip(
             f" {skeleton.name!r}, got {list(poses.shape)}"
         )
     if n_poses < 1 or height < 32:
-        raise ValueError(
-            f"n_poses must be at least 1 and height at least 32 pixels, got {n_poses} and {height}"
-        )
+        raise ValueError(f"n_poses must be at least 1 and height at least 32 pixels, got {n_poses} and {height}")
     frames = np.unique(np.linspace(0, len(poses) - 1, n_poses).round().astype(int))
     size = height * _OVERSAMPLING
     unit = size * (1 - 2 * _MARGIN - 0.04)  # pixels per 1.0 of pose; the bar takes 0.04
@@ -160,9 +154,7 @@ def draw_strip(
         progress = frame / max(len(poses) - 1, 1)
         _line(canvas, start, start + (length, 0), _TRACK, 0.012 * size)
         _line(canvas, start, start + (length * progress, 0), _MIDDLE, 0.012 * size)
-    return cv2.resize(
-        canvas, (canvas.shape[1] // _OVERSAMPLING, height), interpolation=cv2.INTER_AREA
-    )
+    return cv2.resize(canvas, (canvas.shape[1] // _OVERSAMPLING, height), interpolation=cv2.INTER_AREA)
 
 
 def _draw_pose(
@@ -196,9 +188,7 @@ def _draw_pose(
     if len(face):
         head = face.mean(axis=0)
         torso = np.linalg.norm(neck - hips)
-        radius = (
-            np.clip(0.2 * torso, 0.03 * unit, 0.075 * unit) if np.isfinite(torso) else 0.05 * unit
-        )
+        radius = np.clip(0.2 * torso, 0.03 * unit, 0.075 * unit) if np.isfinite(torso) else 0.05 * unit
         _line(canvas, head, neck, colours[""], thickness)
         _disc(canvas, head, colours[""], radius)
     if colour is None:
@@ -207,9 +197,7 @@ def _draw_pose(
                 _disc(canvas, points[joint], colours[sides[joint]], 0.8 * thickness)
 
 
-def _line(
-    canvas: np.ndarray, start: np.ndarray, end: np.ndarray, colour: Colour, thickness: float
-) -> None:
+def _line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, colour: Colour, thickness: float) -> None:
     if np.isfinite([start, end]).all():
         cv2.line(
             canvas,

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -23,11 +24,12 @@ except ConfigError as error:
     stop(error)
 
 PYTHON = sys.executable
+logger = logging.getLogger("conceptreel")
 
 
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
-    shard=r"\d{3,}-of-\d{3,}",
+    shard="[0-9]+-of-[0-9]+",
 
 
 def section(wildcards):
@@ -82,7 +84,11 @@ def entries(name):
             else:
                 ENTRIES[name] = read_entries(section.data.index, root_of(name))
         except ListError as error:
-            stop(error)
+            if os.path.isdir(root_of(name)):
+                stop(error)
+            # Without the data a dry run still shows the plan; the rule `index` then says what is missing.
+            logger.warning(f"{name}: {error}")
+            ENTRIES[name] = []
     return ENTRIES[name]
 
 
