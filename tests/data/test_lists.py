@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+
+import pytest
+
+from pipeline.config import Index
+from pipeline.data.lists import (
+    ListError,
+    carve_validation,
+    members_digest,
+    read_class_list,
+    read_entries,
+    shard_of,
+    video_id,
+)
+
+
+def make(root, **files):
+    """Files below root: a string is a list, None an empty video."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text or "")
+
+
+def lists(**changes) -> Index:
+    return Index(**{"lists": {"train": "train.csv", "test": "test.csv"}, "class_list": "classes.txt",
+                    "validation_by": "video", **changes})
+
+
+@pytest.fixture
+def root(tmp_path):
+    train = "".join(f"{name}/{name}{i}.avi,{label}\n" for label, name in enumerate("ab") for i in range(5))
+    make(tmp_path, **{"train.csv": train, "test.csv": "a/a9.avi,0\nb/b9.avi,1\n", "classes.txt": "a\nb\n"})
+    make(tmp_path, **{f"{name}/{name}{i}.avi": None for name in "ab" for i in (*range(5), 9)})
+    return tmp_path
+
+
+def test_reads_lists_and_carves_validation(root):
+    entries = read_entries(lists(), root)
+    assert len(entries) == 12
+    assert not any(entry.problem for entry in entries)
+    by_split = {split: [e for e in entries if e.split == split] for split in ("train", "val", "test")}
+    assert [len(by_split[split]) for split in ("train", "val", "test")] == [8, 2, 2]
+    assert {entry.label for entry in by_split["val"]} == {0, 1}
+    assert all(entry.listed == "train" for entry in by_split["val"])
+    assert entries[0].path == "a/a0.avi" and entries[0].class_name == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a/a0.avi,0\r\na/a1.avi,0\r\nb/b0.avi,1\r\nb/b1.avi,1\r\n",  # Windows line ends
+        "a/a0.avi 0\na/a1.avi 0\nb/b0.avi 1\nb/b1.avi 1\n",  # blanks, as mmaction2 writes
+        "\ufeffa/a0.avi,a\na/a1.avi,a\n\nb/b0.avi,b\nb/b1.avi,b\n",  # byte order mark, names, blank line
+        "a/a0.avi 1\na/a1.avi 1\nb/b0.avi 2\nb/b1.avi 2\n",  # counted from 1, as UCF-101 does
+        "a/a0.avi\na/a1.avi\nb/b0.avi\nb/b1.avi\n",  # no label: the folder is the class
+    ],
+)
+def test_forms_of_lists(root, text):
+    (root / "train.csv").write_text(text, newline="")
+    (root / "test.csv").unlink()
+    entries = read_entries(lists(lists={"train": "train.csv"}), root)
+    assert [entry.label for entry in entries] == [0, 0, 1, 1]
+    assert [entry.path for entry in entries] == ["a/a0.avi", "a/a1.avi", "b/b0.avi", "b/b1.avi"]
+
+
+def test_names_with_commas_blanks_and_brackets(root):
+    names = ["a/x, y.avi", "a/clap d1 (1).avi", "b/[z].avi"]
+    make(root, **{name: None for name in names})
+    (root / "train.csv").write_text("".join(f"{name},{label}\n" for name, label in zip(names, (0, 0, 1), strict=True)))
+    entries = read_entries(lists(), root)
+    assert [entry.path for entry in entries[:3]] == names
+    assert not any(entry.problem for entry in entries)
+
+
+def test_single_mistakes_become_problems(root):
+    (root / "train.csv").write_text(
+        "a/a0.avi,0\na/a1.avi,0\nb/b0.avi,1\nb/b1.avi,1\n"
+        "a/gone.avi,0\na/a2.avi,7\na/a0.avi,0\n../../etc/passwd.avi,0\n/etc/passwd.avi,0\na/a3.avi,zebra\n"
+    )
+    problems = {entry.path + entry.split: entry.problem for entry in read_entries(lists(), root) if entry.problem}
+    assert len(problems) == 6
+    text = " | ".join(problems.values())
+    for words in ("missing: a/gone.avi", "label 7 is not among the 2 classes", "duplicate", "leaves the folder", "`zebra`"):
+        assert words in text
+
+
+def test_whole_list_mistakes_stop(root):
+    with pytest.raises(ListError, match=r"none\.csv does not exist"):
+        read_entries(lists(lists={"train": "none.csv"}), root)
+    with pytest.raises(ListError, match="name the file with the class names"):
+        read_entries(lists(class_list=""), root)
+    with pytest.raises(ListError, match="no list for `train`"):
+        read_entries(lists(lists={"test": "test.csv"}), root)
+    (root / "classes.txt").write_text("a\na\n")
+    with pytest.raises(ListError, match="more than once"):
+        read_entries(lists(), root)
+
+
+def test_a_video_in_two_splits_stops(root):
+    (root / "test.csv").write_text("a/a0.avi,0\n")
+    with pytest.raises(ListError, match=r"a__a0.*test and train"):
+        read_entries(lists(), root)
+
+
+def test_folders_split_by_group(tmp_path):
+    for name in ("bend", "walk"):
+        make(tmp_path, **{f"{name}/{actor}_{name}.avi": None for actor in ("ido", "eli", "lena", "moshe")})
+    (tmp_path / "walk" / "notes.txt").write_text("no video")
+    settings = Index(source="folders", group_pattern="^(?P<group>[a-z]+)_", test_groups=["ido"], validation_fraction=0.3)
+    entries = read_entries(settings, tmp_path)
+    assert len(entries) == 8
+    assert {entry.group for entry in entries if entry.split == "test"} == {"ido"}
+    groups = {split: {entry.group for entry in entries if entry.split == split} for split in ("train", "val")}
+    assert len(groups["val"]) == 1 and not groups["train"] & groups["val"]
+    with pytest.raises(ListError, match="test_groups"):
+        read_entries(Index(source="folders"), tmp_path)
+
+
+def test_validation_keeps_a_training_video_per_class(root):
+    (root / "train.csv").write_text("a/a0.avi,0\nb/b0.avi,1\nb/b1.avi,1\nb/b2.avi,1\n")
+    entries = read_entries(lists(validation_fraction=0.5), root)
+    assert [entry.split for entry in entries if entry.label == 0 and entry.listed == "train"] == ["train"]
+    train = [entry for entry in entries if entry.listed == "train"]
+    assert carve_validation(train, 0.5, "video", 0) == carve_validation(train, 0.5, "video", 0)
+
+
+def test_class_list_forms(tmp_path):
+    (tmp_path / "numbered.txt").write_text("2 Archery\n1 ApplyLipstick\n")
+    assert read_class_list(tmp_path / "numbered.txt") == ["ApplyLipstick", "Archery"]
+    (tmp_path / "plain.txt").write_text("wave 1\nwave 2\n")
+    assert read_class_list(tmp_path / "plain.txt") == ["wave 1", "wave 2"]
+
+
+def test_video_ids_are_safe_and_injective():
+    paths = ["a/b.avi", "a__b.avi", "a_/b.avi", "a/_b.avi", "a b.avi", "a%20b.avi", "ü.avi", "a/b (1).avi", "A/b.avi",
+             "a___b.avi", "a/__b.avi", "a.b/c.avi", "2324.mp4", "x_y_z.avi"]
+    ids = [video_id(path) for path in paths]
+    assert len(set(ids)) == len(ids)
+    assert all("/" not in key and " " not in key for key in ids)
+    assert video_id("2324.mp4") == "2324"
+    assert video_id("Archery/v_Archery_g01_c01.avi") == "Archery__v_Archery_g01_c01"
+
+
+def test_shards_are_stable_and_even():
+    assert [shard_of(key, 4) for key in ("a", "b", "c", "d")] == [shard_of(key, 4) for key in ("a", "b", "c", "d")]
+    counts = [0] * 8
+    for i in range(4000):
+        counts[shard_of(f"video {i}", 8)] += 1
+    assert min(counts) > 400 and max(counts) < 600
+
+
+def test_members_digest_tells_changes_in_its_own_shard_only(root):
+    count = 4
+    before = {k: members_digest(read_entries(lists(), root), k, count, root) for k in range(count)}
+    make(root, **{"a/new.avi": None})
+    with open(root / "train.csv", "a") as file:
+        file.write("a/new.avi,0\n")
+    after = {k: members_digest(read_entries(lists(), root), k, count, root) for k in range(count)}
+    assert [k for k in before if before[k] != after[k]] == [shard_of("a__new", count)]
+    (root / "a" / "new.avi").write_text("longer now")
+    replaced = {k: members_digest(read_entries(lists(), root), k, count, root) for k in range(count)}
+    assert [k for k in after if after[k] != replaced[k]] == [shard_of("a__new", count)]
+
+
+def test_ucf101_official_lists(real_data):
+    official = real_data / "ucf101" / "official"
+    settings = Index(
+        lists={"train": "trainlist01.txt", "test": "testlist01.txt"}, class_list="classInd.txt", check_files=False,
+        group_pattern="_(?P<group>g[0-9]+)_",
+    )
+    entries = read_entries(settings, official)
+    counts = {split: sum(entry.listed == split for entry in entries) for split in ("train", "test")}
+    assert counts == {"train": 9537, "test": 3783}
+    assert not any(entry.problem for entry in entries)
+    assert len({entry.label for entry in entries}) == 101
+    groups = {split: {(e.group) for e in entries if e.split == split} for split in ("train", "val", "test")}
+    assert not groups["val"] & groups["train"] and not groups["test"] & groups["train"]
+    val = sum(entry.split == "val" for entry in entries)
+    assert 0.1 < val / 9537 < 0.3
