@@ -184,14 +184,18 @@ class Backbone(Section):
 
 
 class ConceptLayers(Section):
-    optimizer: Literal["adam", "lbfgs"] = Field("adam", description="S: Adam; lbfgs only for the convex motion layer")
+    optimizer: Literal["adam", "lbfgs"] = Field(
+        "lbfgs", description="of the motion layer; its problem is convex, lbfgs gets as low in less time (S: adam)"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="S")
     batch_size: int = Field(512, ge=2, description="S")
     max_steps: int = Field(10_000, ge=1, description="S: step limit under early stopping")
     eval_every: int = Field(50, ge=1)
     patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
-    weight_decay: float = Field(0.0, ge=0)
-    feature_scaling: Literal["none", "std", "center_std"] = "none"
+    weight_decay: float = Field(0.0, ge=0, description="against leakage between types; see docs/demo.md")
+    feature_scaling: Literal["none", "std", "center_std"] = Field(
+        "none", description="of the features inside the layers (paper: none)"
+    )
     projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
     seed: int = 0
 
@@ -337,3 +341,48 @@ def dataset(config: Config, name: str) -> Dataset:
     near = difflib.get_close_matches(name, config.datasets, n=1, cutoff=0.4)
     hint = f"did you mean `{near[0]}`?" if near else f"configured: {', '.join(sorted(config.datasets))}"
     raise ConfigError(f"no data set `{name}` in the configuration; {hint}")
+
+
+def describe() -> str:
+    """The reference of all keys as Markdown, from the schema itself."""
+    lines = [
+        "# Configuration",
+        "",
+        "Made by `python -m pipeline.config` from the schema; a test fails when the two drift. Unknown keys are errors.",
+        "Below a data set the sections are the floors; what a section leaves out has the default given here.",
+        "",
+    ]
+
+    def section(model: type[Section], path: str) -> None:
+        plain, nested = [], []
+        for name, field in model.model_fields.items():
+            inner = field.annotation
+            is_section = isinstance(inner, type) and issubclass(inner, Section)
+            (nested if is_section else plain).append((name, field))
+        if plain:
+            lines.extend([f"## `{path}`" if path else "## Top level", "", "| key | default | allowed | meaning |", "|---|---|---|---|"])
+            for name, field in plain:
+                if name == "datasets":
+                    lines.append("| `datasets` | | mapping of a name to a data set | see below |")
+                    continue
+                default = "" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+                kind = str(field.annotation).replace("typing.", "").replace("<class '", "").replace("'>", "").replace("|", "or")
+                signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+                bounds = ", ".join(
+                    f"{sign} {getattr(item, name)}"
+                    for item in field.metadata
+                    for name, sign in signs.items()
+                    if hasattr(item, name)
+                )
+                lines.append(f"| `{name}` | {default} | {kind}{f' ({bounds})' if bounds else ''} | {field.description or ''} |")
+            lines.append("")
+        for name, field in nested:
+            section(field.annotation, f"{path}.{name}".lstrip("."))
+
+    section(Config, "")
+    section(Dataset, "datasets.<name>")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(describe(), end="")

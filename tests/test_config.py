@@ -54,3 +54,11 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="mapping"):
         load(tmp_path / "list.yaml")
+
+
+def test_reference_follows_the_schema(project):
+    from pipeline.config import describe
+
+    assert (project / "docs" / "configuration.md").read_text() == describe(), (
+        "run `python -m pipeline.config > docs/configuration.md`"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline import stage
 from pipeline.bottleneck import glm
 from pipeline.bottleneck.activations import TYPES, activations, read_samples
-from pipeline.bottleneck.effective import solution_at_nec
+from pipeline.bottleneck.effective import at_nec
 from pipeline.bottleneck.layers import standardise, standardise_fit
 from pipeline.config import Classifier
 
@@ -107,8 +107,13 @@ def build(job: stage.Job) -> None:
     arrays["backbone/mean"], arrays["backbone/std"] = mean, std
 
     both = train | val
+    path = glm.path(
+        z[both], y[both], n_classes, alpha=settings.alpha, n_lambdas=settings.n_lambdas,
+        min_ratio=settings.min_ratio, tol=settings.tolerance,
+    )
     for nec in settings.nec:
-        keep(f"nec_{nec}", solution_at_nec(z[both], y[both], n_classes, nec, alpha=settings.alpha, tol=settings.tolerance))
+        arrays[f"nec_{nec}/weight"], arrays[f"nec_{nec}/bias"], lam = at_nec(path, nec)
+        certificates[f"nec_{nec}"] = {"lambda": lam, "nnz": int(np.count_nonzero(arrays[f"nec_{nec}/weight"]))}
     job.write_arrays(
         "classifier",
         {name: np.asarray(value, np.float64) for name, value in arrays.items()},

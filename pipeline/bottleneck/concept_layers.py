@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.bottleneck.activations import TYPES, Samples, read_samples
-from pipeline.bottleneck.layers import cubed_cosine, standardise_fit, train_motion_layer, train_text_layer
+from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
 from pipeline.config import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
@@ -51,6 +51,7 @@ def build(job: stage.Job) -> None:
         "eval_every": settings.eval_every,
         "patience": settings.patience,
         "weight_decay": settings.weight_decay,
+        "feature_scaling": settings.feature_scaling,
         "seed": settings.seed,
     }
     weights: list[np.ndarray] = []
@@ -61,8 +62,12 @@ def build(job: stage.Job) -> None:
     seen = labels[train & labelled].any(0)
     # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2); they are still decided on.
     layer = train_motion_layer(
-        x[train & labelled], labels[train & labelled][:, seen], x[val & labelled], labels[val & labelled][:, seen],
-        optimizer=settings.optimizer, **options,
+        x[train & labelled],
+        labels[train & labelled][:, seen],
+        x[val & labelled],
+        labels[val & labelled][:, seen],
+        optimizer=settings.optimizer,
+        **options,
     )
     logger.info("motion: %d concepts, %d steps", seen.sum(), layer.n_steps)
     weights.append(layer.weight)
@@ -86,8 +91,10 @@ def build(job: stage.Job) -> None:
             logger.warning("no %s concept passed the filters", kind)
             continue
         fit, check = train & has_target, val & has_target
-        layer = train_text_layer(x[fit], target[fit][:, columns], x[check], target[check][:, columns], **options)
-        similarity = cubed_cosine(x[check] @ layer.weight.T, target[check][:, columns])
+        layer = train_text_layer(
+            x[fit], target[fit][:, columns], x[check], target[check][:, columns], **options
+        )
+        similarity = layer.quality
         kept = similarity >= settings.projection_cutoff
         logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
         weights.append(layer.weight[kept])

@@ -29,29 +29,43 @@ def build(job: stage.Job) -> None:
     # Rule 9 of the cache: whether a concept is in the data is decided on train videos only.
     train = videos.split[where[known]] == "train"
 
-    table = filters.apply_text_filters(
-        described["type"],
-        described["text"],
-        texts["bare"],
-        described["class_names"] if len(texts["classes"]) else [],
-        texts["classes"],
-        similarity[train],
-        settings,
-    )
-    kept = np.array([row.kept for row in table])
-    columns = filters.columns(table)
+    candidates = [
+        filters.Candidate(kind, text) for kind, text in zip(described["type"], described["text"], strict=True)
+    ]
+    bare, classes = texts["bare"], texts["classes"]
+    filters.drop_duplicates(candidates)
+    filters.drop_long(candidates, settings.max_length)
+    if len(classes):
+        similar = filters.combined_similarity([(bare, classes, 1.0)])
+        filters.drop_class_names(candidates, similar, described["class_names"], settings.class_similarity)
+    filters.drop_similar(candidates, filters.combined_similarity([(bare, bare, 1.0)]), settings.mutual_similarity)
+    filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
+    kept = np.array([candidate.kept for candidate in candidates])
+    if not kept.any():
+        strongest = max(candidate.activation for candidate in candidates)
+        raise stage.StageError(
+            f"all {len(candidates)} candidates were dropped; the strongest activation is {strongest:.3f}, "
+            f"context.concepts.activation_cutoff is {settings.activation_cutoff}"
+        )
     job.write_table(
         "concepts",
-        pa.table(columns),
-        {"class_filter": "applied" if len(texts["classes"]) else "not applied: no class name embeddings were imported"},
+        pa.table(
+            {
+                name: [getattr(candidate, name) for candidate in candidates]
+                for name in (
+                    "type", "text", "kept", "dropped_by", "reason", "class_similarity", "mutual_similarity", "activation"
+                )
+            }
+        ),
+        {"class_filter": "applied" if len(classes) else "not applied: no class name embeddings were imported"},
     )
     job.write_arrays(
         "pseudo_labels",
         {"similarity": similarity[:, kept].astype(np.float32)},
         {
             "video_id": ids,
-            "types": [row.type for row in table if row.kept],
-            "names": [row.text for row in table if row.kept],
+            "types": [candidate.type for candidate in candidates if candidate.kept],
+            "names": [candidate.text for candidate in candidates if candidate.kept],
         },
         n_ok=len(ids),
         failed=joined.failed,

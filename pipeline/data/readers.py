@@ -6,8 +6,8 @@ with PyAV, whatever the backend: it finds the stream, decodes one frame and list
 wrong for streams whose packets carry none (a third of the UCF-101 clips at hand).
 
 Where the chosen backend stops early, PyAV takes over at that very frame. decord 0.6 needs this: it has no AV1 decoder,
-fails on some transport streams, returns unusable arrays for some frames narrower than 50 pixels, and how far it gets in
-a damaged stream differs from run to run, because its decoding thread runs ahead.
+returns unusable arrays for some frames narrower than 50 pixels, and how far it gets in a damaged stream differs from
+run to run, because its decoding thread runs ahead. PyAV alone reads MPEG program and transport streams.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +48,8 @@ NOMINAL_FPS = 25.0
 # Bounds the memory of a pass for large pictures: 32 frames of 1080p are 190 MiB, of 8K they would be 3 GiB.
 MAX_BATCH_BYTES = 256 * 2**20
 
+# Program and transport streams: decord and torchcodec scan the file, rewind, and land up to 12 frames late in silence.
+_WITHOUT_INDEX = ("mpeg", "mpegts")
 _PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 
 
@@ -88,6 +91,7 @@ class _Probe:
         timestamps: float64 ``[n_frames]``.
         stored_height, stored_width: size before the rotation is applied.
         rotation: degrees, counterclockwise, that make the picture upright: 0, 90, 180 or 270.
+        container: FFmpeg's name of the container format.
     """
 
     n_frames: int
@@ -96,6 +100,7 @@ class _Probe:
     stored_height: int
     stored_width: int
     rotation: int
+    container: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -153,7 +158,7 @@ class Video:
             Index of the first frame, and RGB frames uint8 ``[b, H, W, 3]`` with ``1 <= b <= size``.
 
         Raises:
-            VideoError: ``damaged``, after the last good frame, if less than half of the promised frames decode.
+            VideoError: ``damaged``, if less than half of the promised frames decode.
         """
         if size < 1:
             raise ValueError(f"a batch needs at least one frame, got size={size}")
@@ -239,7 +244,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
     only frames that no decoder returns count as missing.
 
     Args:
-        backend: ``decord``, ``pyav`` or ``torchcodec``; the last one must be installed by the user.
+        backend: ``decord``, ``pyav`` or ``torchcodec``; the last one must be installed by the user. Where it cannot be
+            trusted, PyAV decodes instead.
         n_threads: decoding threads of the backend.
 
     Raises:
@@ -251,7 +257,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
     if backend == "torchcodec":
         _import_torchcodec()
     place = Path(path)
-    if place.is_dir():
+    if _is_folder(place):
         return _open_folder(place)
     _refuse_other_content(place)
     try:
@@ -261,6 +267,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
     except Exception as error:  # what FFmpeg's bindings raise for broken bytes is not a closed set
         raise VideoError("damaged", f"{place.name}: {_words(error)}") from None
     decoders = {"decord": [_decord_frames], "torchcodec": [_torchcodec_frames], "pyav": []}[backend]
+    if probe.container in _WITHOUT_INDEX:
+        decoders = []
     return Video(
         place.name, probe, [partial(decoder, place, probe, n_threads) for decoder in (*decoders, _pyav_frames)]
     )
@@ -269,20 +277,28 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
 # ------------------------------------------------------------------------------------------------------ the first look
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise VideoError("missing", f"{path.name} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise VideoError("unreadable", f"{path.name}: {getattr(error, 'strerror', None) or error}") from None
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise VideoError("not_a_video", f"{path.name} is neither a file nor a folder")
+    return stat.S_ISDIR(mode)
+
+
 def _refuse_other_content(path: Path) -> None:
     """Say what a file is that cannot be a video, before FFmpeg guesses at it.
 
-    FFmpeg would follow the addresses in a play list, so text never reaches it.
+    FFmpeg would follow the addresses in a play list, so a play list never reaches it.
     """
     try:
-        if not path.exists():
-            raise VideoError("missing", f"{path.name} does not exist")
-        if not path.is_file():
-            raise VideoError("not_a_video", f"{path.name} is neither a file nor a folder")
         with path.open("rb") as file:
             head = file.read(1024)
-    except (OSError, ValueError) as error:
-        raise VideoError("unreadable", f"{path.name}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise VideoError("unreadable", f"{path.name}: {error.strerror}") from None
     if not head:
         raise VideoError("empty", f"{path.name} has no bytes")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -309,7 +325,9 @@ def _probe(path: Path) -> _Probe:
         with path.open("rb") as file:
             known = _CONTAINER.match(file.read(16))
         if known:
-            raise VideoError("damaged", f"{path.name} begins like a video, but its container is broken or cut") from None
+            raise VideoError(
+                "damaged", f"{path.name} begins like a video, but its container is broken or cut"
+            ) from None
         raise VideoError("not_a_video", f"{path.name} has no known video format") from None
 
     times: list[tuple[int | None, int | None]] = []
@@ -321,8 +339,10 @@ def _probe(path: Path) -> _Probe:
         if name.endswith("_pipe") or name in ("image2", "tty"):
             raise VideoError("not_a_video", f"{path.name} is a single picture or text ({name})")
         if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-            kinds = sorted({other.type for other in container.streams})
-            raise VideoError("no_video_stream", f"{path.name} holds {', '.join(kinds) or 'no stream'}, no video")
+            kinds = sorted({other.type for other in container.streams} - {"data", "attachment"})
+            if not kinds:
+                raise VideoError("damaged", f"{path.name} has a {name} header without streams; probably it was cut")
+            raise VideoError("no_video_stream", f"{path.name} holds {' and '.join(kinds)}, no moving pictures")
         if stream.codec_context is None:
             raise VideoError("unsupported", f"{path.name}: there is no decoder for its video codec")
         encrypted = "enc_key_id" in stream.metadata
@@ -345,7 +365,9 @@ def _probe(path: Path) -> _Probe:
     if first is None and not times and not failure:
         raise VideoError("no_frames", f"{path.name} has a {codec} stream without a single frame")
     if first is None:
-        raise VideoError("damaged", f"{path.name}: no frame of its {codec} stream decodes ({failure or 'no error given'})")
+        raise VideoError(
+            "damaged", f"{path.name}: no frame of its {codec} stream decodes ({failure or 'no error given'})"
+        )
     if not (first.width and first.height):
         raise VideoError("damaged", f"{path.name}: its {codec} stream gives frames without a size")
     timestamps, fps = _timing(times, time_base, rate)
@@ -356,6 +378,7 @@ def _probe(path: Path) -> _Probe:
         stored_height=first.height,
         stored_width=first.width,
         rotation=round(first.rotation / 90) % 4 * 90,
+        container=name,
     )
 
 
@@ -471,8 +494,10 @@ def _open_folder(folder: Path) -> Video:
     try:
         height, width = _read_picture(files[0]).shape[:2]
     except _GaveUp as error:
-        raise VideoError("damaged", f"the first picture of the folder {folder.name} does not decode ({error})") from None
-    probe = _Probe(len(files), np.arange(len(files)) / NOMINAL_FPS, NOMINAL_FPS, height, width, 0)
+        raise VideoError(
+            "damaged", f"the first picture of the folder {folder.name} does not decode ({error})"
+        ) from None
+    probe = _Probe(len(files), np.arange(len(files)) / NOMINAL_FPS, NOMINAL_FPS, height, width, 0, "folder")
 
     def pictures() -> Frames:
         for position, file in enumerate(files):

@@ -49,9 +49,8 @@ def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
     The partitions are those of finch-clust's exact path with its distances taken in float64. (For
     the cosine metric it takes them in float32, where it mistakes the first neighbour of a point in
     a thousand on pose clips.) Its `ensure_early_exit` has no counterpart here because it has no
-    effect: the links above the limit are zeroed but stay stored, and a stored link connects. The
-    stop is the same: a level that leaves one cluster, or fewer than two clusters less than the
-    level before, is dropped.
+    effect: the links above the limit are zeroed but stay stored, and a stored link connects. A
+    level that leaves one cluster is dropped, unless it is the first.
 
     Args:
         x: points `[n, d]`, used in float32. Under the cosine metric a zero row is at distance 1
@@ -72,7 +71,7 @@ def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
         finer = partitions[-1]
         merged = _link_first_neighbours(cluster_means(points, finer.labels), metric)
         n_clusters = int(merged.max()) + 1
-        if n_clusters == 1 or finer.n_clusters - n_clusters <= 1:
+        if n_clusters == 1:
             break
         partitions.append(Partition(merged[finer.labels], n_clusters))
     return partitions
@@ -410,13 +409,14 @@ def _medoid(points: np.ndarray, members: np.ndarray, metric: Metric) -> int:
         for rows in blocks:
             unit = _prepare(points[members[rows]], metric, centre)
             total[rows] = len(members) - 1 - unit @ resultant + np.einsum("ij,ij->i", unit, unit)
+        total[total < 1e-11 * len(members)] = 0  # all parallel: the rest is rounding
     else:
         for rows in blocks:
             queries = _prepare(points[members[rows]], metric, centre)
             for columns in _blocks(len(members), _REFERENCE_BLOCK):
                 references = _prepare(points[members[columns]], metric, centre)
                 total[rows] += _distances(queries, references, metric).sum(axis=1, dtype=np.float64)
-    return int(members[np.flatnonzero(total <= total.min() * (1 + 1e-7) + 1e-11 * len(members))[0]])
+    return int(members[np.flatnonzero(total <= total.min() * (1 + 1e-7))[0]])
 
 
 def _blocks(length: int, size: int) -> Iterator[slice]:

@@ -25,8 +25,7 @@ def detect_keyframes(
     """Find the moments of strong motion: peaks of the motion signal above its baseline.
 
     DANCE supplement 1.3.1; the defaults are those of its published code. A peak counts if, with the
-    baseline subtracted, it reaches `minimum + threshold * (maximum - minimum)` of the signal. A
-    plateau counts once, at its middle.
+    baseline subtracted, it reaches `minimum + threshold * (maximum - minimum)` of the signal.
 
     Entry 0 is not a measurement and takes no part: read as stillness it turns frame 1 into a peak
     (so it is in 74 % of the videos whose key frames were published for Penn Action). Hence frame 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ def interpolate_gaps(
     keypoints, confidence = keypoints.copy(), confidence.copy()
     interpolated = np.zeros(n_frames, dtype=bool)
     person = np.flatnonzero(has_person)
-    for before, after in zip(person[:-1], person[1:], strict=True):
+    for before, after in pairwise(person):
         if not 1 <= after - before - 1 <= max_gap:
             continue
         gap = slice(before + 1, after)

@@ -150,10 +150,10 @@ def draw_strip(
             _draw_pose(canvas, poses[frames[position - 1]] * unit + centre, skeleton, unit, _GHOST)
         _draw_pose(canvas, poses[frame] * unit + centre, skeleton, unit)
         start = np.array([position * panel + 0.12 * panel, 0.97 * size])
-        length = 0.76 * panel
+        bar = np.array([0.76 * panel, 0])
         progress = frame / max(len(poses) - 1, 1)
-        _line(canvas, start, start + (length, 0), _TRACK, 0.012 * size)
-        _line(canvas, start, start + (length * progress, 0), _MIDDLE, 0.012 * size)
+        _line(canvas, start, start + bar, _TRACK, 0.012 * size)
+        _line(canvas, start, start + bar * progress, _MIDDLE, 0.012 * size)
     return cv2.resize(canvas, (canvas.shape[1] // _OVERSAMPLING, height), interpolation=cv2.INTER_AREA)
 
 

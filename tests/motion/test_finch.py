@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import faiss
 import finch.finch as finch_clust
 import numpy as np
@@ -47,6 +49,19 @@ def exact_distances(x: np.ndarray, metric: str) -> np.ndarray:
     return sklearn.metrics.pairwise_distances(x.astype(np.float64), metric=metric)
 
 
+def spy_on_exhaustive_search(monkeypatch) -> list[int]:
+    """The points that were compared with all others in float64, filled while the test runs."""
+    searched = []
+    original = module._nearest_in_blocks
+
+    def spy(points, own, *arguments):
+        searched.extend(own)
+        return original(points, own, *arguments)
+
+    monkeypatch.setattr(module, "_nearest_in_blocks", spy)
+    return searched
+
+
 @pytest.fixture
 def float64_oracle(monkeypatch):
     """finch-clust takes cosine distances in float32 and so misses some first neighbours."""
@@ -72,9 +87,11 @@ def test_partitions_are_those_of_finch_clust_on_many_points(metric, float64_orac
     assert_partitions_equal(finch(x, metric), expected_partitions(x, metric))
 
 
-def test_points_far_from_the_origin(float64_oracle):
+def test_points_far_from_the_origin(float64_oracle, monkeypatch):
     x = hierarchy(n=800, d=8, seed=3) + np.float32(1000)
+    searched = spy_on_exhaustive_search(monkeypatch)
     assert_partitions_equal(finch(x, "euclidean"), expected_partitions(x, "euclidean"))
+    assert len(searched) < 80  # where the float32 search is useless, every point would be
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,7 +124,7 @@ def test_ties_duplicates_and_zero_rows_cosine(choices):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_more_duplicates_than_candidates(metric):
-    originals = hierarchy(n=30, d=5, seed=1)
+    originals = hierarchy(n=30, d=300, seed=1)
     x = np.repeat(originals, 3 * module._N_CANDIDATES, axis=0)
     first = np.arange(len(x)) // (3 * module._N_CANDIDATES) * (3 * module._N_CANDIDATES)
     expected = np.where(np.arange(len(x)) == first, first + 1, first)
@@ -123,14 +140,7 @@ def test_uncertain_rows_are_compared_with_all_points(metric, monkeypatch):
     x = x.astype(np.float32)
     expected = exact_distances(x, metric)
     np.fill_diagonal(expected, np.inf)
-    searched = []
-    original = module._nearest_in_blocks
-
-    def spy(points, own, *arguments):
-        searched.extend(own)
-        return original(points, own, *arguments)
-
-    monkeypatch.setattr(module, "_nearest_in_blocks", spy)
+    searched = spy_on_exhaustive_search(monkeypatch)
     monkeypatch.setattr(module, "_REFERENCE_BLOCK", 64)
     actual = module._first_neighbours(x, metric)
     np.testing.assert_array_equal(actual, expected.astype(np.float32).argmin(axis=1))
@@ -183,7 +193,7 @@ def test_huge_and_tiny_values():
 
 def test_each_partition_refines_the_next():
     partitions = finch(hierarchy(n=900, d=6, seed=6))
-    for finer, coarser in zip(partitions[:-1], partitions[1:], strict=True):
+    for finer, coarser in pairwise(partitions):
         pairs = np.unique(np.stack([finer.labels, coarser.labels], axis=1), axis=0)
         assert len(pairs) == finer.n_clusters
 
@@ -277,12 +287,14 @@ def test_refine_to_merges_one_pair_at_a_time(metric):
         np.testing.assert_array_equal(refined.labels, labels)
 
 
+@pytest.mark.parametrize("decimals", [9, 0])  # rounded to integers there are many ties
 @pytest.mark.parametrize("metric", METRICS)
-def test_refine_to_against_brute_force(metric):
-    x = hierarchy(n=90, d=3, seed=8)
+def test_refine_to_against_brute_force(metric, decimals):
+    x = np.round(hierarchy(n=90, d=3, seed=8), decimals)
+    x[(x == 0).all(axis=1)] = 1
     labels = np.arange(90)
     for n_clusters in range(89, 0, -1):
-        distance = exact_distances(cluster_means(x, labels), metric)
+        distance = exact_distances(cluster_means(x, labels), metric).round(7)
         distance[np.tril_indices(len(distance))] = np.inf
         first, second = np.unravel_index(distance.argmin(), distance.shape)
         labels[labels == second] = first
@@ -331,7 +343,10 @@ def test_medoid_is_the_middle_and_ties_go_to_the_lowest_index(metric):
     angles = np.radians([40, 0, 20, 70, 70, 70, 70])
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     np.testing.assert_array_equal(medoids(x, np.array([0, 0, 0, 1, 1, 1, 1]), metric), [2, 3])
-    np.testing.assert_array_equal(medoids(x[:2], np.zeros(2, dtype=int), metric), [0])
+    pairs = hierarchy(n=600, d=200, seed=0)  # in a pair both members are equally good
+    labels = np.random.default_rng(0).permutation(np.arange(600) // 2)
+    expected = [np.flatnonzero(labels == label)[0] for label in range(300)]
+    np.testing.assert_array_equal(medoids(pairs, labels, metric), expected)
 
 
 def test_medoid_and_mean_member_differ():

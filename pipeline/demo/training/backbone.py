@@ -44,6 +44,8 @@ _BATCH = 16
 _LEARNING_RATE = 1e-3
 _LABEL_SMOOTHING = 0.05
 _MIN_COVERAGE = 0.12
+_MASKED_STEPS = 0.8
+_HIDDEN_FRACTION = 0.75
 
 
 def build_model() -> VideoMAEModel:
@@ -102,7 +104,7 @@ def patch_coverage(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _example(samples: Samples, row: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """One augmented clip: images, joint cells, joint validity, object cells, joint spread."""
+    """One augmented clip: images, and per token joints and object, and the joints' spread."""
     box = crop_box(rng, samples.frames.shape[2])
     matrix = resize_matrix(box, INPUT_SIZE)
     flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
@@ -127,14 +129,17 @@ def _example(samples: Samples, row: int, rng: np.random.Generator) -> tuple[np.n
     cells = np.floor((paired + 0.5) / PATCH).astype(np.int64)  # [8, 17, 2] (x, y)
     valid = ((cells >= 0) & (cells < GRID)).all(axis=-1)
     valid &= shown.reshape(N_TUBELETS, TUBELET, 17).all(axis=1)
-    cells = np.clip(cells, 0, GRID - 1)
-    cells = cells[..., 1] * GRID + cells[..., 0]  # [8, 17]
+    joints = np.zeros((N_TUBELETS, GRID, GRID, 17), np.float32)
+    tubelet, joint = np.nonzero(valid)
+    x, y = cells[tubelet, joint].T
+    joints[tubelet, y, x, joint] = 1
 
     covered = coverage > _MIN_COVERAGE
-    objects = np.where(covered, samples.factors[row, 1] + 1, 0).reshape(N_TUBELETS, -1)
+    objects = np.where(covered, samples.factors[row, 1] + 1, 0)  # [8, 7, 7]
     hips = keypoints[:, 11:13].mean(axis=1, keepdims=True)
     spread = (keypoints - hips).std(axis=0).reshape(-1) / PATCH  # [34]
-    return images, cells, valid, objects.astype(np.int64), spread.astype(np.float32)
+    joints = joints.reshape(-1, 17)
+    return images, joints, objects.reshape(-1).astype(np.int64), spread.astype(np.float32)
 
 
 def batches(samples: Samples, seed: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -145,25 +150,43 @@ def batches(samples: Samples, seed: int) -> Iterator[dict[str, torch.Tensor]]:
         for start in range(0, len(order) - _BATCH + 1, _BATCH):
             rows = order[start : start + _BATCH]
             parts = zip(*(_example(samples, row, rng) for row in rows), strict=True)
-            images, cells, valid, objects, spread = (np.stack(part) for part in parts)
+            images, joints, objects, spread = (np.stack(part) for part in parts)
             yield {
                 "pixels": torch.from_numpy(normalise(images, IMAGENET_MEAN, IMAGENET_STD)),
-                "cells": torch.from_numpy(cells),
-                "valid": torch.from_numpy(valid),
+                "joints": torch.from_numpy(joints),
                 "objects": torch.from_numpy(objects),
                 "spread": torch.from_numpy(spread),
                 "factors": torch.from_numpy(samples.factors[rows]),
             }
 
 
-def train(samples: Samples, steps: int, seed: int = 0) -> VideoMAEModel:
-    """Trains the video encoder on all read-outs at once."""
+def _hidden_tokens(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Hides random tokens of each clip, bool `[count, 392]`."""
+    n_tokens = N_TUBELETS * GRID * GRID
+    order = torch.rand(count, n_tokens, generator=generator).argsort(dim=1)
+    return order < round(_HIDDEN_FRACTION * n_tokens)
+
+
+def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
+    """Trains the video encoder on all read-outs at once and saves it to `folder`.
+
+    For the first 80 % of the steps it sees a random quarter of each clip's tokens, as VideoMAE
+    does: several times as many clips in the same time.
+    """
     torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     model, heads = build_model(), Heads()
     object_weights = torch.tensor([0.1] + [1.0] * len(OBJECTS))
+    step = iter(range(steps))
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        tokens = model(batch["pixels"]).last_hidden_state  # [B, 8 * 49, D]
+        joints, objects = batch["joints"], batch["objects"]  # [B, 392, 17], [B, 392]
+        hidden = None
+        if next(step) < _MASKED_STEPS * steps:
+            hidden = _hidden_tokens(len(joints), generator)
+            joints = joints[~hidden].view(len(joints), -1, 17)
+            objects = objects[~hidden].view(len(objects), -1)
+        tokens = model(batch["pixels"], bool_masked_pos=hidden).last_hidden_state  # [B, n, D]
         feature = tokens.mean(dim=1)  # [B, D]
         terms = {
             name: functional.cross_entropy(
@@ -174,20 +197,22 @@ def train(samples: Samples, steps: int, seed: int = 0) -> VideoMAEModel:
             )
         }
         terms["spread"] = functional.mse_loss(heads.spread(feature), batch["spread"])
-        # Which of the 49 places of its time does each joint have?
-        joints = heads.joints(tokens).view(-1, N_TUBELETS, GRID * GRID, 17)
-        joints = joints.transpose(2, 3)[batch["valid"]]  # [n_valid, 49]
-        terms["joints"] = 0.3 * functional.cross_entropy(joints, batch["cells"][batch["valid"]])
+        terms["joints"] = 4 * functional.binary_cross_entropy_with_logits(
+            heads.joints(tokens), joints
+        )
         terms["token object"] = 0.5 * functional.cross_entropy(
-            heads.token_object(tokens).flatten(0, 1),
-            batch["objects"].flatten(),
-            weight=object_weights,
+            heads.token_object(tokens).flatten(0, 1), objects.flatten(), weight=object_weights
         )
         return terms
 
-    modules = nn.ModuleDict({"model": model, "heads": heads})
-    fit(modules, batches(samples, seed), losses, steps, _LEARNING_RATE)
-    return model
+    fit(
+        nn.ModuleDict({"model": model, "heads": heads}),
+        batches(samples, seed),
+        losses,
+        steps,
+        _LEARNING_RATE,
+        checkpoint=lambda modules: save(modules["model"], folder),
+    )
 
 
 def save(model: VideoMAEModel, folder: Path) -> None:

@@ -44,7 +44,6 @@ _CIRCLED = 0.4
 _COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
 _COSINE_LOSS_SCALE = 30.0
 _CONTRASTIVE_LOSS_SCALE = 0.3
-_MAX_LOGIT_SCALE = np.log(30.0)
 # Two different absent things may be as similar as this before the loss parts them.
 _ABSENT_SIMILARITY = 0.3
 _N_PATCH_CLASSES = 2 + len(OBJECTS)
@@ -199,11 +198,13 @@ def contrastive_loss(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tens
     return functional.softplus(negatives - logits)[positive].mean()
 
 
-def train(samples: Samples, steps: int, seed: int = 0) -> tuple[CLIPModel, CLIPTokenizer]:
-    """Trains the dual encoder; returns it with its tokenizer."""
+def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
+    """Trains the dual encoder and saves it with its tokenizer to `folder`."""
     torch.manual_seed(seed)
     tokenizer = captions.build_tokenizer()
     model = build_model(tokenizer)
+    # A free scale would grow for ever on captions that are all easily told apart.
+    model.logit_scale.requires_grad_(False)
     patch_head = nn.Linear(_HIDDEN_SIZE, _N_PATCH_CLASSES)
     scene_head = nn.Linear(_HIDDEN_SIZE, len(SCENES))
     patch_weights = torch.tensor([0.15, 0.3] + [1.0] * len(OBJECTS))
@@ -229,7 +230,7 @@ def train(samples: Samples, steps: int, seed: int = 0) -> tuple[CLIPModel, CLIPT
         excess = functional.relu(between[-n_absent:, -n_absent:].abs() - _ABSENT_SIMILARITY)
         excess = excess * (1 - torch.eye(n_absent))
 
-        scale = model.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp()
+        scale = model.logit_scale.exp()
         # A plain picture satisfies a caption all of whose concepts it shows.
         shown, named = batch["content"] > 0.4, said > 0
         unmet = named.float() @ (~shown).float().T  # [T, B]
@@ -253,11 +254,14 @@ def train(samples: Samples, steps: int, seed: int = 0) -> tuple[CLIPModel, CLIPT
             * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
         }
 
-    modules = nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head})
-    fit(modules, batches(samples, tokenizer, seed), losses, steps, _LEARNING_RATE)
-    with torch.no_grad():
-        model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
-    return model, tokenizer
+    fit(
+        nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head}),
+        batches(samples, tokenizer, seed),
+        losses,
+        steps,
+        _LEARNING_RATE,
+        checkpoint=lambda modules: save(modules["model"], tokenizer, folder),
+    )
 
 
 def save(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:

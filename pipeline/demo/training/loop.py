@@ -18,6 +18,7 @@ _WEIGHT_DECAY = 0.05
 _WARM_UP_FRACTION = 0.04
 _GRADIENT_NORM = 1.0
 _LOG_EVERY = 100
+_CHECKPOINT_EVERY = 500
 
 
 def fit(
@@ -26,15 +27,18 @@ def fit(
     losses: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
     steps: int,
     learning_rate: float,
+    checkpoint: Callable[[nn.ModuleDict], None],
     averaging: float = 0.998,
 ) -> None:
     """Trains `modules` in place with AdamW and a cosine schedule.
 
     At the end the modules hold an exponential moving average of their weights over the steps,
-    which generalises better than the last ones. `losses` returns named terms that are summed.
+    which generalises better than the last ones. `losses` returns named terms that are summed;
+    `checkpoint` is called with the averaged modules every 500 steps and at the end.
     """
-    decayed = [p for p in modules.parameters() if p.ndim > 1]
-    free = [p for p in modules.parameters() if p.ndim <= 1]
+    trained = [p for p in modules.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    free = [p for p in trained if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": free, "weight_decay": 0}],
         lr=learning_rate,
@@ -71,6 +75,8 @@ def fit(
             seconds = time.monotonic() - started
             print(f"step {step + 1}/{steps}  {seconds:.0f} s  {means}", flush=True)
             seen = {}
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
+            checkpoint(average)
     modules.load_state_dict(average.state_dict())
     modules.eval()
 

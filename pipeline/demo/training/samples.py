@@ -180,6 +180,9 @@ def degrade(image: np.ndarray, rng: np.random.Generator, grey: float = 0.0) -> n
 
 def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Scales uint8 images `[..., H, W, 3]` to float32 with channels first `[..., 3, H, W]`."""
-    scale = 1 / (255 * np.float32(std))
-    offset = np.float32(mean) / np.float32(std)
-    return np.moveaxis(images * scale - offset, -1, -3)
+    result = np.empty((*images.shape[:-3], 3, *images.shape[-3:-1]), np.float32)
+    for channel in range(3):
+        # A table of the 256 values is several times faster than arithmetic on every pixel.
+        table = ((np.arange(256) / 255 - mean[channel]) / std[channel]).astype(np.float32)
+        result[..., channel, :, :] = table[images[..., channel]]
+    return result

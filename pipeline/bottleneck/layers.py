@@ -1,0 +1,392 @@
+"""Concept layers: bias-free linear maps from a video feature to concept activations, z = x Wᵀ (DANCE supplement 1.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+Scaling = Literal["none", "std", "center_std"]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+# Ridge strength of a text layer's first weights, as a part of the mean feature variance. Measured on Penn Action,
+# validation similarity of the ridge solution itself: 0.75 at 0.01, 0.74 at 0.1, 0.70 at 1; training similarity falls
+# from 0.86 to 0.71 meanwhile, so 0.1 starts where little is overfitted and nothing is lost.
+RIDGE = 0.1
+# L-BFGS iterations between two looks at the validation videos.
+LBFGS_ITERATIONS = 10
+
+
+@dataclass(frozen=True)
+class ConceptLayer:
+    """A trained concept layer.
+
+    Attributes:
+        weight: float32 ``[M, D]``, for raw features: the scaling of the features is folded in.
+        n_steps: optimizer steps after which the weights were best on validation.
+        steps: int ``[n_evaluations]``, optimizer steps before each evaluation; the first is 0.
+        train_loss: ``[n_evaluations]``, without the penalty, all training videos.
+        val_loss: ``[n_evaluations]``, without the penalty.
+        quality: ``[M]`` on validation: average precision of a motion concept, cubed cosine similarity of a text
+            concept. NaN where validation has no positive.
+        best_quality: ``[M]``, the best that each concept reached at any evaluation.
+    """
+
+    weight: np.ndarray
+    n_steps: int
+    steps: np.ndarray
+    train_loss: np.ndarray
+    val_loss: np.ndarray
+    quality: np.ndarray
+    best_quality: np.ndarray
+
+
+def _cubed_cosine(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def cubed(values: torch.Tensor) -> torch.Tensor:
+        centred = values - values.mean(0)  # [n, m]
+        scale = centred.detach().abs().amax(0)  # [m]
+        # What is left of a constant column after centring is rounding, a few units in the last place.
+        flat = scale <= 8 * torch.finfo(values.dtype).eps * values.detach().abs().amax(0)
+        # Scaled to 1 before the cube, so that small activations do not underflow; the cosine does not see the scale.
+        cubes = (centred / torch.where(flat, torch.ones_like(scale), scale)) ** 3
+        cubes = torch.where(flat, torch.zeros_like(cubes), cubes)
+        norm = torch.where(flat, torch.ones_like(scale), torch.linalg.vector_norm(cubes + flat.to(cubes.dtype), dim=0))
+        return cubes / norm
+
+    return (cubed(z) * cubed(target)).sum(0)
+
+
+def cubed_cosine(z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Cosine similarity of cubed columns, per concept and over videos (DANCE eq. 5, Label-Free CBM).
+
+    Both are centred over the videos, cubed, normalised and multiplied. The cube makes the videos that show a concept
+    most count most. Scale and offset of a column do not matter.
+
+    Args:
+        z: activations ``[n, m]``.
+        target: pseudo labels ``[n, m]``.
+
+    Returns:
+        float64 ``[m]`` in [−1, 1]; 0 where a column is constant.
+    """
+    return _cubed_cosine(torch.as_tensor(z, dtype=torch.float64), torch.as_tensor(target, dtype=torch.float64)).numpy()
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean precision at the rank of each positive, per concept; equal scores share the rank of their last.
+
+    Args:
+        scores: ``[n, M]``.
+        labels: ``[n, M]`` of 0 and 1.
+
+    Returns:
+        float64 ``[M]``; NaN for a concept without a positive.
+    """
+    result = np.full(scores.shape[1], np.nan)
+    for concept in np.flatnonzero(labels.any(0)):
+        order = np.argsort(-scores[:, concept], kind="stable")
+        ranked, hits = scores[order, concept], labels[order, concept] > 0
+        last = np.searchsorted(-ranked, -ranked, side="right") - 1
+        result[concept] = (hits.cumsum()[last][hits] / (last + 1)[hits]).mean()
+    return result
+
+
+def standardise_fit(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (ddof 1) of each column of z ``[n, p]``; 1 where it is 0 or unknown.
+
+    Returns:
+        mean ``[p]``, std ``[p]``, float64.
+    """
+    z = np.asarray(z, np.float64)
+    mean = z.mean(0)
+    std = z.std(0, ddof=1) if len(z) > 1 else np.zeros_like(mean)
+    # A constant column has a deviation of rounding size, which would blow the rounding up to activations of size 1.
+    flat = std <= 1e-12 * np.abs(mean)
+    return mean, np.where(flat, 1.0, std)
+
+
+def standardise(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(z − mean) / std for z ``[n, p]``, mean and std ``[p]``."""
+    return (np.asarray(z, np.float64) - mean) / std
+
+
+def train_motion_layer(
+    x_train: np.ndarray,
+    labels_train: np.ndarray,
+    x_val: np.ndarray,
+    labels_val: np.ndarray,
+    *,
+    optimizer: Literal["adam", "lbfgs"] = "adam",
+    learning_rate: float = 1e-3,
+    batch_size: int = 512,
+    max_steps: int = 10_000,
+    eval_every: int = 50,
+    patience: int = 10,
+    weight_decay: float = 0.0,
+    feature_scaling: Scaling = "none",
+    seed: int = 0,
+    device: str = "cpu",
+) -> ConceptLayer:
+    """Train the motion layer: binary cross-entropy, mean over concepts (DANCE eq. 4, supplement 2.2).
+
+    The weights start at zero. The problem is convex, so the start decides nothing that the labels decide; what the
+    labels leave open (directions in which the training features do not vary) must stay zero, since random weights there
+    would carry whatever else the feature knows into the activations of other videos.
+
+    Args:
+        x_train: features ``[n, D]``.
+        labels_train: multi-hot ``[n, M]``.
+        x_val: features ``[n_val, D]``; they decide when to stop.
+        labels_val: multi-hot ``[n_val, M]``.
+        optimizer: adam on mini-batches as in the paper, or lbfgs on all videos at once, which gets as low in a fraction
+            of the time; learning_rate and batch_size do not concern it, and its steps are iterations.
+        max_steps: upper limit.
+        eval_every: Adam steps between two evaluations; lbfgs is evaluated every ten iterations.
+        patience: evaluations without improvement before stopping. The best weights are restored.
+        weight_decay: λ of λ/2 ‖w‖² per concept. It bounds how much of the feature a concept can use beyond what all of
+            its videos share, and with it how much of objects and scenes leaks into motion.
+        feature_scaling: none (paper); std divides by the standard deviation of the training features. center_std
+            subtracts their mean too: without a bias a rare concept can then not be rare by default, and its logits
+            lose their meaning as probabilities. It is here for features that are centred anyway. The shift that
+            centring leaves in z is not kept in the layer: activations are standardised before anything reads them.
+        seed: of the mini-batches.
+
+    Raises:
+        ValueError: shapes do not fit, there are no videos, or the loss is not finite.
+    """
+
+    def loss(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(z, target, reduction="none").mean(0)
+
+    def penalty(weight: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return weight_decay / 2 * (weight**2).sum(1)
+
+    data = _Data.prepare(x_train, labels_train, x_val, labels_val, feature_scaling, device)
+    weight = torch.zeros(labels_train.shape[1], x_train.shape[1], device=device)
+    if optimizer == "adam":
+        stepper = _adam(data, weight, loss, penalty, learning_rate, batch_size, eval_every, seed)
+    else:
+        stepper = _lbfgs(data, weight, loss, penalty)
+    return _train(
+        data, weight, stepper, loss, lambda z: average_precision(z, np.asarray(labels_val)), max_steps, patience
+    )
+
+
+def train_text_layer(
+    x_train: np.ndarray,
+    target_train: np.ndarray,
+    x_val: np.ndarray,
+    target_val: np.ndarray,
+    *,
+    learning_rate: float = 1e-3,
+    batch_size: int = 512,
+    max_steps: int = 10_000,
+    eval_every: int = 50,
+    patience: int = 10,
+    weight_decay: float = 0.0,
+    feature_scaling: Scaling = "none",
+    seed: int = 0,
+    device: str = "cpu",
+) -> ConceptLayer:
+    """Train an object or scene layer: Adam on minus the cubed cosine per mini-batch (DANCE eq. 5, supplement 2.2).
+
+    The similarity has no gradient at zero weights, so they start at the ridge regression of the targets: it lies in the
+    span of the training features like zero does, and is close to the goal.
+
+    Args:
+        x_train: features ``[n, D]``.
+        target_train: video-text similarities ``[n, M]``.
+        x_val: features ``[n_val, D]``; they decide when to stop.
+        target_val: video-text similarities ``[n_val, M]``.
+        weight_decay: λ of λ/2 ‖w‖² s² / var(z) per concept, with s² the mean variance of a feature. The similarity does
+            not change with the length of w, and neither does this: it asks for activations that come from directions
+            in which the features vary much. A plain L2 term would only shorten w.
+        max_steps, eval_every, patience, feature_scaling, seed: see `train_motion_layer`.
+
+    Raises:
+        ValueError: shapes do not fit, there are fewer than two videos, or the loss is not finite.
+    """
+
+    def loss(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -_cubed_cosine(z, target)
+
+    def penalty(weight: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return weight_decay / 2 * data.variance * (weight**2).sum(1) / z.var(0).clamp_min(torch.finfo(z.dtype).tiny)
+
+    if min(len(x_train), len(x_val)) < 2:
+        raise ValueError(
+            f"a similarity over videos needs at least 2 of them; there are {len(x_train)} training and "
+            f"{len(x_val)} validation videos with a target"
+        )
+    data = _Data.prepare(x_train, target_train, x_val, target_val, feature_scaling, device)
+    weight = _ridge(data)
+    stepper = _adam(data, weight, loss, penalty, learning_rate, batch_size, eval_every, seed)
+    return _train(data, weight, stepper, loss, lambda z: cubed_cosine(z, target_val), max_steps, patience)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Scaled tensors: x ``[n, D]``, target ``[n, M]``; scale ``[D]``; variance: mean over features, after scaling."""
+
+    x: torch.Tensor
+    target: torch.Tensor
+    x_val: torch.Tensor
+    target_val: torch.Tensor
+    scale: torch.Tensor
+    variance: float
+
+    @classmethod
+    def prepare(
+        cls,
+        x_train: np.ndarray,
+        target_train: np.ndarray,
+        x_val: np.ndarray,
+        target_val: np.ndarray,
+        feature_scaling: Scaling,
+        device: str,
+    ) -> _Data:
+        for name, x, target in (("training", x_train, target_train), ("validation", x_val, target_val)):
+            if not len(x):
+                raise ValueError(f"no {name} video has a target; the layer has nothing to learn from or to stop by")
+            if len(x) != len(target):
+                raise ValueError(f"{len(x)} {name} features but {len(target)} rows of targets; one row per video each")
+        if x_train.shape[1] != x_val.shape[1] or target_train.shape[1] != target_val.shape[1]:
+            raise ValueError(
+                f"training is {x_train.shape[1]} features → {target_train.shape[1]} concepts, validation is "
+                f"{x_val.shape[1]} → {target_val.shape[1]}; they must be the same columns"
+            )
+        mean, std = standardise_fit(x_train)
+        centre = mean if feature_scaling == "center_std" else np.zeros_like(mean)
+        scale = np.ones_like(std) if feature_scaling == "none" else std
+
+        def tensor(values: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32, device=device)
+
+        x = tensor((x_train - centre) / scale)
+        return cls(
+            x,
+            tensor(target_train),
+            tensor((x_val - centre) / scale),
+            tensor(target_val),
+            tensor(scale),
+            float(x.var(0).mean()) if len(x) > 1 else 0.0,
+        )
+
+
+def _ridge(data: _Data) -> torch.Tensor:
+    """Ridge regression of the standardised targets, ``[M, D]``; in float64, the features are nearly collinear."""
+    x = (data.x - data.x.mean(0)).double()
+    target = (data.target - data.target.mean(0)).double()
+    target = target / target.std(0).clamp_min(1e-12)
+    gram = x.T @ x / len(x)  # [D, D]
+    gram += max(RIDGE * data.variance, 1e-12) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return torch.linalg.solve(gram, x.T @ target / len(x)).T.float().contiguous()
+
+
+def _adam(
+    data: _Data,
+    weight: torch.Tensor,
+    loss: Loss,
+    penalty: Penalty,
+    learning_rate: float,
+    batch_size: int,
+    eval_every: int,
+    seed: int,
+) -> Callable[[int], int]:
+    """A function that takes at most so many steps on ``weight`` and returns how many it took."""
+    optimizer = torch.optim.Adam([weight.requires_grad_()], lr=learning_rate)
+    generator = torch.Generator().manual_seed(seed)
+    # Batches of nearly equal size: a last batch of a few videos would make a meaningless similarity.
+    n_batches = math.ceil(len(data.x) / batch_size)
+    batches: list[torch.Tensor] = []
+
+    def advance(limit: int) -> int:
+        nonlocal batches
+        for _ in range(min(eval_every, limit)):
+            if not batches:
+                batches = list(torch.randperm(len(data.x), generator=generator).to(data.x.device).tensor_split(n_batches))
+            rows = batches.pop(0)
+            z = data.x[rows] @ weight.T  # [batch, M]
+            optimizer.zero_grad()
+            (loss(z, data.target[rows]) + penalty(weight, z)).mean().backward()
+            optimizer.step()
+        return min(eval_every, limit)
+
+    return advance
+
+
+def _lbfgs(data: _Data, weight: torch.Tensor, loss: Loss, penalty: Penalty) -> Callable[[int], int]:
+    """As `_adam`, on all videos at once; 0 steps once converged."""
+    optimizer = torch.optim.LBFGS(
+        [weight.requires_grad_()],
+        history_size=20,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=1e-4,
+        tolerance_change=1e-9,
+    )
+    state = optimizer.state[weight]
+
+    def objective() -> torch.Tensor:
+        optimizer.zero_grad()
+        z = data.x @ weight.T  # [n, M]
+        # The sum, not the mean: the concepts are independent, and stopping should not depend on how many there are.
+        total = (loss(z, data.target) + penalty(weight, z)).sum()
+        total.backward()
+        return total
+
+    def advance(limit: int) -> int:
+        before = state.get("n_iter", 0)
+        optimizer.param_groups[0]["max_iter"] = min(LBFGS_ITERATIONS, limit)
+        optimizer.param_groups[0]["max_eval"] = 2 * LBFGS_ITERATIONS
+        optimizer.step(objective)
+        return state["n_iter"] - before
+
+    return advance
+
+
+def _train(
+    data: _Data,
+    weight: torch.Tensor,
+    advance: Callable[[int], int],
+    loss: Loss,
+    quality: Callable[[np.ndarray], np.ndarray],
+    max_steps: int,
+    patience: int,
+) -> ConceptLayer:
+    """Advance until the validation loss has not improved for ``patience`` evaluations, and restore the best weights."""
+    steps, train_loss, val_loss, qualities = [], [], [], []
+    best = weight.detach().clone()
+    chosen = step = 0
+    while True:
+        with torch.no_grad():
+            z_val = data.x_val @ weight.T  # [n_val, M]
+            train_loss.append(loss(data.x @ weight.T, data.target).mean().item())
+            val_loss.append(loss(z_val, data.target_val).mean().item())
+        if not math.isfinite(val_loss[-1]) or not math.isfinite(train_loss[-1]):
+            raise ValueError(f"the loss is not finite after {step} steps; lower learning_rate or look at the features")
+        steps.append(step)
+        qualities.append(quality(z_val.cpu().numpy()))
+        if val_loss[-1] < val_loss[chosen]:
+            chosen = len(steps) - 1
+            best = weight.detach().clone()
+        if step >= max_steps or len(steps) - 1 - chosen >= patience:
+            break
+        taken = advance(max_steps - step)
+        if not taken:
+            break
+        step += taken
+    return ConceptLayer(
+        weight=(best / data.scale).cpu().numpy(),
+        n_steps=steps[chosen],
+        steps=np.array(steps),
+        train_loss=np.array(train_loss),
+        val_loss=np.array(val_loss),
+        quality=qualities[chosen],
+        best_quality=np.max(qualities, axis=0),
+    )

@@ -1,0 +1,138 @@
+"""The concept filters of DANCE (supplement 1.3.2), each with the reason for every candidate that it drops.
+
+Order: exact duplicates, length, similarity to a class name, similarity to another candidate, activation in the data. The
+fifth filter of the paper, projection, needs trained concept layers: see `pipeline.bottleneck.concept_layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Candidate:
+    """One object or scene that might become a concept.
+
+    Attributes:
+        type: object or scene.
+        text: as written in the candidate list.
+        dropped_by: name of the filter that dropped it; empty while it is kept.
+        reason: the figures that decided.
+        class_similarity, mutual_similarity, activation: what the filters measured; NaN where they did not look.
+    """
+
+    type: str
+    text: str
+    dropped_by: str = ""
+    reason: str = ""
+    class_similarity: float = float("nan")
+    mutual_similarity: float = float("nan")
+    activation: float = float("nan")
+
+    @property
+    def kept(self) -> bool:
+        return not self.dropped_by
+
+    def drop(self, name: str, reason: str) -> None:
+        self.dropped_by, self.reason = name, reason
+
+
+def combined_similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
+    """Cosine similarity averaged over text encoders (the official code: (mpnet + 3 · CLIP) / 4).
+
+    Args:
+        pairs: per encoder, rows ``[n, E]``, other rows ``[m, E]`` (any length, not zero), and its weight.
+
+    Returns:
+        ``[n, m]`` in [−1, 1].
+    """
+    total = sum(weight for _, _, weight in pairs)
+    result = 0
+    for rows, others, weight in pairs:
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        other_unit = others / np.linalg.norm(others, axis=1, keepdims=True)
+        result = result + weight / total * (unit @ other_unit.T)
+    return result
+
+
+def drop_duplicates(candidates: list[Candidate]) -> None:
+    """Drop candidates that differ from an earlier one of their type in case or blanks only."""
+    first: dict[tuple[str, str], str] = {}
+    for candidate in candidates:
+        key = (candidate.type, " ".join(candidate.text.casefold().split()))
+        if key in first:
+            candidate.drop("duplicate", f"the same as '{first[key]}'")
+        else:
+            first[key] = candidate.text
+
+
+def drop_long(candidates: list[Candidate], max_length: int) -> None:
+    """Drop texts of more than ``max_length`` characters."""
+    for candidate in candidates:
+        if candidate.kept and len(candidate.text) > max_length:
+            candidate.drop("length", f"{len(candidate.text)} characters, more than {max_length}")
+
+
+def drop_class_names(
+    candidates: list[Candidate], similarity: np.ndarray, class_names: Sequence[str], threshold: float
+) -> None:
+    """Drop what as good as names a class: such a concept explains nothing.
+
+    Args:
+        similarity: ``[n_candidates, n_classes]``.
+    """
+    for candidate, row in zip(candidates, similarity, strict=True):
+        if candidate.kept and len(row):
+            nearest = int(row.argmax())
+            candidate.class_similarity = float(row[nearest])
+            if row[nearest] >= threshold:
+                candidate.drop("class_similarity", f"{row[nearest]:.3f} to class '{class_names[nearest]}', at least {threshold}")
+
+
+def drop_similar(candidates: list[Candidate], similarity: np.ndarray, threshold: float) -> None:
+    """Of two candidates of one type that are too similar, drop the one that is less similar to all others.
+
+    Pairs are handled from the most similar down; each decision sees only what is still kept, so of three equal texts one
+    stays. An object and a scene are never compared: what they mean differs by their type.
+
+    Args:
+        similarity: ``[n_candidates, n_candidates]``.
+    """
+    for kind in dict.fromkeys(candidate.type for candidate in candidates):
+        rows = [row for row, candidate in enumerate(candidates) if candidate.type == kind and candidate.kept]
+        for row in rows:
+            others = [other for other in rows if other != row]
+            candidates[row].mutual_similarity = float(similarity[row, others].max()) if others else float("nan")
+        pairs = [(i, j) for at, i in enumerate(rows) for j in rows[at + 1 :] if similarity[i, j] >= threshold]
+        pairs.sort(key=lambda pair: (-similarity[pair], pair))
+        for i, j in pairs:
+            if not (candidates[i].kept and candidates[j].kept):
+                continue
+            alive = [row for row in rows if candidates[row].kept]
+            sums = {row: float(similarity[row, alive].sum()) for row in (i, j)}
+            loser, winner = (i, j) if sums[i] < sums[j] else (j, i)
+            candidates[loser].drop(
+                "mutual_similarity",
+                f"{similarity[i, j]:.3f} to '{candidates[winner].text}', at least {threshold}; summed similarity "
+                f"{sums[loser]:.2f} against {sums[winner]:.2f}",
+            )
+
+
+def drop_inactive(candidates: list[Candidate], similarity: np.ndarray, top_k: int, cutoff: float) -> None:
+    """Drop what is not in the data: mean similarity of the ``top_k`` most similar videos below ``cutoff``.
+
+    The paper says "average"; over all videos no concept of its own data reaches its threshold, the official code takes
+    the mean of the top five.
+
+    Args:
+        similarity: videos × candidates, ``[n_videos, n_candidates]``, train videos only.
+    """
+    count = min(top_k, len(similarity))
+    strongest = -np.partition(-similarity, count - 1, axis=0)[:count] if count else np.zeros((1, len(candidates)))
+    for candidate, value in zip(candidates, strongest.mean(0), strict=True):
+        candidate.activation = float(value)
+        if candidate.kept and value < cutoff:
+            candidate.drop("activation", f"mean similarity {value:.3f} of its top {count} train videos, below {cutoff}")

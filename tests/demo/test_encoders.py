@@ -1,0 +1,199 @@
+"""The shipped checkpoints of the demo, and the code that trains and measures them."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoTokenizer,
+    CLIPModel,
+    CLIPTokenizer,
+    VideoMAEModel,
+    VitPoseForPoseEstimation,
+)
+
+from pipeline.demo.classes import OBJECTS, SCENES, plan
+from pipeline.demo.train_encoders import ENCODERS, N_CLIPS
+from pipeline.demo.training import captions, dual, measure, pose, samples
+
+CLASSES = {
+    "pose": VitPoseForPoseEstimation,
+    "backbone": VideoMAEModel,
+    "dual_encoder": CLIPModel,
+}
+
+
+@functools.cache
+def encoder(name: str):
+    torch.set_num_threads(1)
+    return CLASSES[name].from_pretrained(ENCODERS / name).eval()
+
+
+@functools.cache
+def decoded_clips():
+    return measure.decoded_clips([samples.held_out_spec(index) for index in range(24)])
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_weight_of_the_checkpoint_is_loaded_as_float32(name):
+    model, info = CLASSES[name].from_pretrained(ENCODERS / name, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert not info["mismatched_keys"]
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_checkpoints_take_at_most_ten_megabytes():
+    files = [path for path in ENCODERS.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files if path.name == "model.safetensors"} == set(CLASSES)
+    assert sum(path.stat().st_size for path in files) <= 10_000_000
+
+
+def test_training_measuring_and_demo_share_no_seed_and_no_actor():
+    training = [samples.training_spec(index) for index in (0, N_CLIPS - 1)]
+    held_out = [samples.held_out_spec(index) for index in range(0, 100_000, 997)]
+    demo = [clip.spec for clip in plan()]
+    assert max(spec.seed for spec in demo) < 1_000_000
+    assert min(spec.seed for spec in training) >= 10_000_000
+    assert min(spec.seed for spec in held_out) > max(spec.seed for spec in training)
+    assert {spec.actor for spec in demo}.isdisjoint(spec.actor for spec in held_out)
+    assert max(spec.actor for spec in demo) < 1000 <= min(spec.actor for spec in training)
+    assert max(spec.actor for spec in held_out) < 1000
+
+
+def test_factors_of_the_training_clips_are_independent_and_uniform():
+    factors = np.array(
+        [samples.factor_indices(samples.training_spec(index)) for index in range(1600)]
+    )
+    for column in range(3):
+        counts = np.bincount(factors[:, column], minlength=8)
+        assert (np.abs(counts - 200) < 4.5 * np.sqrt(200)).all()
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        table = np.histogram2d(factors[:, first], factors[:, second], bins=8)[0]
+        expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
+        # 49 degrees of freedom: 100 has a probability below 1e-4.
+        assert ((table - expected) ** 2 / expected).sum() < 100
+
+
+def test_tokenizer_writes_known_words_as_one_token_and_any_text_without_loss():
+    tokenizer = CLIPTokenizer.from_pretrained(ENCODERS / "dual_encoder")
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for concept in ("umbrella", "library", "kick", "guitar"):
+        ids = tokenizer(f"A video of {concept}").input_ids
+        assert (ids[0], ids[-1], len(ids)) == (start, end, 6)
+    for text in ("xylophone quartz", "ünïcode 你好", "smörgåsbord fjord"):
+        ids = tokenizer(text).input_ids
+        assert end not in ids[1:-1]  # which is the unknown token as well
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert len(tokenizer("word " * 500, truncation=True).input_ids) == 77
+
+
+def test_tokenizer_files_agree_with_the_code_that_writes_them():
+    built = captions.build_tokenizer()
+    for shipped in (CLIPTokenizer, AutoTokenizer):
+        loaded = shipped.from_pretrained(ENCODERS / "dual_encoder")
+        assert loaded.get_vocab() == built.get_vocab()
+        text = "A video of a person waving an astrolabe"
+        assert loaded(text).input_ids == built(text).input_ids
+
+
+def test_a_text_keeps_its_embedding_when_padded():
+    tokenizer = CLIPTokenizer.from_pretrained(ENCODERS / "dual_encoder")
+    model = encoder("dual_encoder")
+    alone = dual.embed_texts(model, tokenizer, ["a ball"])
+    padded = dual.embed_texts(model, tokenizer, ["a ball", "a person with a hoop in a kitchen"])
+    np.testing.assert_allclose(alone[0], padded[0], atol=1e-5)
+
+
+def test_byte_pairs_of_a_small_text():
+    # "ab" ends two words, so it comes first; then by the alphabet.
+    assert captions.byte_pairs(["yab", "xab"]) == [("a", "b</w>"), ("x", "ab</w>"), ("y", "ab</w>")]
+
+
+def test_contents_of_captions_and_pictures():
+    ball, gym = captions.content("ball"), captions.content("gym")
+    picture = captions.picture_content(np.array([[0, OBJECTS.index("ball"), SCENES.index("gym")]]))
+    assert ball @ gym == 0
+    # Weights 0.5 (motion), 1, 1 and 0.5 (person) have the norm sqrt(2.5).
+    np.testing.assert_allclose(picture[0] @ ball, 1 / np.sqrt(2.5))
+    np.testing.assert_allclose(picture[0] @ captions.content("ball", "gym"), np.sqrt(2 / 2.5))
+    assert picture[0] @ captions.content("chair") == 0
+
+
+def test_circled_content_is_the_object_the_person_or_the_scene():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:50, 10:20] = samples.PERSON
+    mask[30:38, 40:48] = samples.OBJECT
+    factors = np.array([0, OBJECTS.index("hoop"), SCENES.index("snow")])
+
+    def named(x: float, y: float) -> str:
+        content = dual.circled_content(mask, np.array([x, y]), 9.0, factors)
+        return captions.CONCEPTS[int(content.argmax())]
+
+    assert named(44, 34) == "hoop"
+    assert named(15, 20) == "person"
+    assert named(55, 8) == "snow"
+
+
+def test_contrastive_loss_leaves_other_positives_out():
+    logits = torch.tensor([[2.0, 1.0, 0.0]])
+    positive = torch.tensor([[True, True, False]])
+    expected = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
+    assert dual.contrastive_loss(logits, positive).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_heatmap_targets_peak_at_the_key_point():
+    keypoints = np.full((1, 17, 2), 127.0 * 8 / 31)  # heat map pixel 8
+    keypoints[0, 3] = -5.0  # outside
+    visible = np.ones((1, 17), bool)
+    visible[0, 2] = False
+    maps, weights = pose.heatmap_targets(keypoints, visible)
+    assert maps[0, 0, 8, 8] == pytest.approx(1)
+    assert maps[0, 0].argmax() == 8 * 32 + 8
+    assert 0 < maps[0, 2, 8, 8] < 0.5
+    assert weights[0, 2] < weights[0, 0]
+    assert not maps[0, 3].any()
+
+
+def test_correct_fraction_counts_visible_joints_within_the_radius():
+    keypoints = np.zeros((1, 17, 2))
+    keypoints[0, 16] = [0, 100]  # the box's longer side is 100, so the radius is 10
+    predicted = keypoints.copy()
+    predicted[0, 0, 0] = 9.9
+    predicted[0, 1, 0] = 10.1
+    predicted[0, 2, 0] = 50
+    visible = np.ones((1, 17), bool)
+    visible[0, 2] = False
+    assert pose.correct_fraction(predicted, keypoints, visible) == pytest.approx(15 / 16)
+
+
+def test_pose_encoder_finds_the_joints_of_unseen_clips():
+    figures = measure.pose_figures(encoder("pose"), decoded_clips()[:12])
+    assert figures["PCK@0.1, whole frame"] >= 0.90
+    assert figures["PCK@0.1, person box"] >= 0.90
+    assert figures["confidence, hidden joints"] < figures["confidence, visible joints"]
+
+
+def test_dual_encoder_names_objects_and_scenes_of_unseen_clips():
+    tokenizer = CLIPTokenizer.from_pretrained(ENCODERS / "dual_encoder")
+    figures = measure.dual_figures(encoder("dual_encoder"), tokenizer, decoded_clips(), 8)
+    assert figures["object accuracy"] >= 0.85
+    assert figures["scene accuracy"] >= 0.90
+    assert figures["object cosine, true (mean)"] > 0.3
+    assert figures["object cosine, untrue (mean)"] < 0.15
+    # Exchanging the scene must move the objects' cosines far less than exchanging the object.
+    assert (
+        figures["object cosines' change with the scene"]
+        < 0.2 * figures["own object's drop when it is replaced"]
+    )
+    assert figures["circled object found"] >= 0.75
+
+
+def test_backbone_separates_the_motions_of_unseen_clips():
+    figures = measure.backbone_figures(encoder("backbone"), decoded_clips(), n_probe=96)
+    assert figures["motion accuracy"] >= 0.8
+    assert figures["scene accuracy"] >= 0.8

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.motion.keyframes import clip_windows, detect_keyframes, select_keyframes
+from pipeline.motion.signal import MotionSignal
+
+
+def jumping_square(n_frames: int, jumps: list[int], noise: int = 0) -> np.ndarray:
+    """RGB frames `[F, 64, 64, 3]` in which a square changes place at the given frames only."""
+    frames = np.full((n_frames, 64, 64, 3), 40, dtype=np.uint8)
+    for frame in range(n_frames):
+        left = 10 if sum(jump <= frame for jump in jumps) % 2 else 40
+        frames[frame, 20:34, left : left + 14] = 220
+    if noise:
+        frames += np.random.default_rng(0).integers(0, noise, frames.shape, dtype=np.uint8)
+    return frames
+
+
+@pytest.mark.parametrize("noise", [0, 4])
+@pytest.mark.parametrize(
+    ("n_frames", "jumps"), [(40, [7, 15, 31]), (200, [2, 50, 51 + 9, 197]), (6, [3]), (20, [5, 7])]
+)
+def test_a_jumping_square_has_its_jumps_as_key_frames(n_frames, jumps, noise):
+    signal = MotionSignal()
+    signal.add(jumping_square(n_frames, jumps, noise))
+    diff_sum, diff_count = signal.result()
+    np.testing.assert_array_equal(detect_keyframes(diff_sum), jumps)
+    if not noise:  # the count cannot tell noise from motion
+        np.testing.assert_array_equal(detect_keyframes(diff_count), jumps)
+
+
+def test_threshold_is_relative_and_higher_for_long_videos():
+    heights = {10: 100.0, 20: 45.0, 30: 25.0}
+    signal = np.zeros(70)
+    for frame, height in heights.items():
+        signal[frame] = height
+    degree = {"baseline_degree": 0}
+    np.testing.assert_array_equal(detect_keyframes(signal, **degree), [10, 20])
+    np.testing.assert_array_equal(detect_keyframes(1e6 * signal, **degree), [10, 20])
+    np.testing.assert_array_equal(detect_keyframes(signal, threshold=0.2, **degree), [10, 20, 30])
+    longer = np.append(signal, 0)
+    np.testing.assert_array_equal(detect_keyframes(longer, **degree), [10])
+    np.testing.assert_array_equal(detect_keyframes(longer, long_video=71, **degree), [10, 20])
+    np.testing.assert_array_equal(detect_keyframes(longer, threshold_long=0.2, **degree), [10, 20, 30])
+
+
+def test_baseline_follows_a_drift():
+    time = np.arange(60.0)
+    drift = 0.2 * (time - 10) ** 2 + 100  # rises by ten times the height of the peaks
+    signal = drift.copy()
+    signal[[12, 25, 44]] += 50
+    np.testing.assert_array_equal(detect_keyframes(signal), [12, 25, 44])
+    # Without a baseline the early peaks stay below the end of the drift.
+    np.testing.assert_array_equal(detect_keyframes(signal, baseline_degree=0), [44])
+
+
+def test_min_distance_keeps_the_higher_peak():
+    signal = np.zeros(40)
+    signal[[10, 13, 30]] = [70, 100, 80]
+    np.testing.assert_array_equal(detect_keyframes(signal, min_distance=3), [10, 13, 30])
+    np.testing.assert_array_equal(detect_keyframes(signal, min_distance=4), [13, 30])
+
+
+def test_entry_0_takes_no_part():
+    signal = np.full(30, 100.0)
+    signal[[10, 20]] = [150, 160]
+    for first in (0, 100, 1e6):
+        signal[0] = first
+        np.testing.assert_array_equal(detect_keyframes(signal), [10, 20])
+
+
+@pytest.mark.parametrize(
+    ("signal", "expected"),
+    [
+        ([0], 0),
+        ([0, 7], 1),
+        ([0, 0, 0, 0, 0], 2),
+        ([0, 4, 4, 4], 2),  # never changes
+        ([0, 1, 9], 2),  # largest motion at the end, which cannot be a peak
+        ([0, 1, 9, 4], 2),  # three values, which a parabola meets exactly
+        ([0, *range(1, 30)], 29),
+        ([0, *(t**2 for t in range(30))], 30),
+    ],
+)
+def test_every_video_has_a_key_frame(signal, expected):
+    keyframes = detect_keyframes(np.array(signal, dtype=np.float32))
+    np.testing.assert_array_equal(keyframes, [expected])
+    assert keyframes.dtype == np.int32
+
+
+@given(st.lists(st.floats(0, 1e9, width=32), min_size=1, max_size=90))
+def test_key_frames_are_ascending_frames_of_the_video(signal):
+    keyframes = detect_keyframes(np.array(signal))
+    assert len(keyframes) >= 1
+    assert (np.diff(keyframes) > 0).all()
+    assert keyframes[0] >= 0
+    assert keyframes[-1] < len(signal)
+
+
+@pytest.mark.parametrize(
+    ("signal", "options", "message"),
+    [
+        ([], {}, "finite vector"),
+        ([0, np.nan], {}, "finite vector"),
+        ([[0, 1]], {}, "finite vector"),
+        ([0, 1], {"threshold": 1.2}, "threshold is relative"),
+        ([0, 1], {"threshold_long": -0.1}, "threshold_long is relative"),
+        ([0, 1], {"min_distance": 0}, "min_distance must be at least 1"),
+    ],
+)
+def test_detect_errors(signal, options, message):
+    with pytest.raises(ValueError, match=message):
+        detect_keyframes(np.array(signal, dtype=float), **options)
+
+
+@pytest.mark.parametrize(
+    ("n_select", "expected"),
+    [
+        (1, [12]),
+        (2, [3, 41]),
+        (3, [3, 12, 41]),
+        (4, [3, 5, 30, 41]),
+        (5, [3, 5, 12, 30, 41]),
+        (9, [3, 5, 12, 30, 41]),
+    ],
+)
+def test_select_keyframes(n_select, expected):
+    selected = select_keyframes(np.array([3, 5, 12, 30, 41], dtype=np.int32), n_select)
+    np.testing.assert_array_equal(selected, expected)
+    assert selected.dtype == np.int32
+
+
+@given(st.integers(1, 300), st.integers(2, 40))
+def test_selected_key_frames_are_distinct_and_spread(n_detected, n_select):
+    positions = select_keyframes(np.arange(n_detected), n_select)
+    assert len(positions) == min(n_detected, n_select)
+    assert (positions[0], positions[-1]) == (0, n_detected - 1)
+    steps = np.diff(positions)
+    assert (steps >= 1).all()
+    assert len(steps) == 0 or steps.max() - steps.min() <= 1
+
+
+def test_select_needs_a_number():
+    with pytest.raises(ValueError, match="at least 1"):
+        select_keyframes(np.array([1]), 0)
+
+
+def test_clip_windows():
+    start, frames = clip_windows(np.array([0, 1, 5, 8, 9]), n_frames=10, length=4)
+    np.testing.assert_array_equal(start, [0, 0, 3, 6, 6])
+    np.testing.assert_array_equal(frames, [[0, 1, 2, 3], [0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9], [6, 7, 8, 9]])
+    assert (start.dtype, frames.dtype) == (np.int32, np.int32)
+
+
+def test_clip_windows_of_odd_length_have_the_key_frame_in_the_middle():
+    _, frames = clip_windows(np.array([5]), n_frames=20, length=5)
+    np.testing.assert_array_equal(frames, [[3, 4, 5, 6, 7]])
+
+
+def test_short_videos_repeat_their_last_frame():
+    start, frames = clip_windows(np.array([0, 2]), n_frames=3, length=5)
+    np.testing.assert_array_equal(start, [0, 0])
+    np.testing.assert_array_equal(frames, [[0, 1, 2, 2, 2], [0, 1, 2, 2, 2]])
+
+
+def test_clip_windows_without_key_frames():
+    start, frames = clip_windows(np.array([], dtype=np.int32), n_frames=9, length=5)
+    assert start.shape == (0,)
+    assert frames.shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "n_frames", "length", "message"),
+    [
+        ([9], 9, 5, "between 0 and 8, got 9 to 9"),
+        ([-1], 9, 5, "between 0 and 8, got -1"),
+        ([0], 0, 5, "at least 1"),
+        ([0], 9, 0, "at least 1"),
+    ],
+)
+def test_clip_windows_errors(keyframes, n_frames, length, message):
+    with pytest.raises(ValueError, match=message):
+        clip_windows(np.array(keyframes), n_frames, length)

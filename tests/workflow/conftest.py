@@ -1,0 +1,97 @@
+"""A small run of the whole pipeline, made once and copied by the tests that change something."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+SMALL = {
+    "data": {
+        "shards": 3,
+        "index": {"source": "generated", "validation_fraction": 0.34},
+        "decode": {"size": 112},
+    },
+    "demo": {"generate": {"train_per_class": 5, "test_per_class": 1, "shifted_per_class": 1}},
+    "bottleneck": {"classifier": {"n_lambdas": 20}, "concept_layers": {"max_steps": 200}},
+}
+
+
+class Workspace:
+    """A folder with a configuration and results, and Snakemake to run in it."""
+
+    def __init__(self, folder: Path, project: Path):
+        self.folder = folder
+        self.project = project
+
+    def configure(self, config: dict) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    def config(self) -> dict:
+        return yaml.safe_load((self.folder / "config.yaml").read_text())
+
+    def snakemake(self, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(self.project / "Snakefile"),
+            "--directory", str(self.folder), "--cores", "2", *arguments,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL, **options)
+        if check and done.returncode:
+            logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.folder.rglob("logs/**/*.log"))
+            raise AssertionError(f"snakemake failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{logs[-6000:]}")
+        return done
+
+    def planned(self, *targets: str) -> dict[str, int]:
+        """Rules that a dry run would execute → number of jobs."""
+        done = self.snakemake("-n", *targets)
+        table = re.search(r"Job stats:\n.*\n[-\s]+\n((?:\S+\s+\d+\s*\n)+)", done.stdout + done.stderr)
+        if table is None:
+            assert "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr
+            return {}
+        counts = dict(line.split()[:2] for line in table[1].splitlines())
+        return {name: int(count) for name, count in counts.items() if name != "total"}
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        """The ``conceptreel`` command."""
+        environment = {**os.environ, "PYTHONPATH": str(self.project)}
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *arguments],
+            cwd=self.folder, capture_output=True, text=True, timeout=300, env=environment,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    def metrics(self, dataset: str) -> dict:
+        return json.loads((self.folder / "results" / dataset / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def small_config(project) -> dict:
+    demo = yaml.safe_load((project / "config.yaml").read_text())["datasets"]["demo"]
+    for section, value in SMALL.items():
+        demo[section] = {**demo.get(section, {}), **value}
+    return {"datasets": {"small": demo}}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, project, small_config) -> Workspace:
+    """A finished small run; do not change it, take `workspace`."""
+    workspace = Workspace(tmp_path_factory.mktemp("run"), project)
+    workspace.configure(small_config)
+    workspace.snakemake("results/small/model.pt")
+    return workspace
+
+
+@pytest.fixture
+def workspace(finished, tmp_path) -> Workspace:
+    """A copy of the finished run, times of change kept."""
+    shutil.copytree(finished.folder, tmp_path / "run", symlinks=True)
+    return Workspace(tmp_path / "run", finished.project)

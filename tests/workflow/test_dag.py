@@ -1,0 +1,136 @@
+"""What reruns when something changes, and what does not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+TARGET = "results/small/model.pt"
+SHARDS = 3
+TAIL = {"classifier": 1, "pictures": 1, "model": 1}
+BOTTLENECK = {"concept_layers": 1, **TAIL}
+
+
+def change(workspace, path: str, value) -> None:
+    """Set one key of the data set `small`."""
+    config = workspace.config()
+    section = config["datasets"]["small"]
+    *parents, key = path.split(".")
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    assert section.get(key) != value
+    section[key] = value
+    workspace.configure(config)
+
+
+def test_finished_run_has_nothing_to_do(workspace):
+    assert workspace.planned(TARGET) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reruns"),
+    [
+        (
+            "motion.keyframes.threshold",
+            0.35,
+            {"keyframes": SHARDS, "pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK},
+        ),
+        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK}),
+        ("motion.motion_concepts.n_concepts", 6, {"motion_concepts": 1, **BOTTLENECK}),
+        ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, **BOTTLENECK}),
+        ("bottleneck.concept_layers.projection_cutoff", 0.4, BOTTLENECK),
+        ("bottleneck.classifier.alpha", 0.9, TAIL),
+        ("explain.pictures.top_k", 2, {"pictures": 1, "model": 1}),
+    ],
+)
+def test_one_key_reruns_exactly_what_depends_on_it(workspace, path, value, reruns):
+    change(workspace, path, value)
+    assert workspace.planned(TARGET) == reruns
+
+
+def test_swapped_values_are_seen(workspace):
+    """Snakemake compares parameter values without their names; one JSON parameter keeps the names."""
+    change(workspace, "motion.keyframes.threshold", 0.5)
+    change(workspace, "motion.keyframes.threshold_long", 0.3)
+    assert workspace.planned(TARGET)["keyframes"] == SHARDS
+
+
+def test_places_and_hardware_rerun_nothing(workspace):
+    config = workspace.config()
+    config["data_root"] = "elsewhere"
+    config["runtime"] = {"device": "cpu", "batch_size": {"poses": 3}}
+    workspace.configure(config)
+    assert workspace.planned(TARGET) == {}
+
+
+def test_a_lost_artifact_is_made_again(workspace):
+    (workspace.folder / "results/small/motion/motion_concepts.zarr.zip").unlink()
+    assert workspace.planned(TARGET) == {"motion_concepts": 1, **BOTTLENECK}
+
+
+def test_touched_artifacts_are_refused_where_they_are_read(workspace):
+    """After `--touch` Snakemake believes that stale files are current; the stage that reads them does not."""
+    change(workspace, "motion.pose_clips.length", 15)
+    workspace.snakemake("--touch", TARGET)
+    (workspace.folder / "results/small/motion/motion_concepts.zarr.zip").unlink()
+    done = workspace.snakemake(TARGET, check=False)
+    assert done.returncode != 0
+    log = (workspace.folder / "results/small/logs/motion_concepts.log").read_text()
+    assert "made with other settings" in log and "pose_clips" in log
+
+
+def test_changed_code_reruns_its_stage_and_what_follows(workspace):
+    """The classifier's solver changes: nothing before the classifier runs again."""
+    copy = workspace.folder / "project"
+    shutil.copytree(workspace.project / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(workspace.project / "workflow", copy / "workflow")
+    shutil.copy2(workspace.project / "Snakefile", copy / "Snakefile")
+    original, workspace.project = workspace.project, copy
+    # The copied sources are other files with the same content: inputs have changed names, which is told as such.
+    workspace.snakemake("--touch", TARGET)
+    with open(copy / "pipeline/bottleneck/glm.py", "a") as file:
+        file.write("\n# changed\n")
+    assert set(workspace.planned(TARGET)) == set(TAIL)
+    workspace.project = original
+
+
+def own_data_set(workspace, finished, n_videos: int) -> None:
+    videos = sorted((finished.folder / "results/small/demo/videos").glob("*_train_*.mp4"))[:n_videos]
+    root = workspace.folder / "data/mine"
+    root.mkdir(parents=True, exist_ok=True)
+    for video in videos:
+        if not (root / video.name).exists():
+            shutil.copy2(video, root / video.name)
+    (root / "train.csv").write_text("".join(f"{video.name},{video.name.split('_train')[0]}\n" for video in videos))
+    workspace.configure(
+        {
+            "datasets": {
+                "mine": {
+                    "data": {
+                        "root": "mine",
+                        "shards": SHARDS,
+                        "index": {"lists": {"train": "train.csv"}, "validation_by": "video"},
+                        "decode": {"size": 112},
+                    }
+                }
+            }
+        }
+    )
+
+
+def test_an_added_video_reruns_one_shard(finished, tmp_path):
+    workspace = type(finished)(tmp_path, finished.project)
+    own_data_set(workspace, finished, 12)
+    targets = [f"results/mine/motion/keyframes/{k:03d}-of-{SHARDS:03d}.parquet" for k in range(SHARDS)]
+    workspace.snakemake(*targets)
+    assert workspace.planned(*targets) == {}
+    own_data_set(workspace, finished, 13)
+    assert workspace.planned(*targets) == {"index": 1, "decode": 1, "keyframes": 1}
+    workspace.snakemake(*targets)
+    assert workspace.planned(*targets) == {}
+    # A replaced file reruns its own shard; labels and splits have not changed, so the index stays.
+    video = sorted((tmp_path / "data/mine").glob("*.mp4"))[0]
+    os.utime(video, (0, 0))
+    assert workspace.planned(*targets) == {"decode": 1, "keyframes": 1}
