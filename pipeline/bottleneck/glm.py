@@ -21,10 +21,11 @@ unpenalised bias forces Σ_i V_ik = 0 for every class. Fenchel duality then give
     D(Q) = −1/n Σ_ik q_ik log q_ik − Σ_kj max(|Σ_i V_ik x_ij|/n − λα, 0)² / (2λ(1−α)).
 
 The softmax p of an iterate meets the class sums Σ_i q_ik = n_k only once the biases are optimal. Instead of neglecting
-that, q_i = (1−t) p_i + t π with t = max_k(1 − n_k / Σ_i p_ik)₊ and t n π_k = n_k − (1−t) Σ_i p_ik ≥ 0 meets them exactly,
-and π is in the simplex. The segment Y + s V, s in [0, 1], is feasible too; D is concave in s and costs O(n) per s once
-V^T X is known, so the best s is taken where s = 1 does not certify (for α = 1, s is bounded by feasibility; compare the
-dual scaling of Ndiaye, Fercoq, Gramfort & Salmon, 2017, "Gap safe screening rules for sparsity enforcing penalties").
+that, q_i = (1−t) p_i + t π with t = max_k(1 − n_k / Σ_i p_ik)₊ and t n π_k = n_k − (1−t) Σ_i p_ik ≥ 0 meets them
+exactly, and π is in the simplex. The segment Y + s V, s in [0, 1], is feasible too; D is concave in s and costs O(n)
+per s once V^T X is known, so the best s is taken where s = 1 does not certify (for α = 1, s is bounded by feasibility;
+compare the dual scaling of Ndiaye, Fercoq, Gramfort & Salmon, 2017, "Gap safe screening rules for sparsity enforcing
+penalties").
 The reported gap P − D is thus an upper bound of the suboptimality at any iterate, converged or not.
 
 Costs: O(n s²) time and O(s²) memory per step for a working set of s weights up to `DENSE_LIMIT`; above it (a ridge
@@ -280,17 +281,33 @@ class _Problem:
         return float(np.abs(gradient[:, :-1]).max() / alpha)
 
     def softmax(self, logits: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean cross-entropy and probabilities `[K, n]` of logits `[K, n]`."""
-        largest = logits.max(0)
-        probability = np.exp(logits - largest)
-        total = probability.sum(0)
-        probability /= total
-        true = logits[self.label, np.arange(len(self.label))]
-        return float(np.mean(largest + np.log(total) - true)), probability
+        """Mean cross-entropy and residual P − Y `[K, n]` of logits `[K, n]`.
 
-    def gradient(self, probability: np.ndarray) -> np.ndarray:
+        The residual at the label is minus the sum of the other probabilities, and the loss its log1p: 1 − p would lose
+        all digits where the classes are nearly separated, and with them the certificate.
+        """
+        true = (self.label, np.arange(len(self.label)))
+        largest = logits.max(0)
+        residual = np.exp(logits - largest)
+        own = residual[true]
+        residual[true] = 0
+        others = residual.sum(0)
+        residual /= own + others
+        missing = others / (own + others)  # [n]
+        residual[true] = -missing
+        near = -np.log1p(-np.minimum(missing, 0.5))
+        far = largest + np.log(own + others) - logits[true]
+        return float(np.mean(np.where(missing < 0.5, near, far))), residual
+
+    def probability(self, residual: np.ndarray) -> np.ndarray:
+        """P `[K, n]` of the residual P − Y."""
+        probability = residual.copy()
+        probability[self.label, np.arange(len(self.label))] += 1
+        return probability
+
+    def gradient(self, residual: np.ndarray) -> np.ndarray:
         """Of the mean cross-entropy in all weights and biases `[K, p + 1]`."""
-        return probability @ self.design.T / len(self.label) - self.target
+        return residual @ self.design.T / len(self.label)
 
 
 @dataclass(frozen=True)
@@ -369,17 +386,17 @@ def _newton(
     candidates = []
     for theta in starts:
         logits = theta @ problem.design  # [K, n]
-        loss, probability = problem.softmax(logits)
-        candidates.append((loss + penalty.value(theta), theta, logits, probability))
-    objective, theta, logits, probability = min(candidates, key=lambda candidate: candidate[0])
+        loss, residual = problem.softmax(logits)
+        candidates.append((loss + penalty.value(theta), theta, logits, residual))
+    objective, theta, logits, residual = min(candidates, key=lambda candidate: candidate[0])
     theta = theta.copy()
 
     for n_iter in range(max_iter + 1):
-        loss_gradient = problem.gradient(probability)  # [K, p + 1]
+        loss_gradient = problem.gradient(residual)  # [K, p + 1]
         gradient = loss_gradient + penalty.l2 * theta
         support = (theta != 0) | (penalty.l1 == 0)
         violation = _violation(support, theta, gradient, penalty.l1)
-        gap = _duality_gap(problem, probability, loss_gradient, penalty, objective, tol)
+        gap = _duality_gap(problem, residual, loss_gradient, penalty, objective, tol)
         certificate = _Certificate(objective, gap, float(violation.max()))
         if gap <= tol * objective or n_iter == max_iter:
             break
@@ -392,7 +409,7 @@ def _newton(
         rows, columns = np.nonzero(support | (entering > 0))  # sorted by class: the Hessian needs it
         old, slope, l1 = theta[rows, columns], gradient[rows, columns], penalty.l1[columns]  # each [s]
         kind = _DenseHessian if len(rows) <= DENSE_LIMIT else _ImplicitHessian
-        hessian = kind(problem, probability, rows, columns, penalty.l2)
+        hessian = kind(problem, problem.probability(residual), rows, columns, penalty.l2)
         new = _minimise_model(hessian, slope, old, l1, 0.1 * certificate.kkt)
 
         direction = np.zeros_like(theta)
@@ -402,7 +419,7 @@ def _newton(
         moved = False
         for halving in range(50):
             step = 0.5**halving
-            loss, probability_there = problem.softmax(logits + step * logits_direction)
+            loss, residual_there = problem.softmax(logits + step * logits_direction)
             there = loss + penalty.value(theta + step * direction)
             # Armijo, up to the rounding of the objective: below it a full step is still an improvement of the gap.
             if there <= objective + 1e-4 * step * decrease + 4 * np.finfo(float).eps * objective:
@@ -412,7 +429,7 @@ def _newton(
             break
         theta = theta + step * direction
         logits = logits + step * logits_direction
-        objective, probability = there, probability_there
+        objective, residual = there, residual_there
     return theta, certificate, n_iter
 
 
@@ -423,22 +440,21 @@ def _violation(support: np.ndarray, weight: np.ndarray, gradient: np.ndarray, l1
 
 def _duality_gap(
     problem: _Problem,
-    probability: np.ndarray,
+    residual: np.ndarray,
     loss_gradient: np.ndarray,
     penalty: _Penalty,
     objective: float,
     tol: float,
 ) -> float:
-    """P − D at the dual point of the module's text: probability `[K, n]`, loss_gradient `[K, p + 1]`."""
+    """P − D at the dual point of the module's text: residual `[K, n]`, loss_gradient `[K, p + 1]`."""
     n = len(problem.label)
-    share = probability.mean(1)  # [K]
-    with np.errstate(divide="ignore"):
-        mix = max(0.0, float(np.max(1 - problem.frequency / share)))
-    constant = np.maximum(problem.frequency - (1 - mix) * share, 0)  # tπ [K]
-    q = (1 - mix) * probability + constant[:, None]  # [K, n]
-    correlation = np.abs(
-        (1 - mix) * (loss_gradient + problem.target) + constant[:, None] * problem.mean - problem.target
-    )[:, :-1]  # |V^T X| / n [K, p]
+    surplus = loss_gradient[:, -1]  # Σ_i p_ik / n − n_k / n [K]
+    mix = max(0.0, float(np.max(surplus / (problem.frequency + surplus))))
+    constant = np.maximum(mix * problem.frequency - (1 - mix) * surplus, 0)  # tπ [K]
+    q = (1 - mix) * residual + constant[:, None]  # [K, n], the label's entry follows
+    correlation = np.abs((1 - mix) * loss_gradient + constant[:, None] * problem.mean - mix * problem.target)[
+        :, :-1
+    ]  # |V^T X| / n [K, p]
 
     # Along Y + sV, an entry off the label is s q and the label's own is 1 − s (1 − q): the sums need be made once.
     q[problem.label, np.arange(n)] = 0
@@ -487,22 +503,22 @@ class _DenseHessian:
         self.matrix[np.ix_(biases, biases)] += diagonal[biases].mean()
         # Duplicate columns without a ridge leave no curvature either; the line search and the gap see through this.
         self.matrix[np.arange(size), np.arange(size)] += l2[columns] + 1e-10 * (diagonal + diagonal.mean())
+        self.mean_curvature = float(self.matrix.diagonal().mean())
 
     def dot(self, vector: np.ndarray) -> np.ndarray:
         return dsymv(1.0, self.matrix, vector, lower=1)
 
     def solve(self, free: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """H[free, free]⁻¹ right, for sorted indices."""
-        damping = 0.0
-        while True:
+        """H[free, free]⁻¹ right, for sorted indices; damped where rounding has made H indefinite."""
+        for damping in (0, 1e-9, 1e-7, 1e-5, 1e-3):
             part = np.asfortranarray(self.matrix[np.ix_(free, free)])
-            part[np.arange(len(free)), np.arange(len(free))] += damping
+            part[np.arange(len(free)), np.arange(len(free))] += damping * self.mean_curvature
             try:
                 factor = scipy.linalg.cho_factor(part, lower=True, overwrite_a=True, check_finite=False)
             except np.linalg.LinAlgError:
-                damping = max(10 * damping, 1e-9 * float(self.matrix.diagonal().mean()))
-            else:
-                return scipy.linalg.cho_solve(factor, right, check_finite=False)
+                continue
+            return scipy.linalg.cho_solve(factor, right, check_finite=False)
+        raise ValueError("the Hessian is not positive definite: the features are too large; standardise them")
 
 
 class _ImplicitHessian:

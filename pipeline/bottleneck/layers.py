@@ -1,4 +1,4 @@
-"""Concept layers: bias-free linear maps from a video feature to concept activations, z = x Wᵀ (DANCE supplement 1.1)."""
+"""Concept layers: bias-free linear maps from video features to concept activations, z = x Wᵀ (DANCE supplement 1.1)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ Scaling = Literal["none", "std", "center_std"]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# Ridge strength of a text layer's first weights, as a part of the mean feature variance. Measured on Penn Action,
-# validation similarity of the ridge solution itself: 0.75 at 0.01, 0.74 at 0.1, 0.70 at 1; training similarity falls
-# from 0.86 to 0.71 meanwhile, so 0.1 starts where little is overfitted and nothing is lost.
-RIDGE = 0.1
 # L-BFGS iterations between two looks at the validation videos.
 LBFGS_ITERATIONS = 10
 
@@ -190,6 +186,7 @@ def train_text_layer(
     eval_every: int = 50,
     patience: int = 10,
     weight_decay: float = 0.0,
+    ridge: float = 0.1,
     feature_scaling: Scaling = "none",
     seed: int = 0,
     device: str = "cpu",
@@ -207,7 +204,8 @@ def train_text_layer(
         weight_decay: λ of λ/2 ‖w‖² s² / var(z) per concept, with s² the mean variance of a feature. The similarity does
             not change with the length of w, and neither does this: it asks for activations that come from directions
             in which the features vary much. A plain L2 term would only shorten w.
-        max_steps, eval_every, patience, feature_scaling, seed: see `train_motion_layer`.
+        ridge: regularisation of the start, as a part of the mean variance of a feature.
+        learning_rate, batch_size, max_steps, eval_every, patience, feature_scaling, seed: see `train_motion_layer`.
 
     Raises:
         ValueError: shapes do not fit, there are fewer than two videos, or the loss is not finite.
@@ -225,7 +223,7 @@ def train_text_layer(
             f"{len(x_val)} validation videos with a target"
         )
     data = _Data.prepare(x_train, target_train, x_val, target_val, feature_scaling, device)
-    weight = _ridge(data)
+    weight = _ridge(data, ridge)
     stepper = _adam(data, weight, loss, penalty, learning_rate, batch_size, eval_every, seed)
     return _train(data, weight, stepper, loss, lambda z: cubed_cosine(z, target_val), max_steps, patience)
 
@@ -279,13 +277,13 @@ class _Data:
         )
 
 
-def _ridge(data: _Data) -> torch.Tensor:
+def _ridge(data: _Data, ridge: float) -> torch.Tensor:
     """Ridge regression of the standardised targets, ``[M, D]``; in float64, the features are nearly collinear."""
     x = (data.x - data.x.mean(0)).double()
     target = (data.target - data.target.mean(0)).double()
     target = target / target.std(0).clamp_min(1e-12)
     gram = x.T @ x / len(x)  # [D, D]
-    gram += max(RIDGE * data.variance, 1e-12) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    gram += max(ridge * data.variance, 1e-12) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     return torch.linalg.solve(gram, x.T @ target / len(x)).T.float().contiguous()
 
 
@@ -310,7 +308,8 @@ def _adam(
         nonlocal batches
         for _ in range(min(eval_every, limit)):
             if not batches:
-                batches = list(torch.randperm(len(data.x), generator=generator).to(data.x.device).tensor_split(n_batches))
+                order = torch.randperm(len(data.x), generator=generator).to(data.x.device)
+                batches = list(order.tensor_split(n_batches))
             rows = batches.pop(0)
             z = data.x[rows] @ weight.T  # [batch, M]
             optimizer.zero_grad()

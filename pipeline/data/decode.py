@@ -32,7 +32,7 @@ def decode_video(path, settings: Decode) -> dict[str, np.ndarray | float | int]:
             signal.add(batch)
             decoded = start + len(batch)
             for index in np.unique(wanted[(wanted >= start) & (wanted < start + len(batch))]):
-                kept[int(index)] = batch[index - start]
+                kept[int(index)] = batch[index - start].copy()  # a view would keep the whole batch
         if decoded < settings.min_frames:
             raise VideoError("too_short", f"{decoded} frames decoded, at least {settings.min_frames} are needed")
         if decoded < video.n_frames:

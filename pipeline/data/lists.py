@@ -9,12 +9,19 @@ import hashlib
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-VIDEO_SUFFIXES = frozenset(".avi .m4v .mkv .mov .mp4 .mpeg .mpg .webm".split())
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]")
+PROJECT = Path(__file__).resolve().parent.parent.parent
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|(?<=_)_|_(?=_)")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # a surrogate stands for a byte that is not UTF-8
+_UNSAFE_IN_FOLDER = re.compile(_UNSAFE.pattern + r"|^_|_$")
+
+
+GroupOf = Callable[[str], str | None]
 
 
 class ListError(ValueError):
@@ -49,27 +56,32 @@ class Entry:
 
 
 def video_id(path: str) -> str:
-    """Id of a video from its relative path: injective, and safe as a file name.
+    """Id of a video from its relative path: safe as a file name, and injective for names that differ before the suffix.
 
-    The extension is left out, ``/`` becomes ``__``, and every other character outside of ``A-Z a-z 0-9 . -`` and the
+    A video suffix is left out, ``/`` becomes ``__``, and every other character outside of ``A-Z a-z 0-9 . -`` and the
     single underscore is written as ``%`` and its UTF-8 bytes in hexadecimal; so is an underscore that touches another
-    underscore or a slash, which keeps ``a/b`` and ``a__b`` apart.
+    underscore or a slash, which keeps ``a/b`` and ``a__b`` apart. Files that differ in the suffix alone share an id;
+    a list that names both has a duplicate.
     """
-    parts = str(PurePosixPath(path.replace("\\", "/")).with_suffix("")).split("/")
-    escaped = []
-    for part in parts:
-        text = ""
-        for position, letter in enumerate(part):
-            lonely = part[position - 1 : position] != "_" and part[position + 1 : position + 2] != "_"
-            at_edge = len(parts) > 1 and position in (0, len(part) - 1)
-            if _PLAIN.fullmatch(letter) and (letter != "_" or (lonely and not at_edge)):
-                text += letter
-            else:
-                text += "".join(f"%{byte:02X}" for byte in letter.encode())
-        escaped.append(text)
-    return "__".join(escaped)
+    path = _without_suffix(path.replace("\\", "/"))
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    unsafe = _UNSAFE_IN_FOLDER if len(parts) > 1 else _UNSAFE
+    return "__".join([unsafe.sub(_escape, part) for part in parts]) or "%2F"
 
 
+def _escape(match: re.Match[str]) -> str:
+    # Names of files that are not UTF-8 reach Python as lone surrogates, one for each byte.
+    return "".join(f"%{byte:02X}" for byte in match[0].encode(errors="surrogateescape"))
+
+
+def _without_suffix(path: str) -> str:
+    for suffix in VIDEO_SUFFIXES:
+        if path[-len(suffix) :].lower() == suffix:
+            return path[: -len(suffix)]
+    return path
+
+
+@lru_cache(maxsize=2**18)
 def shard_of(key: str, count: int) -> int:
     """Shard of a video id: a hash, so that adding a video moves no other one."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % count
@@ -82,7 +94,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ListError(f"{path} does not exist; data.index.lists or class_list names it, below the data set's root") from None
+        raise ListError(
+            f"{path} does not exist; data.index.lists or class_list names it, below the data set's root"
+        ) from None
     except (UnicodeDecodeError, OSError) as error:
         raise ListError(f"{path} cannot be read as UTF-8 text ({error})") from None
     for number, line in enumerate(text.splitlines(), 1):
@@ -98,8 +112,12 @@ def read_class_list(path: Path) -> list[str]:
     """
     names = [line for _, line in _lines(path)]
     numbered = [re.fullmatch(r"(\d+)[\s,]+(.+)", name) for name in names]
-    if names and all(numbered):
-        names = [match[2] for match in sorted(numbered, key=lambda match: int(match[1]))]
+    if all(numbered):
+        numbered.sort(key=lambda match: int(match[1]))
+        first = int(numbered[0][1]) if numbered else 0
+        # Only a count is a numbering: `100 m run` and `200 m run` are names.
+        if first in (0, 1) and [int(match[1]) for match in numbered] == list(range(first, first + len(names))):
+            names = [match[2] for match in numbered]
     if not names:
         raise ListError(f"{path} names no class; write one class name per line")
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -108,28 +126,81 @@ def read_class_list(path: Path) -> list[str]:
     return names
 
 
-def _read_list(path: Path, split: str, names: list[str], offset: int) -> Iterator[Entry]:
-    """Lines ``path label`` or ``path,label`` (the last separator counts), or a bare path whose folder is the class."""
-    by_name = {name: label for label, name in enumerate(names)}
-    by_spoken = {_plain(name): label for label, name in enumerate(names)}
-    for number, line in _lines(path):
-        place, label_text = _part(line)
-        parent = PurePosixPath(place).parent.name
-        text = label_text if label_text is not None else parent
+@dataclass(frozen=True)
+class _Line:
+    """One line of a list: the path as it stands there, and the label as text, None if there is none."""
+
+    number: int
+    place: str
+    label: str | None
+
+
+def _read_list(path: Path, names: Iterable[str]) -> list[_Line]:
+    """Lines of one list; ``names`` are the class names, as far as they are known."""
+    known = set(names)
+    with_blanks = [name for name in known if " " in name]
+    return [_Line(number, *_part(line, known, with_blanks)) for number, line in _lines(path)]
+
+
+def _part(line: str, known: set[str], with_blanks: list[str]) -> tuple[str, str | None]:
+    """Path, and the label behind the last comma or blank.
+
+    Paths may hold commas and blanks themselves; what is behind the last one is a label if it is a number or a class
+    name. ``folder n_frames label``, mmaction2's list of frame folders, is read as well.
+    """
+    if line.lower().endswith(VIDEO_SUFFIXES):
+        return _unquoted(line), None
+    place, comma, label = (text.strip() for text in line.rpartition(","))
+    if comma and (label.isdecimal() or label in known):
+        return _unquoted(place), label
+    blank = re.fullmatch(r"(.*\S)\s+(\S+)", line)
+    if blank and (blank[2].isdecimal() or blank[2] in known):
+        counted = re.fullmatch(r"(.*\S)\s+\d+", blank[1])
+        if counted and blank[2].isdecimal() and not blank[1].lower().endswith(VIDEO_SUFFIXES):
+            return _unquoted(counted[1]), blank[2]
+        return _unquoted(blank[1]), blank[2]
+    for name in with_blanks:
+        if line.endswith(" " + name):
+            return _unquoted(line[: -len(name)].strip()), name
+    if comma:
+        return _unquoted(place), label
+    if blank and blank[1].lower().endswith(VIDEO_SUFFIXES):
+        return _unquoted(blank[1]), blank[2]
+    return _unquoted(line), None
+
+
+def _unquoted(place: str) -> str:
+    """Without the quotation marks that a CSV writer puts around a path with a comma; with forward slashes."""
+    if len(place) > 1 and place[0] == place[-1] == '"':
+        place = place[1:-1].replace('""', '"')
+    return place.replace("\\", "/")
+
+
+def _from_list(path: Path, lines: list[_Line], split: str, names: list[str], offset: int) -> Iterator[Entry]:
+    """Entries of one list; the label of a bare path is its folder."""
+    by_name = {_plain(name): label for label, name in enumerate(names)} | {name: i for i, name in enumerate(names)}
+    for line in lines:
         label, problem = None, None
-        if re.fullmatch(r"-?\d+", text) and label_text is not None:
+        text = PurePosixPath(line.place).parent.name if line.label is None else line.label
+        if text in by_name:
+            label = by_name[text]
+        elif re.fullmatch(r"-?\d+", text) and line.label is not None:
             label = int(text) - offset
             if not 0 <= label < len(names):
                 label, problem = None, f"label {text} is not among the {len(names)} classes"
-        elif text in by_name or _plain(text) in by_spoken:
-            label = by_name.get(text, by_spoken.get(_plain(text)))
         else:
-            problem = f"class `{text}` is not in the class list"
-        if not place or place.endswith("/"):
-            problem = f"line {number} of {path.name} names no video: `{line[:80]}`"
+            label = by_name.get(_plain(text))
+            problem = f"class `{text}` is not in the class list" if label is None else None
+        if not line.place or line.place.endswith("/"):
+            problem = f"line {line.number} of {path.name} names no video"
         yield Entry(
-            video_id(place or f"line-{number}"), place, label, None if label is None else names[label],
-            split, split, None, problem,
+            video_id=video_id(line.place or f"line-{line.number}"),
+            path=line.place,
+            label=label,
+            class_name=None if label is None else names[label],
+            split=split,
+            listed=split,
+            problem=problem,
         )
 
 
@@ -144,44 +215,49 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _part(line: str) -> tuple[str, str | None]:
-    """(path, label or None): labels stand behind the last comma, or behind the last blank if a suffix ends before it."""
-    if "," in line:
-        place, _, label = line.rpartition(",")
-        return place.strip().replace("\\", "/"), label.strip()
-    match = re.fullmatch(r"(.+\S)\s+(\S+)", line)
-    if match and (PurePosixPath(match[1]).suffix.lower() in VIDEO_SUFFIXES or re.fullmatch(r"-?\d+", match[2])):
-        return match[1].replace("\\", "/"), match[2]
-    return line.replace("\\", "/"), None
-
-
-def _label_offset(paths: Iterable[Path], names: list[str]) -> int:
+def _label_offset(lists: Iterable[list[_Line]], n_classes: int) -> int:
     """1 where the numeric labels of the lists run from 1 to the number of classes, as in the official UCF-101 lists."""
-    labels = set()
-    for path in paths:
-        for _, line in _lines(path):
-            label = _part(line)[1]
-            if label is not None and re.fullmatch(r"\d+", label):
-                labels.add(int(label))
-    return int(bool(labels) and 0 not in labels and max(labels) == len(names))
+    labels = {int(line.label) for lines in lists for line in lines if line.label and line.label.isdecimal()}
+    return int(bool(labels) and 0 not in labels and max(labels) == n_classes)
 
 
-def _from_folders(folder: Path, names: list[str], test_group) -> Iterator[Entry]:
+def _videos_in(folder: Path) -> list[str]:
+    """Names of the video files in a folder, sorted; hidden ones are leftovers of other systems."""
+    if not folder.is_dir():
+        return []
+    found = (entry.name for entry in os.scandir(folder))
+    return sorted(name for name in found if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."))
+
+
+def _from_folders(folder: Path, names: list[str], group_of: GroupOf, test_groups: list[str]) -> Iterator[Entry]:
+    groups = set()
     for label, name in enumerate(names):
-        for file in sorted((folder / name).iterdir(), key=lambda path: path.name) if (folder / name).is_dir() else []:
-            if file.suffix.lower() in VIDEO_SUFFIXES:
-                place = f"{name}/{file.name}"
-                split = test_group(place)
-                yield Entry(video_id(place), place, label, name, split, split)
+        files = _videos_in(folder / name)
+        if not files:
+            raise ListError(f"{folder / name} holds no video; the class list names the class `{name}`")
+        for file in files:
+            groups.add(group_of(file))
+            split = "test" if group_of(file) in test_groups else "train"
+            yield Entry(video_id(f"{name}/{file}"), f"{name}/{file}", label, name, split, split)
+    absent = set(test_groups) - groups
+    if absent:
+        present = ", ".join(sorted(filter(None, groups))[:20])
+        raise ListError(
+            f"data.index.test_groups: no file is of the group {', '.join(sorted(absent))}; there are {present}"
+        )
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the folders that hold videos, sorted."""
+    """Names of the folders that hold videos, sorted; others, such as one with annotations, are no class."""
     if not folder.is_dir():
         raise ListError(f"{folder} does not exist; data_root and data.root name it, with one folder per class inside")
-    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    folders = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    found = [name for name in folders if _videos_in(folder / name)]
     if not found:
-        raise ListError(f"{folder} holds no folder; expected one folder of videos per class")
+        raise ListError(
+            f"{folder} holds no folder with videos; expected one folder per class with files ending in "
+            f"{', '.join(VIDEO_SUFFIXES)}"
+        )
     return found
 
 
@@ -192,13 +268,23 @@ def read_class_names(settings, root: str | Path) -> list[str]:
         labelled = {tuple(line.split(",")[2:4]) for _, line in list(_lines(root / "lists.csv"))[1:]}
         return [name for _, name in sorted(labelled, key=lambda pair: int(pair[0]))]
     if settings.class_list:
-        return read_class_list(root / settings.class_list)
+        # The project ships the class names of published data sets; a list below the data set's own root comes first.
+        own = root / settings.class_list
+        return read_class_list(own if own.is_file() else PROJECT / settings.class_list)
     if settings.source == "folders":
         return class_folders(root / settings.videos)
-    names = {label for path in settings.lists.values() for _, line in _lines(root / path) if (label := _part(line)[1])}
-    if any(re.fullmatch(r"-?\d+", name) for name in names) or not names:
-        raise ListError("the lists hold numbers for labels; name the file with the class names in data.index.class_list")
-    return sorted(names)
+    names = set()
+    for path in settings.lists.values():
+        for line in _read_list(root / path, ()):
+            names.add(PurePosixPath(line.place).parent.name if line.label is None else line.label)
+            if line.label and line.label.isdecimal():
+                raise ListError(
+                    f"{root / path}, line {line.number}: labels are numbers there; "
+                    "name the file with the class names in data.index.class_list"
+                )
+    if not names - {""}:
+        raise ListError("the lists name no class: write `path label`, or put the videos of a class into its folder")
+    return sorted(names - {""})
 
 
 # -------------------------------------------------------------------------------------------------------------- splits
@@ -217,24 +303,52 @@ def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]
             f"{' and '.join(sorted(splits[leaked[0]]))}: test figures would be too good; mend the lists"
         )
     present: dict[str, set[str]] = {}
+
+    def on_disk(place: str) -> bool:
+        folder, name = os.path.split(place)
+        if folder not in present:
+            whole = os.path.join(videos, folder)
+            present[folder] = set(os.listdir(whole)) if os.path.isdir(whole) else set()
+        return name in present[folder]
+
     seen: set[str] = set()
     result = []
     for entry in entries:
-        problem = entry.problem
-        parts = PurePosixPath(entry.path).parts
-        if entry.path.startswith("/") or ".." in parts:
+        problem, path = entry.problem, entry.path
+        if path.startswith("/") or ".." in path.split("/"):
             problem = "the path leaves the folder of the data set"
-        elif counts[entry.video_id] > 1 and entry.video_id in seen:
+        elif entry.video_id in seen:
             problem = f"duplicate: the id is listed {counts[entry.video_id]} times"
-        elif problem is None and check_files:
-            folder = str(videos.joinpath(*parts[:-1]))
-            if folder not in present:
-                present[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-            if parts[-1] not in present[folder]:
-                problem = f"missing: {entry.path} is not on disk"
+        elif problem is None and _CONTROL.search(path):
+            path = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            problem = "the file name has control characters or is not UTF-8; rename the file"
+        elif problem is None and check_files and not on_disk(path):
+            # Lists name videos where a data set also comes as one folder of pictures per video.
+            path = _without_suffix(path)
+            if path == entry.path or not on_disk(path):
+                path, problem = entry.path, f"missing: {entry.path} is not on disk"
         seen.add(entry.video_id)
-        result.append(replace(entry, problem=problem) if problem != entry.problem else entry)
+        changed = problem != entry.problem or path != entry.path
+        result.append(replace(entry, problem=problem, path=path) if changed else entry)
     return result
+
+
+def _grouping(pattern: str) -> GroupOf:
+    """Function from a path to its group: the part named ``group`` of the pattern in the file name, else None."""
+    if not pattern:
+        return lambda place: None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ListError(f"data.index.group_pattern `{pattern}` is no regular expression: {error}") from None
+    if "group" not in compiled.groupindex:
+        raise ListError("data.index.group_pattern needs a part named group, such as (?P<group>[a-z]+)")
+
+    def group_of(place: str) -> str | None:
+        match = compiled.search(place.rpartition("/")[2])
+        return match["group"] if match else None
+
+    return group_of
 
 
 def _score(text: str, seed: int) -> float:
@@ -246,8 +360,9 @@ def _score(text: str, seed: int) -> float:
 def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) -> list[Entry]:
     """Move about ``fraction`` of the train videos to ``val``, whole groups at a time if ``by`` is ``group``.
 
-    Every class keeps a train video; it gets a validation video if it has a second unit (group or video). Units are
-    taken in the order of a hash of their name, so that adding a video moves as few others as possible.
+    Every class keeps a train video, and gets a validation video if it has a second unit (group or video). Units are
+    taken in the order of a hash of their name, so that adding a video moves as few others as possible. Where classes
+    overlap in their groups so that no whole group can move, the class's own videos of one group move alone.
     """
     units: dict[tuple[str, str], list[int]] = defaultdict(list)
     by_group = by == "group" and any(entry.group for entry in entries)
@@ -258,17 +373,36 @@ def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) 
             unit = ("", entry.group or entry.video_id) if by_group else (entry.class_name or "", entry.video_id)
             units[unit].append(row)
             total[entry.label] += 1
+    order = sorted(units, key=lambda unit: (_score("|".join(unit), seed), unit))
+    labels_of = {unit: Counter(entries[row].label for row in rows) for unit, rows in units.items()}
     moved: Counter[int | None] = Counter()
     chosen: set[int] = set()
-    for unit in sorted(units, key=lambda unit: (_score("|".join(unit), seed), unit)):
-        rows = units[unit]
-        own = Counter(entries[row].label for row in rows)
+
+    def leaves_train(own: Counter[int | None]) -> bool:
+        return all(total[label] - moved[label] > count for label, count in own.items())
+
+    def move(rows: Iterable[int]) -> None:
+        fresh = set(rows) - chosen
+        moved.update(entries[row].label for row in fresh)
+        chosen.update(fresh)
+
+    for unit in order:
+        own = labels_of[unit]
         wanted = any(moved[label] < max(1, round(fraction * total[label])) for label in own)
-        kept = all(total[label] - moved[label] - count >= 1 for label, count in own.items())
-        enough = sum(moved.values()) + len(rows) <= max(1.25 * fraction * sum(total.values()), len(total))
-        if wanted and kept and enough:
-            chosen.update(rows)
-            moved.update(own)
+        too_many = len(chosen) + len(units[unit]) > max(1.25 * fraction * sum(total.values()), len(total))
+        if wanted and not too_many and leaves_train(own):
+            move(units[unit])
+    for label in total:
+        if moved[label]:
+            continue
+        # Few large groups: none fitted into the fraction.
+        own_units = [unit for unit in order if labels_of[unit][label]]
+        whole = [unit for unit in own_units if leaves_train(labels_of[unit])]
+        if whole:
+            move(units[min(whole, key=lambda unit: len(units[unit]))])
+        elif len(own_units) > 1:
+            smallest = min(own_units, key=lambda unit: labels_of[unit][label])
+            move(row for row in units[smallest] if entries[row].label == label)
     return [replace(entry, split="val") if row in chosen else entry for row, entry in enumerate(entries)]
 
 
@@ -284,39 +418,36 @@ def read_entries(settings, root: str | Path) -> list[Entry]:
     """
     root = Path(root)
     names = read_class_names(settings, root)
-    pattern = re.compile(settings.group_pattern) if settings.group_pattern else None
-    if pattern and "group" not in pattern.groupindex:
-        raise ListError("data.index.group_pattern needs a part named group, such as (?P<group>[a-z]+)")
-
-    def group_of(place: str) -> str | None:
-        match = pattern.search(PurePosixPath(place).name) if pattern else None
-        return match["group"] if match else None
-
+    group_of = _grouping(settings.group_pattern)
     if settings.source == "generated":
         entries = list(_from_generated(root / "lists.csv", names))
     elif settings.source == "folders":
         if not settings.test_groups:
             raise ListError("data.index.test_groups names no group; without it there is no test split")
-        tests = set(settings.test_groups)
-        entries = list(
-            _from_folders(root / settings.videos, names, lambda place: "test" if group_of(place) in tests else "train")
-        )
+        entries = list(_from_folders(root / settings.videos, names, group_of, settings.test_groups))
     else:
         if "train" not in settings.lists:
             raise ListError("data.index.lists names no list for `train`")
-        offset = _label_offset((root / path for path in settings.lists.values()), names)
+        lines = {split: _read_list(root / path, names) for split, path in settings.lists.items()}
+        offset = _label_offset(lines.values(), len(names))
         entries = [
-            entry for split, path in settings.lists.items() for entry in _read_list(root / path, split, names, offset)
+            entry
+            for split, path in settings.lists.items()
+            for entry in _from_list(root / path, lines[split], split, names, offset)
         ]
     if not entries:
-        raise ListError(f"no video is listed below {root}; expected files ending in {', '.join(sorted(VIDEO_SUFFIXES))}")
-    if pattern:
-        entries = [replace(entry, group=group_of(entry.path)) for entry in entries]
+        raise ListError(f"no video is listed below {root}; write lines `path label` into the lists")
     entries = _check(entries, root / settings.videos, settings.check_files)
-    entries = [
-        replace(entry, path=str(PurePosixPath(settings.videos, entry.path))) if settings.videos else entry
-        for entry in entries
-    ]
+    if settings.group_pattern or settings.videos:
+        prefix = settings.videos.rstrip("/") + "/" if settings.videos.strip("./") else ""
+        entries = [
+            replace(entry, path=prefix + entry.path, group=group_of(entry.path) or entry.group) for entry in entries
+        ]
+    if settings.group_pattern and not any(entry.group for entry in entries):
+        raise ListError(
+            f"data.index.group_pattern `{settings.group_pattern}` fits no file name, for example not "
+            f"`{PurePosixPath(entries[0].path).name}`; it is searched in the name without its folder"
+        )
     if "val" in settings.lists:
         return entries
     return carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
@@ -330,9 +461,8 @@ def members_digest(
     A stage gets it as a parameter, so that it runs again when one of its videos is added, replaced or removed.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for entry in sorted(entries, key=lambda entry: (entry.video_id, entry.listed)):
-        if shard is not None and not entry.in_shard(shard, count):
-            continue
+    own = [entry for entry in entries if shard is None or entry.in_shard(shard, count)]
+    for entry in sorted(own, key=lambda entry: (entry.video_id, entry.listed)):
         parts = [entry.video_id, entry.path, entry.problem or ""]
         if with_labels:
             parts += [str(entry.label), str(entry.class_name), entry.split, str(entry.group)]
@@ -340,7 +470,7 @@ def members_digest(
             try:
                 status = os.stat(os.path.join(root, entry.path))
                 parts += [str(status.st_size), str(status.st_mtime_ns)]
-            except OSError:
+            except (OSError, ValueError):
                 parts.append("absent")
         digest.update("\0".join(parts).encode() + b"\n")
     return digest.hexdigest()

@@ -521,14 +521,10 @@ def _read_picture(file: Path) -> np.ndarray:
         content = file.read_bytes()
     except OSError as error:
         raise _GaveUp(f"{file.name}: {error.strerror}") from None
-    # OpenCV fills the missing rest of a cut picture with grey and only prints a warning.
-    end = content.rfind(b"\xff\xd9" if content.startswith(b"\xff\xd8") else b"IEND")
-    picture = None
-    if end > len(content) // 2:
-        try:
-            picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            picture = None
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes at all
+        picture = None
     if picture is None:
         raise _GaveUp(f"{file.name} is no complete picture")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

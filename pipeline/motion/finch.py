@@ -47,10 +47,10 @@ def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
     """Partition points into clusters at several granularities.
 
     The partitions are those of finch-clust's exact path with its distances taken in float64. (For
-    the cosine metric it takes them in float32, where it mistakes the first neighbour of a point in
-    a thousand on pose clips.) Its `ensure_early_exit` has no counterpart here because it has no
-    effect: the links above the limit are zeroed but stay stored, and a stored link connects. A
-    level that leaves one cluster is dropped, unless it is the first.
+    the cosine metric it takes them in float32, whose rounding gives a few points of dense data a
+    wrong first neighbour: `python bench/finch.py --compare`.) Its `ensure_early_exit` has no
+    counterpart here because it has no effect: the links above the limit are zeroed but stay stored,
+    and a stored link connects. A level that leaves one cluster is dropped, unless it is the first.
 
     Args:
         x: points `[n, d]`, used in float32. Under the cosine metric a zero row is at distance 1

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
+import random
+from collections import defaultdict
 
 import pytest
 
 from pipeline.config import Index
 from pipeline.data.lists import (
+    Entry,
     ListError,
     carve_validation,
     members_digest,
     read_class_list,
+    read_class_names,
     read_entries,
     shard_of,
     video_id,
@@ -24,8 +29,14 @@ def make(root, **files):
 
 
 def lists(**changes) -> Index:
-    return Index(**{"lists": {"train": "train.csv", "test": "test.csv"}, "class_list": "classes.txt",
-                    "validation_by": "video", **changes})
+    return Index(
+        **{
+            "lists": {"train": "train.csv", "test": "test.csv"},
+            "class_list": "classes.txt",
+            "validation_by": "video",
+            **changes,
+        }
+    )
 
 
 @pytest.fixture
@@ -82,7 +93,13 @@ def test_single_mistakes_become_problems(root):
     problems = {entry.path + entry.split: entry.problem for entry in read_entries(lists(), root) if entry.problem}
     assert len(problems) == 6
     text = " | ".join(problems.values())
-    for words in ("missing: a/gone.avi", "label 7 is not among the 2 classes", "duplicate", "leaves the folder", "`zebra`"):
+    for words in (
+        "missing: a/gone.avi",
+        "label 7 is not among the 2 classes",
+        "duplicate",
+        "leaves the folder",
+        "`zebra`",
+    ):
         assert words in text
 
 
@@ -108,7 +125,9 @@ def test_folders_split_by_group(tmp_path):
     for name in ("bend", "walk"):
         make(tmp_path, **{f"{name}/{actor}_{name}.avi": None for actor in ("ido", "eli", "lena", "moshe")})
     (tmp_path / "walk" / "notes.txt").write_text("no video")
-    settings = Index(source="folders", group_pattern="^(?P<group>[a-z]+)_", test_groups=["ido"], validation_fraction=0.3)
+    settings = Index(
+        source="folders", group_pattern="^(?P<group>[a-z]+)_", test_groups=["ido"], validation_fraction=0.3
+    )
     entries = read_entries(settings, tmp_path)
     assert len(entries) == 8
     assert {entry.group for entry in entries if entry.split == "test"} == {"ido"}
@@ -134,8 +153,22 @@ def test_class_list_forms(tmp_path):
 
 
 def test_video_ids_are_safe_and_injective():
-    paths = ["a/b.avi", "a__b.avi", "a_/b.avi", "a/_b.avi", "a b.avi", "a%20b.avi", "ü.avi", "a/b (1).avi", "A/b.avi",
-             "a___b.avi", "a/__b.avi", "a.b/c.avi", "2324.mp4", "x_y_z.avi"]
+    paths = [
+        "a/b.avi",
+        "a__b.avi",
+        "a_/b.avi",
+        "a/_b.avi",
+        "a b.avi",
+        "a%20b.avi",
+        "ü.avi",
+        "a/b (1).avi",
+        "A/b.avi",
+        "a___b.avi",
+        "a/__b.avi",
+        "a.b/c.avi",
+        "2324.mp4",
+        "x_y_z.avi",
+    ]
     ids = [video_id(path) for path in paths]
     assert len(set(ids)) == len(ids)
     assert all("/" not in key and " " not in key for key in ids)
@@ -167,7 +200,9 @@ def test_members_digest_tells_changes_in_its_own_shard_only(root):
 def test_ucf101_official_lists(real_data):
     official = real_data / "ucf101" / "official"
     settings = Index(
-        lists={"train": "trainlist01.txt", "test": "testlist01.txt"}, class_list="classInd.txt", check_files=False,
+        lists={"train": "trainlist01.txt", "test": "testlist01.txt"},
+        class_list="classInd.txt",
+        check_files=False,
         group_pattern="_(?P<group>g[0-9]+)_",
     )
     entries = read_entries(settings, official)
@@ -179,3 +214,128 @@ def test_ucf101_official_lists(real_data):
     assert not groups["val"] & groups["train"] and not groups["test"] & groups["train"]
     val = sum(entry.split == "val" for entry in entries)
     assert 0.1 < val / 9537 < 0.3
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "label"),
+    [
+        ("a/run, jump.avi 1", "a/run, jump.avi", 1),  # a comma in the name, a blank before the label
+        ("a/clap d1 (1).avi,1", "a/clap d1 (1).avi", 1),
+        ("a/x.avi brushing hair", "a/x.avi", 1),  # a class name with a blank
+        ("a/x.avi,brushing hair", "a/x.avi", 1),
+        ('"a/x, y.avi",1', "a/x, y.avi", 1),  # quoted by a CSV writer
+        ("a/frames of x 240 1", "a/frames of x", 1),  # mmaction2: folder, number of frames, label
+        ("a/x 240.avi 1", "a/x 240.avi", 1),
+        ("a\\x.avi\t1", "a/x.avi", 1),
+        ("a/take 2, 1.avi", "a/take 2, 1.avi", 0),  # no label: the folder
+    ],
+)
+def test_what_is_path_and_what_is_label(tmp_path, line, path, label):
+    make(tmp_path, **{"train.csv": f"{line}\na/0.avi,0\n", "classes.txt": "a\nbrushing hair\n"})
+    entry = read_entries(lists(lists={"train": "train.csv"}, check_files=False), tmp_path)[0]
+    assert (entry.path, entry.label, entry.problem) == (path, label, None)
+
+
+def test_no_line_makes_the_reader_fail(tmp_path):
+    text = '/,1\n.,1\n..,0\n,\n,1\n"\n""\n\0,1\na/b/,1\n1\n-1,-1\nx.avi,1,\n,,,\n'
+    make(tmp_path, **{"train.csv": text, "classes.txt": "a\nb\n"})
+    for check_files in (False, True):
+        entries = read_entries(lists(lists={"train": "train.csv"}, check_files=check_files), tmp_path)
+        assert len(entries) == 13 and sum(entry.problem is None for entry in entries) == 0
+        assert all(members_digest(entries, k, 2, tmp_path) for k in range(2))
+
+
+def test_classes_from_labels_or_folders_where_no_list_names_them(root):
+    (root / "train.csv").write_text("a/a0.avi,walk\nb/b0.avi,run\n")
+    (root / "test.csv").write_text("a/a9.avi walk\n")
+    assert read_class_names(lists(class_list=""), root) == ["run", "walk"]
+    (root / "train.csv").write_text("b/b0.avi\na/a0.avi\n")
+    assert [entry.label for entry in read_entries(lists(class_list="", lists={"train": "train.csv"}), root)] == [1, 0]
+    (root / "train.csv").write_text("b0.avi\n")
+    with pytest.raises(ListError, match="name no class"):
+        read_entries(lists(class_list="", lists={"train": "train.csv"}), root)
+
+
+def test_numbers_in_class_names_are_no_numbering(tmp_path):
+    make(tmp_path, **{"classes.txt": "100 m run\n200 m run\n110 m hurdles\n"})
+    assert read_class_list(tmp_path / "classes.txt") == ["100 m run", "200 m run", "110 m hurdles"]
+
+
+def test_group_patterns_and_test_groups_that_fit_nothing_stop(root):
+    with pytest.raises(ListError, match="no regular expression"):
+        read_entries(lists(group_pattern="(?P<group>["), root)
+    with pytest.raises(ListError, match="needs a part named group"):
+        read_entries(lists(group_pattern="a"), root)
+    with pytest.raises(ListError, match=r"fits no file name, for example not `a0\.avi`"):
+        read_entries(lists(group_pattern="(?P<group>zz)"), root)
+    folders = {"source": "folders", "group_pattern": "(?P<group>[0-9])"}
+    assert {entry.group for entry in read_entries(Index(**folders, test_groups=["9"]), root)} == set("012349")
+    with pytest.raises(ListError, match="no file is of the group 8; there are 0, 1"):
+        read_entries(Index(**folders, test_groups=["8", "9"]), root)
+
+
+def test_folders_hold_leftovers(root):
+    make(root, **{"a/._a0.avi": None, "notes/readme.txt": None, ".cache/x.avi": None})
+    open(os.fsencode(root) + b"/a/caf\xe9_7.avi", "w").close()
+    settings = Index(source="folders", group_pattern="(?P<group>[0-9])", test_groups=["9"])
+    assert read_class_names(settings, root) == ["a", "b"]
+    entries = read_entries(settings, root)
+    assert len(entries) == 13
+    assert [(entry.video_id, entry.path) for entry in entries if entry.problem] == [("a__caf%E9_7", "a/caf\\xe9_7.avi")]
+    (root / "names.txt").write_text("a\nb\nc\n")
+    with pytest.raises(ListError, match=r"c holds no video; the class list names the class `c`"):
+        read_entries(settings.model_copy(update={"class_list": "names.txt"}), root)
+
+
+def test_a_folder_of_pictures_stands_for_the_video(root):
+    make(root, **{"a/a7/000001.jpg": None})
+    with open(root / "train.csv", "a") as file:
+        file.write("a/a7.mp4,0\n")
+    (entry,) = [entry for entry in read_entries(lists(), root) if entry.video_id == "a__a7"]
+    assert (entry.path, entry.problem) == ("a/a7", None)
+
+
+def some_entries(seed):
+    """Random classes and groups, some of them tiny."""
+    chance = random.Random(seed)
+    n_classes, n_groups = chance.randint(2, 8), chance.randint(1, 8)
+    rows = [(chance.randrange(n_classes), chance.randrange(n_groups)) for _ in range(chance.randint(5, 150))]
+    return [
+        Entry(f"v{row}", f"v{row}.avi", label, str(label), "train", "train", f"g{group}")
+        for row, (label, group) in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("by", ["group", "video"])
+def test_every_class_keeps_train_and_gets_validation(by):
+    for seed in range(60):
+        entries = carve_validation(some_entries(seed), 0.2, by, seed)
+        units, splits = defaultdict(set), defaultdict(set)
+        for entry in entries:
+            units[entry.label].add(entry.group if by == "group" else entry.video_id)
+            splits[entry.label].add(entry.split)
+        for label, own in units.items():
+            assert splits[label] == ({"train", "val"} if len(own) > 1 else {"train"})
+
+
+def test_groups_that_all_classes_share_move_as_one():
+    def of(actors):
+        return [
+            Entry(f"{actor}{label}", "", label, str(label), "train", "train", str(actor))
+            for actor in range(actors)
+            for label in range(10)
+        ]
+
+    for actors, expected in ((2, 1), (3, 1), (6, 1), (10, 2), (25, 5)):
+        entries = carve_validation(of(actors), 0.2, "group", 0)
+        groups = {split: {entry.group for entry in entries if entry.split == split} for split in ("train", "val")}
+        assert not groups["train"] & groups["val"]
+        assert len(groups["val"]) == expected
+
+
+def test_a_new_video_changes_few_validation_videos():
+    before = some_entries(7)
+    new = Entry("new", "new.avi", 0, "0", "train", "train", "g0")
+    old = {entry.video_id: entry.split for entry in carve_validation(before, 0.2, "video", 0)}
+    changed = [e for e in carve_validation([*before, new], 0.2, "video", 0) if old.get(e.video_id, e.split) != e.split]
+    assert len(changed) <= 1

@@ -132,6 +132,11 @@ def test_more_duplicates_than_candidates(metric):
     assert finch(x, metric)[0].n_clusters == 30
 
 
+def test_equal_points_are_at_distance_0():
+    x = 300 + hierarchy(n=300, d=300, seed=1).astype(np.float64)
+    np.testing.assert_array_equal(module._distances(x, x, "euclidean").diagonal(), np.zeros(300))
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_uncertain_rows_are_compared_with_all_points(metric, monkeypatch):
     rng = np.random.default_rng(0)
@@ -347,6 +352,12 @@ def test_medoid_is_the_middle_and_ties_go_to_the_lowest_index(metric):
     labels = np.random.default_rng(0).permutation(np.arange(600) // 2)
     expected = [np.flatnonzero(labels == label)[0] for label in range(300)]
     np.testing.assert_array_equal(medoids(pairs, labels, metric), expected)
+
+
+def test_parallel_points_are_equally_good_medoids_under_cosine():
+    direction = hierarchy(n=30, d=200, seed=0)[0]
+    x = np.linspace(1, 3, 40)[:, None] * direction
+    np.testing.assert_array_equal(medoids(x, np.arange(40) // 8), [0, 8, 16, 24, 32])
 
 
 def test_medoid_and_mean_member_differ():

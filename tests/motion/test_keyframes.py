@@ -58,6 +58,15 @@ def test_baseline_follows_a_drift():
     np.testing.assert_array_equal(detect_keyframes(signal, baseline_degree=0), [44])
 
 
+def test_baseline_stays_below_a_burst():
+    signal = np.zeros(60)
+    burst = [48, 50, 52, 54, 56, 58]
+    signal[burst] = 100
+    signal[10] = 40
+    signal[[20, 30]] = 10  # too low, unless the burst has lifted the baseline and so the threshold
+    np.testing.assert_array_equal(detect_keyframes(signal), [10, *burst])
+
+
 def test_min_distance_keeps_the_higher_peak():
     signal = np.zeros(40)
     signal[[10, 13, 30]] = [70, 100, 80]

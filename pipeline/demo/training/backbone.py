@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import VideoMAEConfig, VideoMAEModel
+from transformers import VideoMAEConfig, VideoMAEModel, VitPoseForPoseEstimation
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training.loop import fit, save_checkpoint
-from pipeline.demo.training.pose import MIRRORED
+from pipeline.demo.training.pose import HIDDEN_SIZE, MIRRORED, N_LAYERS
 from pipeline.demo.training.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -38,7 +38,6 @@ GRID = INPUT_SIZE // PATCH
 N_FRAMES = 16
 TUBELET = 2
 N_TUBELETS = N_FRAMES // TUBELET
-HIDDEN_SIZE = 160
 
 _BATCH = 16
 _LEARNING_RATE = 1e-3
@@ -57,12 +56,30 @@ def build_model() -> VideoMAEModel:
             num_frames=N_FRAMES,
             tubelet_size=TUBELET,
             hidden_size=HIDDEN_SIZE,
-            num_hidden_layers=4,
-            num_attention_heads=5,
+            num_hidden_layers=N_LAYERS,
+            num_attention_heads=4,
             intermediate_size=3 * HIDDEN_SIZE,
             layer_norm_eps=1e-6,
         )
     )
+
+
+def start_from_pose(model: VideoMAEModel, encoder: VitPoseForPoseEstimation) -> None:
+    """Gives the video encoder the pose encoder's weights, which know a person and objects.
+
+    Each frame of a tubelet gets half of the patch embedding. What is left out has no place in the
+    video encoder: learned positions, the key bias (which attention ignores) and the last norm.
+    """
+    weights = {}
+    for name, value in encoder.backbone.state_dict().items():
+        renamed = name.replace("mlp.fc1", "intermediate.dense").replace("mlp.fc2", "output.dense")
+        weights[renamed] = value
+    patches = weights.pop("embeddings.patch_embeddings.projection.weight")  # [D, 3, 16, 16]
+    inflated = patches[:, :, None].expand(-1, -1, TUBELET, -1, -1) / TUBELET
+    weights["embeddings.patch_embeddings.projection.weight"] = inflated
+    missing, _ = model.load_state_dict(weights, strict=False)
+    if missing:
+        raise ValueError(f"the pose encoder has no {', '.join(missing)}")
 
 
 class Heads(nn.Module):
@@ -170,12 +187,14 @@ def _hidden_tokens(count: int, generator: torch.Generator) -> torch.Tensor:
 def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
     """Trains the video encoder on all read-outs at once and saves it to `folder`.
 
+    It starts from the pose encoder, which must already be beside `folder`.
     For the first 80 % of the steps it sees a random quarter of each clip's tokens, as VideoMAE
     does: several times as many clips in the same time.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model, heads = build_model(), Heads()
+    start_from_pose(model, VitPoseForPoseEstimation.from_pretrained(folder.parent / "pose"))
     object_weights = torch.tensor([0.1] + [1.0] * len(OBJECTS))
     step = iter(range(steps))
 

@@ -20,8 +20,9 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training import captions
-from pipeline.demo.training.backbone import crop_box, patch_coverage, resize_matrix
+from pipeline.demo.training.backbone import GRID, crop_box, patch_coverage, resize_matrix
 from pipeline.demo.training.loop import fit, save_checkpoint
+from pipeline.demo.training.pose import planar_positions
 from pipeline.demo.training.samples import (
     MASK_STRIDE,
     OBJECT,
@@ -38,8 +39,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 _HIDDEN_SIZE = 144
 _PROJECTION = 128
-_BATCH = 64
-_LEARNING_RATE = 1.5e-3
+_BATCH = 32
+_LEARNING_RATE = 1e-3
 _CIRCLED = 0.4
 _COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
 _COSINE_LOSS_SCALE = 30.0
@@ -70,13 +71,15 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
             "intermediate_size": 3 * _HIDDEN_SIZE,
             "num_hidden_layers": 5,
             "num_attention_heads": 4,
-            # CLIP scales its initial patch embeddings by this; at 1 they are of ViT's usual size.
-            "initializer_factor": 1.0,
         },
         projection_dim=_PROJECTION,
         logit_scale_init_value=float(np.log(1 / 0.07)),
     )
-    return CLIPModel(config)
+    model = CLIPModel(config)
+    with torch.no_grad():
+        positions = torch.from_numpy(planar_positions(GRID, _HIDDEN_SIZE))
+        model.vision_model.embeddings.position_embedding.weight[1:] = 0.5 * positions
+    return model
 
 
 def draw_circle(

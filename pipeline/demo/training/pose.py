@@ -10,12 +10,16 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
+from pipeline.demo.classes import OBJECTS, SCENES
 from pipeline.demo.training.loop import fit, save_checkpoint
 from pipeline.demo.training.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    MASK_STRIDE,
+    OBJECT,
     Samples,
     degrade,
     normalise,
@@ -23,6 +27,10 @@ from pipeline.demo.training.samples import (
 
 INPUT_SIZE = 128
 HEATMAP_SIZE = 32
+PATCH = 16
+GRID = INPUT_SIZE // PATCH
+HIDDEN_SIZE = 144
+N_LAYERS = 5
 # COCO joints after a mirror image: left and right change places.
 MIRRORED = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
 
@@ -33,28 +41,68 @@ _SIGMA = 1.7
 # confidence says so.
 _HIDDEN_PEAK = 0.4
 _HIDDEN_WEIGHT = 0.5
-_LOSS_SCALE = 1000.0
+_MIN_COVERAGE = 0.12
+_LOSS_SCALE = 300.0
 _BOX_PADDING = 1.25
-_BATCH = 64
-_LEARNING_RATE = 1.5e-3
+_BATCH = 32
+_LEARNING_RATE = 1e-3
 
 
 def build_model() -> VitPoseForPoseEstimation:
     """Returns an untrained pose model for 17 COCO joints with 32 x 32 heat maps."""
     backbone = VitPoseBackboneConfig(
         image_size=[INPUT_SIZE, INPUT_SIZE],
-        patch_size=[16, 16],
-        hidden_size=128,
-        num_hidden_layers=5,
+        patch_size=[PATCH, PATCH],
+        hidden_size=HIDDEN_SIZE,
+        num_hidden_layers=N_LAYERS,
         num_attention_heads=4,
         mlp_ratio=3,
         layer_norm_eps=1e-6,
-        out_indices=[5],
+        out_indices=[N_LAYERS],
     )
     config = VitPoseConfig(
         backbone_config=backbone, use_simple_decoder=True, scale_factor=4, num_labels=17
     )
-    return VitPoseForPoseEstimation(config)
+    model = VitPoseForPoseEstimation(config)
+    # Small random positions, the default, delay by hundreds of steps that tokens learn their place.
+    with torch.no_grad():
+        positions = torch.from_numpy(planar_positions(GRID, HIDDEN_SIZE))
+        model.backbone.embeddings.position_embeddings[0, 1:] = 0.5 * positions
+    return model
+
+
+def planar_positions(grid: int, size: int) -> np.ndarray:
+    """Sines and cosines of the column and the row of each cell, float32 `[grid * grid, size]`."""
+    frequencies = np.pi / 2 ** np.linspace(0, np.log2(2 * grid), size // 4)
+    angles = (np.arange(grid) + 0.5)[:, None] * frequencies
+    line = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)  # [grid, size / 2]
+    columns, rows = np.tile(line, (grid, 1)), np.repeat(line, grid, axis=0)
+    return np.concatenate([columns, rows], axis=1).astype(np.float32)
+
+
+def decode(head: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """The simple decoder's heat maps, computed an order of magnitude faster than by itself.
+
+    Upsampling and the 3 x 3 convolution after it are linear, so the convolution's channel mixing
+    can be done on the small grid, and the rest is a product with two small matrices.
+
+    Args:
+        head: transformers' VitPoseSimpleDecoder.
+        tokens: `[B, GRID * GRID, D]`.
+
+    Returns:
+        `[B, 17, 32, 32]`.
+    """
+    weight, bias = head.conv.weight, head.conv.bias  # [17, D, 3, 3], [17]
+    unit = torch.eye(GRID)[None]  # each row upsampled along the other axis
+    line = functional.interpolate(unit, HEATMAP_SIZE, mode="linear", align_corners=False)[0].T
+    padded = functional.pad(line, (0, 0, 1, 1))  # [34, GRID]
+    shifted = torch.stack([padded[k : k + HEATMAP_SIZE] for k in range(3)], dim=1)
+    shifted = shifted.flatten(1)  # [32, 3 * GRID]
+    mixed = head.activation(tokens) @ weight.permute(1, 0, 2, 3).flatten(1)  # [B, cells, 17 * 9]
+    mixed = mixed.view(len(tokens), GRID, GRID, 17, 3, 3)
+    mixed = mixed.permute(0, 3, 4, 1, 5, 2).flatten(4).flatten(2, 3)  # [B, 17, 3 y, 3 x]
+    return shifted @ mixed @ shifted.T + bias[:, None, None]
 
 
 def box_to_input(box: np.ndarray) -> np.ndarray:
@@ -93,9 +141,13 @@ def _random_box(keypoints: np.ndarray, frame_size: int, rng: np.random.Generator
 
 
 def _example(
-    frame: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One augmented input image with its key points in input pixels and visibility."""
+    frame: np.ndarray,
+    mask: np.ndarray,
+    keypoints: np.ndarray,
+    visible: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One augmented input image, its patches' object coverage, key points and visibility."""
     matrix = box_to_input(_random_box(keypoints, frame.shape[0], rng))
     if rng.uniform() < 0.4:
         turn = cv2.getRotationMatrix2D((INPUT_SIZE / 2, INPUT_SIZE / 2), rng.normal(0, 12), 1.0)
@@ -103,14 +155,18 @@ def _example(
     border = cv2.BORDER_CONSTANT if rng.uniform() < 0.7 else cv2.BORDER_REPLICATE
     image = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), borderMode=border)
     keypoints = keypoints @ matrix[:, :2].T + matrix[:, 2]
+    # From mask pixels to a quarter of the input's.
+    small = matrix * [[MASK_STRIDE / 4, MASK_STRIDE / 4, 1 / 4]]
+    coverage = cv2.warpAffine((mask == OBJECT).astype(np.float32), small, (4 * GRID, 4 * GRID))
+    coverage = coverage.reshape(GRID, 4, GRID, 4).mean(axis=(1, 3))
     if rng.uniform() < 0.5:
-        image = image[:, ::-1]
+        image, coverage = image[:, ::-1], coverage[:, ::-1]
         keypoints = keypoints[MIRRORED]
         keypoints[:, 0] = INPUT_SIZE - 1 - keypoints[:, 0]
         visible = visible[MIRRORED]
     if rng.uniform() < 0.15:
         image = image[..., rng.permutation(3)]
-    return degrade(image, rng, grey=0.15), keypoints, visible
+    return degrade(image, rng, grey=0.15), coverage.reshape(-1), keypoints, visible
 
 
 def heatmap_targets(keypoints: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,33 +198,66 @@ def batches(samples: Samples, seed: int) -> Iterator[dict[str, torch.Tensor]]:
         examples = [
             _example(
                 samples.frames[row, column],
+                samples.masks[row, column],
                 samples.keypoints[row, column].astype(np.float64),
                 samples.visible[row, column],
                 rng,
             )
             for row, column in zip(rows, columns, strict=True)
         ]
-        images, keypoints, visible = (np.stack(parts) for parts in zip(*examples, strict=True))
+        parts = (np.stack(part) for part in zip(*examples, strict=True))
+        images, coverage, keypoints, visible = parts
         maps, weights = heatmap_targets(keypoints, visible)
+        cells = np.floor((keypoints + 0.5) / PATCH).astype(np.int64)  # [B, 17, 2] (x, y)
+        inside = ((cells >= 0) & (cells < GRID)).all(axis=-1)
+        objects = np.where(coverage > _MIN_COVERAGE, samples.factors[rows, 1, None] + 1, 0)
         yield {
             "pixels": torch.from_numpy(normalise(images, IMAGENET_MEAN, IMAGENET_STD)),
             "maps": torch.from_numpy(maps),
             "weights": torch.from_numpy(weights),
+            "cells": torch.from_numpy(np.clip(cells, 0, GRID - 1) @ [1, GRID]),
+            "located": torch.from_numpy(visible & inside),
+            "objects": torch.from_numpy(objects),
+            "scenes": torch.from_numpy(samples.factors[rows, 2]),
         }
 
 
 def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
-    """Trains the pose encoder by regression of Gaussian heat maps and saves it to `folder`."""
+    """Trains the pose encoder by regression of Gaussian heat maps and saves it to `folder`.
+
+    Beside it, linear read-outs of the tokens, which are no part of the checkpoint, say which
+    patch holds each joint (a far better guide than heat maps at first), and which object and
+    scene they see: the other encoders start from this one.
+    """
     torch.manual_seed(seed)
     model = build_model()
-    model.head.to(memory_format=torch.channels_last)  # halves the time of its convolution
+    heads = nn.ModuleDict(
+        {
+            "joints": nn.Linear(HIDDEN_SIZE, 17),
+            "objects": nn.Linear(HIDDEN_SIZE, len(OBJECTS) + 1),
+            "scenes": nn.Linear(HIDDEN_SIZE, len(SCENES)),
+        }
+    )
+    object_weights = torch.tensor([0.1] + [1.0] * len(OBJECTS))
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        error = (model(batch["pixels"]).heatmaps - batch["maps"]) ** 2  # [B, 17, 32, 32]
-        return {"heatmaps": _LOSS_SCALE * (error.mean(dim=(2, 3)) * batch["weights"]).mean()}
+        tokens = model.backbone(batch["pixels"]).feature_maps[-1]  # [B, 64, D]
+        error = (decode(model.head, tokens) - batch["maps"]) ** 2  # [B, 17, 32, 32]
+        places = heads["joints"](tokens).transpose(1, 2)[batch["located"]]  # [n, 64]
+        return {
+            "heatmaps": _LOSS_SCALE * (error.mean(dim=(2, 3)) * batch["weights"]).mean(),
+            "joints": functional.cross_entropy(places, batch["cells"][batch["located"]]),
+            "objects": functional.cross_entropy(
+                heads["objects"](tokens).flatten(0, 1),
+                batch["objects"].flatten(),
+                weight=object_weights,
+            ),
+            "scenes": 0.3
+            * functional.cross_entropy(heads["scenes"](tokens.mean(dim=1)), batch["scenes"]),
+        }
 
     fit(
-        nn.ModuleDict({"model": model}),
+        nn.ModuleDict({"model": model, "heads": heads}),
         batches(samples, seed),
         losses,
         steps,
