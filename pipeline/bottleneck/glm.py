@@ -366,7 +366,7 @@ def _follow(
                 kkt_gap=certificate.kkt,
                 n_iter=n_iter,
                 nnz=int(np.count_nonzero(weight)),
-                converged=certificate.gap <= tol * certificate.objective,
+                converged=bool(certificate.gap <= tol * certificate.objective),
             )
         )
     return solutions
@@ -475,7 +475,7 @@ def _duality_gap(
     if objective - bound > tol * objective:
         best = minimize_scalar(lambda s: -dual(s), bounds=(0, largest), method="bounded", options={"xatol": 1e-6})
         bound = max(bound, -float(best.fun))
-    return max(objective - bound, 0.0)
+    return max(objective - float(bound), 0.0)
 
 
 class _DenseHessian:

@@ -82,9 +82,15 @@ def small_config(project) -> dict:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, project, small_config) -> Workspace:
+def make_workspace(project):
+    """Folder → an empty workspace in it."""
+    return lambda folder: Workspace(folder, project)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, make_workspace, small_config) -> Workspace:
     """A finished small run; do not change it, take `workspace`."""
-    workspace = Workspace(tmp_path_factory.mktemp("run"), project)
+    workspace = make_workspace(tmp_path_factory.mktemp("run"))
     workspace.configure(small_config)
     workspace.snakemake("results/small/model.pt")
     return workspace

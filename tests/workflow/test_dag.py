@@ -120,8 +120,8 @@ def own_data_set(workspace, finished, n_videos: int) -> None:
     )
 
 
-def test_an_added_video_reruns_one_shard(finished, tmp_path):
-    workspace = type(finished)(tmp_path, finished.project)
+def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
+    workspace = make_workspace(tmp_path)
     own_data_set(workspace, finished, 12)
     targets = [f"results/mine/motion/keyframes/{k:03d}-of-{SHARDS:03d}.parquet" for k in range(SHARDS)]
     workspace.snakemake(*targets)
