@@ -95,8 +95,7 @@ def drop_class_names(
 def drop_similar(candidates: list[Candidate], similarity: np.ndarray, threshold: float) -> None:
     """Of two candidates of one type that are too similar, drop the one that is less similar to all others.
 
-    Pairs are handled from the most similar down; each decision sees only what is still kept, so of three equal texts one
-    stays. An object and a scene are never compared: what they mean differs by their type.
+    Pairs are handled from the most similar down, and a dropped candidate drops nobody, so of three equal texts one stays. An object and a scene are never compared: what they mean differs by their type.
 
     Args:
         similarity: ``[n_candidates, n_candidates]``.
@@ -111,8 +110,7 @@ def drop_similar(candidates: list[Candidate], similarity: np.ndarray, threshold:
         for i, j in pairs:
             if not (candidates[i].kept and candidates[j].kept):
                 continue
-            alive = [row for row in rows if candidates[row].kept]
-            sums = {row: float(similarity[row, alive].sum()) for row in (i, j)}
+            sums = {row: float(similarity[row, rows].sum()) for row in (i, j)}
             loser, winner = (i, j) if sums[i] < sums[j] else (j, i)
             candidates[loser].drop(
                 "mutual_similarity",

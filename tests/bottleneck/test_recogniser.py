@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.bottleneck.recogniser import ConceptModel, load
+from pipeline.store.atomic import ArtifactError
+
+
+@pytest.fixture
+def model() -> ConceptModel:
+    """Two classes, three concepts, two features: everything can be worked out by hand."""
+    return ConceptModel(
+        class_names=["left", "right"],
+        concepts=["motion 000", "ball", "gym"],
+        types=["motion", "object", "scene"],
+        layer={
+            "weight": np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+            "mean": np.array([0.0, 1.0, 0.0]),
+            "std": np.array([1.0, 2.0, 1.0]),
+        },
+        weight=np.array([[2.0, 0.0, -1.0], [0.0, 3.0, 0.0]]),
+        bias=np.array([0.5, -0.5]),
+        medoids=np.zeros((1, 4, 17, 2), np.float32),
+        about={"dataset": "test", "edits": []},
+    )
+
+
+def test_activations_are_standardised(model):
+    np.testing.assert_allclose(model.activations(np.array([3.0, 5.0])), [[3.0, 2.0, 8.0]])
+
+
+def test_contributions_sum_to_the_logit(model):
+    z = model.activations(np.array([[3.0, 5.0]]))
+    prediction = model.predict(np.array([[3.0, 5.0]]))[0]
+    logits = z @ model.weight.T + model.bias  # [[-1.5, 5.5]]
+    assert prediction.class_name == "right"
+    assert prediction.probability == pytest.approx(1 / (1 + np.exp(-7.0)))
+    assert sum(item.contribution for item in prediction.contributions) + model.bias[1] == pytest.approx(logits[0, 1])
+    assert [(item.concept, item.type, item.contribution) for item in prediction.contributions] == [("ball", "object", 6.0)]
+    left = model.explain(z[0], 0)
+    assert [(item.concept, item.contribution) for item in left] == [("gym", -8.0), ("motion 000", 6.0)]
+
+
+def test_wrong_width_is_told(model):
+    with pytest.raises(ValueError, match="features have 3 dimensions, the model was trained on 2"):
+        model.predict(np.zeros((1, 3)))
+
+
+def test_round_trip(model, tmp_path):
+    model.save(tmp_path / "model.pt")
+    again = load(tmp_path / "model.pt")
+    assert (again.class_names, again.concepts, again.types, again.about) == (
+        model.class_names, model.concepts, model.types, model.about,
+    )
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    np.testing.assert_allclose(again.probabilities(again.activations(x)), model.probabilities(model.activations(x)), rtol=1e-6)
+
+
+class Hostile:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_nothing_is_executed(tmp_path):
+    torch.save({"format": Hostile()}, tmp_path / "hostile.pt")
+    with pytest.raises(ArtifactError, match="not a model file"):
+        load(tmp_path / "hostile.pt")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ({"format": "other"}, "not a model of this project"),
+        ({"version": 99}, "version 99, this release reads 1"),
+        ({"json": "{"}, "incomplete"),
+        ({"classifier_bias": torch.zeros(5)}, "inconsistent"),
+        ({"layer_std": torch.zeros(3)}, "inconsistent"),
+    ],
+)
+def test_wrong_files_are_told(model, tmp_path, edit, words):
+    model.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, **edit}, tmp_path / "wrong.pt")
+    with pytest.raises(ArtifactError, match=words):
+        load(tmp_path / "wrong.pt")
+    with pytest.raises(ArtifactError, match="does not exist"):
+        load(tmp_path / "none.pt")

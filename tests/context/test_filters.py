@@ -1,0 +1,99 @@
+"""Every filter on cases small enough to decide by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.context.filters import (
+    Candidate,
+    combined_similarity,
+    drop_class_names,
+    drop_duplicates,
+    drop_inactive,
+    drop_long,
+    drop_similar,
+)
+
+
+def make(*texts: str, kind: str = "object") -> list[Candidate]:
+    return [Candidate(kind, text) for text in texts]
+
+
+def kept(candidates: list[Candidate]) -> list[str]:
+    return [candidate.text for candidate in candidates if candidate.kept]
+
+
+def test_duplicates_ignore_case_and_blanks_but_not_the_type():
+    candidates = [*make("Ball", "ball ", "tennis  ball", "Tennis ball"), Candidate("scene", "ball")]
+    drop_duplicates(candidates)
+    assert [candidate.kept for candidate in candidates] == [True, False, True, False, True]
+    assert candidates[1].reason == "the same as 'Ball'"
+
+
+def test_length_counts_characters():
+    candidates = make("x" * 30, "x" * 31)
+    drop_long(candidates, 30)
+    assert [candidate.dropped_by for candidate in candidates] == ["", "length"]
+    assert candidates[1].reason == "31 characters, more than 30"
+
+
+def test_class_names_at_the_threshold_are_dropped():
+    candidates = make("a", "b", "c")
+    drop_class_names(candidates, np.array([[0.85, 0.1], [0.2, 0.849], [0.0, 0.9]]), ["walk", "run"], 0.85)
+    assert kept(candidates) == ["b"]
+    assert candidates[2].reason == "0.900 to class 'run', at least 0.85"
+    assert candidates[1].class_similarity == pytest.approx(0.849)
+
+
+def test_of_a_pair_the_one_less_similar_to_all_others_goes():
+    similarity = np.array([[1.0, 0.96, 0.5], [0.96, 1.0, 0.1], [0.5, 0.1, 1.0]])
+    candidates = make("a", "b", "c")
+    drop_similar(candidates, similarity, 0.95)
+    # a sums to 2.46, b to 2.06
+    assert kept(candidates) == ["a", "c"]
+    assert "0.960 to 'a'" in candidates[1].reason and "2.06 against 2.46" in candidates[1].reason
+
+
+def test_of_three_equal_texts_one_stays():
+    candidates = make("a", "b", "c")
+    drop_similar(candidates, np.ones((3, 3)), 0.95)
+    assert len(kept(candidates)) == 1
+
+
+def test_a_chain_loses_its_ends_only():
+    """a–b and b–c are too similar, a–c are not: once b has won both ends are gone, and b is never compared with a ghost."""
+    similarity = np.array([[1.0, 0.96, 0.5], [0.96, 1.0, 0.97], [0.5, 0.97, 1.0]])
+    candidates = make("a", "b", "c")
+    drop_similar(candidates, similarity, 0.95)
+    assert kept(candidates) == ["b"]
+
+
+def test_dropped_candidates_drop_nobody():
+    candidates = make("a" * 40, "b")
+    drop_long(candidates, 30)
+    drop_similar(candidates, np.ones((2, 2)), 0.95)
+    assert kept(candidates) == ["b"]
+
+
+def test_types_are_not_compared():
+    candidates = [Candidate("object", "court"), Candidate("scene", "court")]
+    drop_similar(candidates, np.ones((2, 2)), 0.95)
+    assert len(kept(candidates)) == 2
+
+
+def test_activation_is_the_mean_of_the_strongest_videos():
+    similarity = np.array([[0.9, 0.3], [0.1, 0.3], [0.0, 0.3], [0.0, 0.3]])
+    candidates = make("seldom", "everywhere")
+    drop_inactive(candidates, similarity, top_k=2, cutoff=0.4)
+    assert [candidate.activation for candidate in candidates] == pytest.approx([0.5, 0.3])
+    assert kept(candidates) == ["seldom"]
+    few = make("a")
+    drop_inactive(few, similarity[:1, :1], top_k=5, cutoff=0.4)
+    assert few[0].activation == pytest.approx(0.9)
+
+
+def test_encoders_are_weighted():
+    one, other = np.array([[2.0, 0.0]]), np.array([[0.0, 3.0]])
+    similarity = combined_similarity([(one, one, 1.0), (one, other, 3.0)])
+    assert similarity[0, 0] == pytest.approx(0.25)
