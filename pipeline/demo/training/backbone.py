@@ -8,6 +8,7 @@ linear layers are no part of the checkpoint.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,11 @@ from transformers import VideoMAEConfig, VideoMAEModel, VitPoseForPoseEstimation
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training.loop import fit, save_checkpoint
+from pipeline.demo.training.mosaic import N_LABELS, paste_objects, patch_labels, pixel_labels
 from pipeline.demo.training.pose import HIDDEN_SIZE, MIRRORED, N_LAYERS
 from pipeline.demo.training.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    MASK_STRIDE,
-    OBJECT,
     Samples,
     degrade,
     normalise,
@@ -42,7 +42,8 @@ N_TUBELETS = N_FRAMES // TUBELET
 _BATCH = 16
 _LEARNING_RATE = 1e-3
 _LABEL_SMOOTHING = 0.05
-_MIN_COVERAGE = 0.12
+# Fraction of the clips into which objects are pasted.
+_MOSAICS = 0.4
 _MASKED_STEPS = 0.8
 _HIDDEN_FRACTION = 0.75
 
@@ -92,7 +93,7 @@ class Heads(nn.Module):
         self.scene = nn.Linear(HIDDEN_SIZE, len(SCENES))
         self.spread = nn.Linear(HIDDEN_SIZE, 17 * 2)
         self.joints = nn.Linear(HIDDEN_SIZE, 17)
-        self.token_object = nn.Linear(HIDDEN_SIZE, len(OBJECTS) + 1)
+        self.patches = nn.Linear(HIDDEN_SIZE, N_LABELS)
 
 
 def crop_box(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -110,35 +111,34 @@ def resize_matrix(box: np.ndarray, size: int) -> np.ndarray:
     return np.array([[scale, 0, (0.5 - x) * scale - 0.5], [0, scale, (0.5 - y) * scale - 0.5]])
 
 
-def patch_coverage(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Fraction of each patch that a binary mask `[64, 64]` covers within a box, `[7, 7]`."""
-    resolution = 4 * GRID
-    scaled = box / MASK_STRIDE
-    fine = cv2.warpAffine(
-        mask.astype(np.float32), resize_matrix(scaled, resolution), (resolution, resolution)
-    )
-    return fine.reshape(GRID, 4, GRID, 4).mean(axis=(1, 3))
-
-
 def _example(samples: Samples, row: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """One augmented clip: images, and per token joints and object, and the joints' spread."""
-    box = crop_box(rng, samples.frames.shape[2])
-    matrix = resize_matrix(box, INPUT_SIZE)
-    flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
-    images = [
-        cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
-        for frame in samples.frames[row]
-    ]
-    # One tall image, so that all frames of a clip are degraded alike.
-    images = degrade(np.concatenate(images), rng, grey=0.03)
-    images = images.reshape(N_FRAMES, INPUT_SIZE, INPUT_SIZE, 3)
+    """One augmented clip.
 
+    Images, per token joints and label, the joints' spread, and whether the clip shows just its
+    own object.
+    """
+    matrix = resize_matrix(crop_box(rng, samples.frames.shape[2]), INPUT_SIZE)
+    flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
+    frames = samples.frames[row]
+    labels = pixel_labels(samples.masks[row], samples.factors[row, 1])  # [16, 128, 128]
+    own = rng.uniform() >= _MOSAICS
+    if not own:
+        frames = frames.copy()
+        paste_objects(frames, labels, rng)
+    # One tall image, so that all frames of a clip are degraded alike.
+    images = degrade(
+        np.concatenate(
+            [cv2.warpAffine(f, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags) for f in frames]
+        ),
+        rng,
+        grey=0.03,
+    )
+    images = images.reshape(N_FRAMES, INPUT_SIZE, INPUT_SIZE, 3)
+    patches = np.stack([patch_labels(label, matrix, GRID, PATCH) for label in labels[::TUBELET]])
     keypoints = samples.keypoints[row] @ matrix[:, :2].T + matrix[:, 2]  # [16, 17, 2]
     shown = samples.visible[row]
-    masks = samples.masks[row, ::TUBELET] == OBJECT
-    coverage = np.stack([patch_coverage(mask, box) for mask in masks])  # [8, 7, 7]
     if rng.uniform() < 0.5:
-        images, coverage = images[:, :, ::-1], coverage[:, :, ::-1]
+        images, patches = images[:, :, ::-1], patches[:, :, ::-1]
         keypoints, shown = keypoints[:, MIRRORED], shown[:, MIRRORED]
         keypoints[..., 0] = INPUT_SIZE - 1 - keypoints[..., 0]
 
@@ -151,12 +151,9 @@ def _example(samples: Samples, row: int, rng: np.random.Generator) -> tuple[np.n
     x, y = cells[tubelet, joint].T
     joints[tubelet, y, x, joint] = 1
 
-    covered = coverage > _MIN_COVERAGE
-    objects = np.where(covered, samples.factors[row, 1] + 1, 0)  # [8, 7, 7]
     hips = keypoints[:, 11:13].mean(axis=1, keepdims=True)
     spread = (keypoints - hips).std(axis=0).reshape(-1) / PATCH  # [34]
-    joints = joints.reshape(-1, 17)
-    return images, joints, objects.reshape(-1).astype(np.int64), spread.astype(np.float32)
+    return images, joints.reshape(-1, 17), patches.reshape(-1), spread.astype(np.float32), own
 
 
 def batches(samples: Samples, seed: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -167,12 +164,13 @@ def batches(samples: Samples, seed: int) -> Iterator[dict[str, torch.Tensor]]:
         for start in range(0, len(order) - _BATCH + 1, _BATCH):
             rows = order[start : start + _BATCH]
             parts = zip(*(_example(samples, row, rng) for row in rows), strict=True)
-            images, joints, objects, spread = (np.stack(part) for part in parts)
+            images, joints, patches, spread, own = (np.stack(part) for part in parts)
             yield {
                 "pixels": torch.from_numpy(normalise(images, IMAGENET_MEAN, IMAGENET_STD)),
                 "joints": torch.from_numpy(joints),
-                "objects": torch.from_numpy(objects),
+                "patches": torch.from_numpy(patches),
                 "spread": torch.from_numpy(spread),
+                "own": torch.from_numpy(own),
                 "factors": torch.from_numpy(samples.factors[rows]),
             }
 
@@ -195,33 +193,33 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     model, heads = build_model(), Heads()
     start_from_pose(model, VitPoseForPoseEstimation.from_pretrained(folder.parent / "pose"))
-    object_weights = torch.tensor([0.1] + [1.0] * len(OBJECTS))
+    patch_weights = torch.tensor([0.1, 0.2] + [1.0] * len(OBJECTS))
+    smoothed = functools.partial(functional.cross_entropy, label_smoothing=_LABEL_SMOOTHING)
     step = iter(range(steps))
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        joints, objects = batch["joints"], batch["objects"]  # [B, 392, 17], [B, 392]
+        joints, patches = batch["joints"], batch["patches"]  # [B, 392, 17], [B, 392]
         hidden = None
         if next(step) < _MASKED_STEPS * steps:
             hidden = _hidden_tokens(len(joints), generator)
             joints = joints[~hidden].view(len(joints), -1, 17)
-            objects = objects[~hidden].view(len(objects), -1)
+            patches = patches[~hidden].view(len(patches), -1)
         tokens = model(batch["pixels"], bool_masked_pos=hidden).last_hidden_state  # [B, n, D]
         feature = tokens.mean(dim=1)  # [B, D]
+        motion, thing, scene = batch["factors"].unbind(1)
+        own = batch["own"].float()
         terms = {
-            name: functional.cross_entropy(
-                getattr(heads, name)(feature), target, label_smoothing=_LABEL_SMOOTHING
-            )
-            for name, target in zip(
-                ("motion", "object", "scene"), batch["factors"].unbind(1), strict=True
-            )
+            "motion": smoothed(heads.motion(feature), motion),
+            # Pasted objects leave open which one is meant.
+            "object": (smoothed(heads.object(feature), thing, reduction="none") * own).mean(),
+            "scene": smoothed(heads.scene(feature), scene),
+            "spread": functional.mse_loss(heads.spread(feature), batch["spread"]),
+            "joints": 4
+            * functional.binary_cross_entropy_with_logits(heads.joints(tokens), joints),
+            "patches": functional.cross_entropy(
+                heads.patches(tokens).flatten(0, 1), patches.flatten(), weight=patch_weights
+            ),
         }
-        terms["spread"] = functional.mse_loss(heads.spread(feature), batch["spread"])
-        terms["joints"] = 4 * functional.binary_cross_entropy_with_logits(
-            heads.joints(tokens), joints
-        )
-        terms["token object"] = 0.5 * functional.cross_entropy(
-            heads.token_object(tokens).flatten(0, 1), objects.flatten(), weight=object_weights
-        )
         return terms
 
     fit(

@@ -20,17 +20,18 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training import captions
-from pipeline.demo.training.backbone import GRID, crop_box, patch_coverage, resize_matrix
+from pipeline.demo.training.backbone import GRID, PATCH, crop_box, resize_matrix
 from pipeline.demo.training.loop import fit, save_checkpoint
-from pipeline.demo.training.pose import planar_positions
-from pipeline.demo.training.samples import (
-    MASK_STRIDE,
-    OBJECT,
-    PERSON,
-    Samples,
-    degrade,
-    normalise,
+from pipeline.demo.training.mosaic import (
+    FIRST_OBJECT_LABEL,
+    N_LABELS,
+    PERSON_LABEL,
+    paste_objects,
+    patch_labels,
+    pixel_labels,
 )
+from pipeline.demo.training.pose import planar_positions
+from pipeline.demo.training.samples import Samples, degrade, normalise
 
 INPUT_SIZE = 112
 CIRCLE_RADIUS = 16
@@ -41,13 +42,13 @@ _HIDDEN_SIZE = 144
 _PROJECTION = 128
 _BATCH = 32
 _LEARNING_RATE = 1e-3
-_CIRCLED = 0.4
+# Fractions of the pictures: with pasted objects and a circle, and with a circle only.
+_MOSAICS, _CIRCLED = 0.4, 0.15
 _COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
 _COSINE_LOSS_SCALE = 30.0
-_CONTRASTIVE_LOSS_SCALE = 0.3
+_CONTRASTIVE_LOSS_SCALE = 0.5
 # Two different absent things may be as similar as this before the loss parts them.
 _ABSENT_SIMILARITY = 0.3
-_N_PATCH_CLASSES = 2 + len(OBJECTS)
 
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -91,69 +92,77 @@ def draw_circle(
 
 
 def circled_content(
-    mask: np.ndarray, centre: np.ndarray, radius: float, factors: np.ndarray
+    labels: np.ndarray, centre: np.ndarray, radius: float, scene: int
 ) -> np.ndarray:
     """What a circle encloses, as a unit vector `[25]` over `captions.CONCEPTS`.
 
-    The object where half or more of it lies inside, else the person who fills a third of the
-    circle or more, else the scene; a mixture between.
+    The object of which half or more lies inside, else the person who fills a third of the circle
+    or more, else the scene; a mixture between.
 
     Args:
-        mask: `[h, w]`, 1 person and 2 object.
-        centre, radius: (x, y) and radius in pixels of the mask.
-        factors: the clip's positions in MOTIONS, OBJECTS and SCENES, `[3]`.
+        labels: pixel labels `[h, w]` (see `mosaic`).
+        centre, radius: (x, y) and radius in pixels.
+        scene: position in SCENES.
     """
-    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
     disc = (columns - centre[0]) ** 2 + (rows - centre[1]) ** 2 <= radius**2
-    inside = mask[disc]
-    object_pixels = max(1, int((mask == OBJECT).sum()))
-    object_part = np.clip(((inside == OBJECT).sum() / object_pixels - 0.1) / 0.4, 0, 1)
-    person_part = np.clip(((inside == PERSON).sum() / max(1, disc.sum()) - 0.06) / 0.24, 0, 1)
+    inside = np.bincount(labels[disc], minlength=N_LABELS)
+    everywhere = np.bincount(labels.reshape(-1), minlength=N_LABELS)
+    parts = inside[FIRST_OBJECT_LABEL:] / np.maximum(1, everywhere[FIRST_OBJECT_LABEL:])
+    kind = int(inside[FIRST_OBJECT_LABEL:].argmax())
+    object_part = np.clip((parts[kind] - 0.1) / 0.4, 0, 1)
+    person_part = np.clip((inside[PERSON_LABEL] / max(1, inside.sum()) - 0.06) / 0.24, 0, 1)
     vector = np.zeros(len(captions.CONCEPTS))
-    vector[len(MOTIONS) + factors[1]] = object_part
+    vector[len(MOTIONS) + kind] = object_part
     vector[-1] = (1 - object_part) * person_part
-    vector[len(MOTIONS) + len(OBJECTS) + factors[2]] = (1 - object_part) * (1 - person_part)
+    vector[len(MOTIONS) + len(OBJECTS) + scene] = (1 - object_part) * (1 - person_part)
     return vector / np.linalg.norm(vector)
 
 
-def _circle_centre(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A point (x, y) of the mask: on the object, on the person, or anywhere."""
-    height, width = mask.shape
+def _circle_centre(
+    labels: np.ndarray, pasted: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A point (x, y): on an object (a pasted one, where there are), on the person, or anywhere."""
+    size = labels.shape[0]
     choice = rng.uniform()
-    wanted = OBJECT if choice < 0.5 else PERSON if choice < 0.75 else None
-    points = np.argwhere(mask == wanted) if wanted else np.empty((0, 2))
-    if not len(points):
-        return rng.uniform(0, [width, height])
-    point = points.mean(axis=0) if wanted == OBJECT else points[rng.integers(len(points))]
-    return point[::-1] + rng.normal(0, 1.5, 2)
+    if choice < 0.6:
+        if len(pasted):
+            return pasted[rng.integers(len(pasted))] + rng.normal(0, 3, 2)
+        points = np.argwhere(labels >= FIRST_OBJECT_LABEL)
+        if len(points):
+            return points.mean(axis=0)[::-1] + rng.normal(0, 3, 2)
+    elif choice < 0.8:
+        points = np.argwhere(labels == PERSON_LABEL)
+        if len(points):
+            return points[rng.integers(len(points))][::-1] + rng.normal(0, 3, 2)
+    return rng.uniform(0, size, 2)
 
 
 def _example(
     frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """One augmented picture, its patches' classes, its content, and whether it has a circle."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One augmented picture, its patches' labels and its content."""
+    labels = pixel_labels(mask, factors[1])
+    pasted, choice = np.empty((0, 2)), rng.uniform()
+    if choice < _MOSAICS:
+        frame = frame.copy()
+        pasted = paste_objects([frame], [labels], rng)
     box = crop_box(rng, frame.shape[0])
+    matrix = resize_matrix(box, INPUT_SIZE)
     flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
-    image = cv2.warpAffine(
-        frame, resize_matrix(box, INPUT_SIZE), (INPUT_SIZE, INPUT_SIZE), flags=flags
-    )
+    image = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
     image = degrade(image, rng, grey=0.03)
-    object_part = patch_coverage(mask == OBJECT, box)  # [7, 7]
-    person_part = patch_coverage(mask == PERSON, box)
-    patches = np.where(person_part > 0.2, 1, 0)
-    patches[object_part > 0.12] = 2 + factors[1]
-    circled = rng.uniform() < _CIRCLED
-    if circled:
-        scale = MASK_STRIDE * INPUT_SIZE / box[2]  # input pixels per mask pixel
-        in_mask = _circle_centre(mask, rng)
-        centre = (in_mask - box[:2] / MASK_STRIDE) * scale
-        vector = circled_content(mask, in_mask, CIRCLE_RADIUS / scale, factors)
+    patches = patch_labels(labels, matrix, GRID, PATCH)
+    if choice < _MOSAICS + _CIRCLED:
+        point = _circle_centre(labels, pasted, rng)
+        content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
+        centre = matrix[:, :2] @ point + matrix[:, 2]
         image = draw_circle(image, centre, CIRCLE_RADIUS, int(rng.integers(1, 3)))
     else:
-        vector = captions.picture_content(factors[None])[0]
+        content = captions.picture_content(factors[None])[0]
     if rng.uniform() < 0.5:
         image, patches = image[:, ::-1], patches[:, ::-1]
-    return image, patches.reshape(-1).astype(np.int64), vector.astype(np.float32), circled
+    return image, patches.reshape(-1), content.astype(np.float32)
 
 
 def batches(
@@ -168,7 +177,7 @@ def batches(
             _example(samples.frames[r, c], samples.masks[r, c], samples.factors[r], rng)
             for r, c in zip(rows, columns, strict=True)
         ]
-        images, patches, contents, circled = (np.stack(p) for p in zip(*examples, strict=True))
+        images, patches, contents = (np.stack(p) for p in zip(*examples, strict=True))
         single, single_content = captions.concept_captions(rng)
         compound, compound_content = captions.compound_captions(rng, _COMPOUND_CAPTIONS)
         absent = captions.absent_captions(rng, _ABSENT_CAPTIONS)
@@ -181,7 +190,6 @@ def batches(
             "pixels": torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD)),
             "patches": torch.from_numpy(patches),
             "content": torch.from_numpy(contents),
-            "circled": torch.from_numpy(circled),
             "factors": torch.from_numpy(samples.factors[rows]),
             "input_ids": texts["input_ids"],
             "attention_mask": texts["attention_mask"],
@@ -208,7 +216,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
     model = build_model(tokenizer)
     # A free scale would grow for ever on captions that are all easily told apart.
     model.logit_scale.requires_grad_(False)
-    patch_head = nn.Linear(_HIDDEN_SIZE, _N_PATCH_CLASSES)
+    patch_head = nn.Linear(_HIDDEN_SIZE, N_LABELS)
     scene_head = nn.Linear(_HIDDEN_SIZE, len(SCENES))
     patch_weights = torch.tensor([0.15, 0.3] + [1.0] * len(OBJECTS))
 

@@ -182,7 +182,7 @@ def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     """Scales uint8 images `[..., H, W, 3]` to float32 with channels first `[..., 3, H, W]`."""
     result = np.empty((*images.shape[:-3], 3, *images.shape[-3:-1]), np.float32)
     for channel in range(3):
-        # A table of the 256 values is several times faster than arithmetic on every pixel.
-        table = ((np.arange(256) / 255 - mean[channel]) / std[channel]).astype(np.float32)
-        result[..., channel, :, :] = table[images[..., channel]]
+        target = result[..., channel, :, :]
+        np.multiply(images[..., channel], np.float32(1 / (255 * std[channel])), out=target)
+        target -= np.float32(mean[channel] / std[channel])
     return result
