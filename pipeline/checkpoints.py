@@ -97,8 +97,6 @@ def resize(frames: torch.Tensor, size: int) -> torch.Tensor:
     scale = size / min(height, width)
     shape = (max(size, round(height * scale)), max(size, round(width * scale)))
     if shape != (height, width):
-        frames = torch.nn.functional.interpolate(
-            frames, shape, mode="bicubic", antialias=True, align_corners=False
-        )
+        frames = torch.nn.functional.interpolate(frames, shape, mode="bicubic", antialias=True, align_corners=False)
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
     return frames[..., top : top + size, left : left + size]

@@ -1,4 +1,4 @@
-"""The ``conceptreel`` command: look into caches, ask models. Heavy libraries are imported by the commands that need them."""
+"""The ``conceptreel`` command: look into caches, ask models. Commands import the heavy libraries that they need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def _table(rows: list[list[str]], header: list[str]) -> str:
     right = {header.index(name) for name in ("rows", "size", "ok", "failed", "seconds") if name in header}
     lines = []
     for row in [header, *rows]:
-        cells = [cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -97,7 +100,10 @@ def inspect(call: argparse.Namespace) -> int:
                 print(f"  {video_id}: {reason} [{', '.join(dict.fromkeys(stages))}]")
     total = sum(report.bytes for report in reports)
     stale = sum(bool(report.stale) for report in reports)
-    print(f"\n{len(reports)} artifacts, {readable(total)}, {stale} stale, {sum(bool(r.problem) for r in reports)} unreadable")
+    print(
+        f"\n{len(reports)} artifacts, {readable(total)}, {stale} stale, "
+        f"{sum(bool(report.problem) for report in reports)} unreadable"
+    )
     return 0
 
 
@@ -144,7 +150,10 @@ def summary(call: argparse.Namespace) -> int:
         metrics = json.loads((folder / "metrics.json").read_text())
     except FileNotFoundError:
         raise UsageError(f"{folder} has no metrics.json; `snakemake --cores all {folder}/model.pt` makes it") from None
-    print(f"{metrics['dataset']}: {metrics['n_train']} train, {metrics['n_val']} validation, {metrics['n_test']} test videos")
+    print(
+        f"{metrics['dataset']}: {metrics['n_train']} train, {metrics['n_val']} validation, "
+        f"{metrics['n_test']} test videos"
+    )
     ceilings = metrics.get("ceilings", {})
     print(f"\ntest accuracy (top-1)        {metrics['top1']:.3f}   with {metrics['nnz']} non-zero weights")
     for kind in ("motion", "object", "scene"):

@@ -79,7 +79,8 @@ class Poses(Section):
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
     expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO); null for plain ViTPose")
     boxes: Literal["whole_frame", "refined"] = Field(
-        "refined", description="whole_frame: the frame is the person box; refined: a second look at the first pose's box"
+        "refined",
+        description="whole_frame: the frame is the person box; refined: a second look at the first pose's box",
     )
     box_padding: float = Field(1.25, ge=1, description="person box is enlarged by this factor (ViTPose: 1.25)")
     min_joint_confidence: float = Field(0.2, ge=0, le=1, description="joints above it make the refined person box")
@@ -108,7 +109,8 @@ class PoseClips(Section):
     min_cosine: float = Field(0.92, ge=-1, le=1, description="adjacent-frame similarity (S)")
     cosine_on: Literal["raw", "centred"] = "centred"
     normalise: Literal["clip", "frame_axis"] = Field(
-        "clip", description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)"
+        "clip",
+        description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)",
     )
 
 
@@ -348,7 +350,7 @@ def describe() -> str:
     lines = [
         "# Configuration",
         "",
-        "Made by `python -m pipeline.config` from the schema; a test fails when the two drift. Unknown keys are errors.",
+        "Made by `python -m pipeline.config` from the schema; a test fails when they drift. Unknown keys are errors.",
         "Below a data set the sections are the floors; what a section leaves out has the default given here.",
         "",
     ]
@@ -360,13 +362,26 @@ def describe() -> str:
             is_section = isinstance(inner, type) and issubclass(inner, Section)
             (nested if is_section else plain).append((name, field))
         if plain:
-            lines.extend([f"## `{path}`" if path else "## Top level", "", "| key | default | allowed | meaning |", "|---|---|---|---|"])
+            lines.extend(
+                [
+                    f"## `{path}`" if path else "## Top level",
+                    "",
+                    "| key | default | allowed | meaning |",
+                    "|---|---|---|---|",
+                ]
+            )
             for name, field in plain:
                 if name == "datasets":
                     lines.append("| `datasets` | | mapping of a name to a data set | see below |")
                     continue
                 default = "" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
-                kind = str(field.annotation).replace("typing.", "").replace("<class '", "").replace("'>", "").replace("|", "or")
+                kind = (
+                    str(field.annotation)
+                    .replace("typing.", "")
+                    .replace("<class '", "")
+                    .replace("'>", "")
+                    .replace("|", "or")
+                )
                 signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
                 bounds = ", ".join(
                     f"{sign} {getattr(item, name)}"
@@ -374,7 +389,9 @@ def describe() -> str:
                     for name, sign in signs.items()
                     if hasattr(item, name)
                 )
-                lines.append(f"| `{name}` | {default} | {kind}{f' ({bounds})' if bounds else ''} | {field.description or ''} |")
+                lines.append(
+                    f"| `{name}` | {default} | {kind}{f' ({bounds})' if bounds else ''} | {field.description or ''} |"
+                )
             lines.append("")
         for name, field in nested:
             section(field.annotation, f"{path}.{name}".lstrip("."))

@@ -38,9 +38,7 @@ STAGES: dict[str, Stage] = {
     "poses": Stage("motion", (), ("poses/{shard}.zarr.zip",)),
     "keyframes": Stage("motion", ("decode",), ("keyframes/{shard}.parquet",)),
     "pose_clips": Stage("motion", ("poses", "keyframes"), ("pose_clips/{shard}.zarr.zip",)),
-    "motion_concepts": Stage(
-        "motion", ("index", "pose_clips"), ("motion_concepts.zarr.zip", "motion_labels.parquet")
-    ),
+    "motion_concepts": Stage("motion", ("index", "pose_clips"), ("motion_concepts.zarr.zip", "motion_labels.parquet")),
     "dual_encoder": Stage("context", ("decode",), ("dual_encoder/{shard}.zarr.zip",)),
     "texts": Stage("context", (), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
@@ -55,9 +53,7 @@ STAGES: dict[str, Stage] = {
     "model": Stage(
         "bottleneck", ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"), ()
     ),
-    "pictures": Stage(
-        "explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()
-    ),
+    "pictures": Stage("explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()),
 }
 
 # Stages whose `source` setting makes them import instead of compute: they then read no other stage.

@@ -69,9 +69,7 @@ def build(job: stage.Job) -> None:
     processor = checkpoints.processor_settings(settings.model, settings.revision)
     model = checkpoints.load_model(VideoMAEModel, settings.model, settings.revision)
     size = checkpoints.batch_size("features", 4)
-    result = encode(
-        model, arrays["frames"], processor["image_mean"], processor["image_std"], size, settings.tokens
-    )
+    result = encode(model, arrays["frames"], processor["image_mean"], processor["image_std"], size, settings.tokens)
     failed = {item["video_id"]: item["reason"] for item in described["failed"]}
     ids = described["video_id"]
     job.write_arrays(

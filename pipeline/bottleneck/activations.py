@@ -48,7 +48,9 @@ def read_samples(job: Job) -> Samples:
         raise StageError("a feature is not finite; look at the features with `conceptreel inspect`")
     for name in ("train", "val"):
         if not samples.split(name).any():
-            raise StageError(f"no video of split `{name}` has a feature; check index and decode with `conceptreel inspect`")
+            raise StageError(
+                f"no video of split `{name}` has a feature; check index and decode with `conceptreel inspect`"
+            )
     return samples
 
 

@@ -43,15 +43,22 @@ def log_loss(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray)
     return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]).mean())
 
 
-def choose(z: np.ndarray, y: np.ndarray, train: np.ndarray, val: np.ndarray, n_classes: int, settings: Classifier) -> Choice:
+def choose(
+    z: np.ndarray, y: np.ndarray, train: np.ndarray, val: np.ndarray, n_classes: int, settings: Classifier
+) -> Choice:
     """Solve the path on train, take the λ that is most accurate on validation, and solve again on both.
 
     Ties go to the smaller validation cross-entropy: accuracy on a small validation split has many ties, and the
     sparsest of them is often underfitted.
     """
     path = glm.path(
-        z[train], y[train], n_classes, alpha=settings.alpha, n_lambdas=settings.n_lambdas,
-        min_ratio=settings.min_ratio, tol=settings.tolerance,
+        z[train],
+        y[train],
+        n_classes,
+        alpha=settings.alpha,
+        n_lambdas=settings.n_lambdas,
+        min_ratio=settings.min_ratio,
+        tol=settings.tolerance,
     )
     right = np.array([accuracy(z[val], y[val], item.weight, item.bias) for item in path])
     loss = np.array([log_loss(z[val], y[val], item.weight, item.bias) for item in path])
@@ -62,9 +69,7 @@ def choose(z: np.ndarray, y: np.ndarray, train: np.ndarray, val: np.ndarray, n_c
         solution = glm.solve(
             z[both], y[both], n_classes, lam=solution.lam, alpha=settings.alpha, tol=settings.tolerance, init=solution
         )
-    return Choice(
-        solution, np.array([item.lam for item in path]), right, np.array([item.nnz for item in path]), chosen
-    )
+    return Choice(solution, np.array([item.lam for item in path]), right, np.array([item.nnz for item in path]), chosen)
 
 
 def build(job: stage.Job) -> None:
@@ -88,14 +93,20 @@ def build(job: stage.Job) -> None:
         arrays[f"{name}/weight"] = solution.weight
         arrays[f"{name}/bias"] = solution.bias
         certificates[name] = {
-            "lambda": solution.lam, "objective": solution.objective, "relative_gap": solution.relative_gap,
-            "kkt_gap": solution.kkt_gap, "nnz": int(solution.nnz), "converged": bool(solution.converged),
+            "lambda": solution.lam,
+            "objective": solution.objective,
+            "relative_gap": solution.relative_gap,
+            "kkt_gap": solution.kkt_gap,
+            "nnz": int(solution.nnz),
+            "converged": bool(solution.converged),
         }
 
     everything = choose(z, y, train, val, n_classes, settings)
     keep("all", everything.solution)
     arrays["path/lambda"], arrays["path/accuracy"], arrays["path/nnz"] = (
-        everything.lambdas, everything.accuracy, everything.nnz,
+        everything.lambdas,
+        everything.accuracy,
+        everything.nnz,
     )
     for kind in TYPES:
         columns = kinds == kind
@@ -108,8 +119,13 @@ def build(job: stage.Job) -> None:
 
     both = train | val
     path = glm.path(
-        z[both], y[both], n_classes, alpha=settings.alpha, n_lambdas=settings.n_lambdas,
-        min_ratio=settings.min_ratio, tol=settings.tolerance,
+        z[both],
+        y[both],
+        n_classes,
+        alpha=settings.alpha,
+        n_lambdas=settings.n_lambdas,
+        min_ratio=settings.min_ratio,
+        tol=settings.tolerance,
     )
     for nec in settings.nec:
         arrays[f"nec_{nec}/weight"], arrays[f"nec_{nec}/bias"], lam = at_nec(path, nec)
@@ -117,8 +133,13 @@ def build(job: stage.Job) -> None:
     job.write_arrays(
         "classifier",
         {name: np.asarray(value, np.float64) for name, value in arrays.items()},
-        {"certificates": certificates, "names": described["names"], "types": described["types"],
-         "class_names": samples.videos.class_names, "chosen": everything.chosen},
+        {
+            "certificates": certificates,
+            "names": described["names"],
+            "types": described["types"],
+            "class_names": samples.videos.class_names,
+            "chosen": everything.chosen,
+        },
         n_ok=len(certificates),
     )
 

@@ -60,7 +60,7 @@ def build(job: stage.Job) -> None:
     names, labels, labelled = _motion_labels(job, samples)
     # A concept without a positive training video has nothing to learn from.
     seen = labels[train & labelled].any(0)
-    # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2); they are still decided on.
+    # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2), but get a decision.
     layer = train_motion_layer(
         x[train & labelled],
         labels[train & labelled][:, seen],
@@ -73,8 +73,15 @@ def build(job: stage.Job) -> None:
     weights.append(layer.weight)
     quality = iter(layer.quality)
     for name, has_positive in zip(names, seen, strict=True):
-        rows.append(_row("motion", name, next(quality) if has_positive else np.nan, bool(has_positive),
-                         "" if has_positive else "no training video shows it"))
+        rows.append(
+            _row(
+                "motion",
+                name,
+                next(quality) if has_positive else np.nan,
+                bool(has_positive),
+                "" if has_positive else "no training video shows it",
+            )
+        )
 
     ((pseudo, described),) = job.read_arrays("pseudo_labels")
     target, has_target = align(described["video_id"], pseudo["similarity"], samples)
@@ -91,9 +98,7 @@ def build(job: stage.Job) -> None:
             logger.warning("no %s concept passed the filters", kind)
             continue
         fit, check = train & has_target, val & has_target
-        layer = train_text_layer(
-            x[fit], target[fit][:, columns], x[check], target[check][:, columns], **options
-        )
+        layer = train_text_layer(x[fit], target[fit][:, columns], x[check], target[check][:, columns], **options)
         similarity = layer.quality
         kept = similarity >= settings.projection_cutoff
         logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
@@ -103,7 +108,9 @@ def build(job: stage.Job) -> None:
             rows.append(_row(kind, texts[column], float(value), bool(keep), reason))
 
     if not sum(len(weight) for weight in weights):
-        raise stage.StageError("no concept is left; loosen context.concepts or bottleneck.concept_layers.projection_cutoff")
+        raise stage.StageError(
+            "no concept is left; loosen context.concepts or bottleneck.concept_layers.projection_cutoff"
+        )
     weight = np.concatenate(weights).astype(np.float32)
     mean, std = standardise_fit(x[train] @ weight.T)
     kept_rows = [row for kind in TYPES for row in rows if row["type"] == kind and row["kept"]]

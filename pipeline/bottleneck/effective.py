@@ -1,7 +1,7 @@
 """Accuracy at a number of effective concepts (NEC): how well a class is told with so many weights on average.
 
-Protocol of Srivastava, Yan & Weng 2024 (VLG-CBM): follow the regularisation path to the first solution that has at least
-NEC × classes non-zero weights, and cut its smallest ones until exactly that many are left.
+Protocol of Srivastava, Yan & Weng 2024 (VLG-CBM): follow the regularisation path to the first solution that has at
+least NEC × classes non-zero weights, and cut its smallest ones until exactly that many are left.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.bottleneck.glm import Solution
 
 
 def truncate(weight: np.ndarray, count: int) -> np.ndarray:
-    """Keep the ``count`` entries of largest magnitude of ``[K, M]``, set the others to 0; ties keep the earlier entry."""
+    """Keep the ``count`` largest entries of ``[K, M]`` by magnitude, set the others to 0; ties keep the earlier one."""
     flat = np.abs(weight).ravel()
     result = np.zeros_like(weight)
     kept = np.argsort(-flat, kind="stable")[:count]

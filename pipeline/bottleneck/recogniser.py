@@ -116,7 +116,12 @@ class ConceptModel:
     def save(self, path: str | Path) -> None:
         """Write the model: tensors and one JSON text, so that ``torch.load(weights_only=True)`` opens it."""
         values = (
-            self.layer["weight"], self.layer["mean"], self.layer["std"], self.weight, self.bias, self.medoids,
+            self.layer["weight"],
+            self.layer["mean"],
+            self.layer["std"],
+            self.weight,
+            self.bias,
+            self.medoids,
         )
         content: dict[str, Any] = {
             name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
@@ -176,5 +181,7 @@ def load(path: str | Path) -> ConceptModel:
         and (std > 0).all()
     )
     if not fits:
-        raise ArtifactError(f"{path} is inconsistent: its tensors do not fit {n_concepts} concepts and {n_classes} classes")
+        raise ArtifactError(
+            f"{path} is inconsistent: its tensors do not fit {n_concepts} concepts and {n_classes} classes"
+        )
     return model

@@ -57,7 +57,10 @@ class DualEncoder:
         rows = []
         for start in range(0, len(texts), batch_size):
             tokens = self.tokenizer(
-                texts[start : start + batch_size], padding=True, truncation=True, return_tensors="pt",
+                texts[start : start + batch_size],
+                padding=True,
+                truncation=True,
+                return_tensors="pt",
                 max_length=self.model.config.text_config.max_position_embeddings,
             ).to(self.device)
             pooled = self.model.text_model(

@@ -53,7 +53,14 @@ def build(job: stage.Job) -> None:
             {
                 name: [getattr(candidate, name) for candidate in candidates]
                 for name in (
-                    "type", "text", "kept", "dropped_by", "reason", "class_similarity", "mutual_similarity", "activation"
+                    "type",
+                    "text",
+                    "kept",
+                    "dropped_by",
+                    "reason",
+                    "class_similarity",
+                    "mutual_similarity",
+                    "activation",
                 )
             }
         ),

@@ -30,9 +30,7 @@ def build(job: stage.Job) -> None:
 
     ((arrays, described),) = job.read_arrays("clips")
     encoder = DualEncoder(settings.model, settings.revision)
-    embeddings = encoder.videos(
-        arrays["frames"], settings.n_frames, checkpoints.batch_size("dual_encoder", 64)
-    )
+    embeddings = encoder.videos(arrays["frames"], settings.n_frames, checkpoints.batch_size("dual_encoder", 64))
     job.write_arrays(
         "dual_encoder",
         {"embeddings": embeddings},

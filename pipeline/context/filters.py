@@ -1,7 +1,7 @@
 """The concept filters of DANCE (supplement 1.3.2), each with the reason for every candidate that it drops.
 
-Order: exact duplicates, length, similarity to a class name, similarity to another candidate, activation in the data. The
-fifth filter of the paper, projection, needs trained concept layers: see `pipeline.bottleneck.concept_layers`.
+Order: exact duplicates, length, similarity to a class name, similarity to another candidate, activation in the data.
+The fifth filter of the paper, projection, needs trained concept layers: see `pipeline.bottleneck.concept_layers`.
 """
 
 from __future__ import annotations
@@ -89,13 +89,16 @@ def drop_class_names(
             nearest = int(row.argmax())
             candidate.class_similarity = float(row[nearest])
             if row[nearest] >= threshold:
-                candidate.drop("class_similarity", f"{row[nearest]:.3f} to class '{class_names[nearest]}', at least {threshold}")
+                candidate.drop(
+                    "class_similarity", f"{row[nearest]:.3f} to class '{class_names[nearest]}', at least {threshold}"
+                )
 
 
 def drop_similar(candidates: list[Candidate], similarity: np.ndarray, threshold: float) -> None:
     """Of two candidates of one type that are too similar, drop the one that is less similar to all others.
 
-    Pairs are handled from the most similar down, and a dropped candidate drops nobody, so of three equal texts one stays. An object and a scene are never compared: what they mean differs by their type.
+    Pairs are handled from the most similar down, and a dropped candidate drops nobody: of three equal texts one stays.
+    An object and a scene are never compared: what they mean differs by their type.
 
     Args:
         similarity: ``[n_candidates, n_candidates]``.

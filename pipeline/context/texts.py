@@ -36,8 +36,10 @@ def read_candidates(path: Path) -> list[str]:
 
 def spoken(class_name: str) -> str:
     """A class name as one would say it: underscores and hyphens become spaces, CamelCase is parted."""
-    parted = "".join(f" {letter}" if letter.isupper() and i and not class_name[i - 1].isupper() else letter
-                     for i, letter in enumerate(class_name))
+    parted = "".join(
+        f" {letter}" if letter.isupper() and i and not class_name[i - 1].isupper() else letter
+        for i, letter in enumerate(class_name)
+    )
     return " ".join(parted.replace("_", " ").replace("-", " ").lower().split())
 
 
@@ -80,8 +82,11 @@ def build(job: Job) -> None:
         prompts = encoder.texts([settings.prompt.format(concept=text) for text in texts])
         bare = encoder.texts(texts)
         classes = encoder.texts([spoken(name) for name in class_names])
-        extra = {"weights": checkpoints.weights_digest(settings.model, settings.revision),
-                 "device": str(encoder.device), "dtype": "float32"}
+        extra = {
+            "weights": checkpoints.weights_digest(settings.model, settings.revision),
+            "device": str(encoder.device),
+            "dtype": "float32",
+        }
     job.write_arrays(
         "texts",
         {"prompts": prompts, "bare": bare, "classes": classes},

@@ -57,8 +57,13 @@ def read_index(job: Job) -> VideoTable:
     order = np.argsort(columns["video_id"].astype(str), kind="stable")
     order = order[ok[order]]
     label = np.array(table["label"].to_pylist(), np.int32)
-    videos = VideoTable(*(columns[name][order] for name in ("video_id", "path")), label[order],
-                        columns["split"][order], columns["group"][order], attributes["class_names"])
+    videos = VideoTable(
+        *(columns[name][order] for name in ("video_id", "path")),
+        label[order],
+        columns["split"][order],
+        columns["group"][order],
+        attributes["class_names"],
+    )
     return videos.in_shard(*job.shard) if job.shard else videos
 
 

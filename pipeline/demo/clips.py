@@ -101,10 +101,7 @@ class RenderedClip:
 
 def _streams(seed: int) -> dict[str, np.random.Generator]:
     children = np.random.SeedSequence(seed).spawn(len(_STREAMS))
-    return {
-        name: np.random.Generator(np.random.PCG64(child))
-        for name, child in zip(_STREAMS, children, strict=True)
-    }
+    return {name: np.random.Generator(np.random.PCG64(child)) for name, child in zip(_STREAMS, children, strict=True)}
 
 
 def sample_spec(
@@ -151,9 +148,7 @@ def _smooth_path(rng: np.random.Generator, n_frames: int, amplitude: float) -> n
 class _HeldObject:
     """Where the object is in each frame: in a hand, in both hands, or beside the person."""
 
-    def __init__(
-        self, spec: ClipSpec, person: PersonDrawing, view: View, size: int, streams: dict
-    ) -> None:
+    def __init__(self, spec: ClipSpec, person: PersonDrawing, view: View, size: int, streams: dict) -> None:
         kind = OBJECT_KINDS[spec.object]
         look, place = streams["object_look"], streams["object_place"]
         pixels = size * look.uniform(*kind.extent)
@@ -231,9 +226,7 @@ def _passing_occluder(
     return sprite, np.stack([x, np.full(spec.n_frames, 1.03 * size)], axis=-1)
 
 
-def render(
-    spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None = None
-) -> RenderedClip:
+def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None = None) -> RenderedClip:
     """Renders a clip, or only the frames `frame_indices` of it, at `size` x `size` pixels.
 
     The same spec and size always give the same bytes, and a frame does not depend on which other

@@ -64,8 +64,10 @@ def build(job: stage.Job) -> None:
             rows_of_split = [i for i, key in enumerate(joined.video_id) if split_of.get(key) == split]
             if rows_of_split:
                 picked = (joined.values[rows_of_split] @ prompts.T).argmax(1)
-                right = [vocabulary[p] == known[factor][row_of[joined.video_id[i]]]
-                         for p, i in zip(picked, rows_of_split, strict=True)]
+                right = [
+                    vocabulary[p] == known[factor][row_of[joined.video_id[i]]]
+                    for p, i in zip(picked, rows_of_split, strict=True)
+                ]
                 rows.append((f"dual_encoder_{factor}_{split}", float(np.mean(right))))
     rows += [(f"ceiling_{name}", value) for name, value in ceilings().items()]
     job.write_table("evaluation", pa.table({"figure": [r[0] for r in rows], "value": [float(r[1]) for r in rows]}))

@@ -363,9 +363,7 @@ def perform(body: Body, motion: str, style: MotionStyle, n_frames: int) -> Skele
 
     joints[:, NECK] = body.torso * spine
     joints[:, SHOULDERS] = (
-        joints[:, NECK, None]
-        - 0.02 * spine[:, None]
-        + half * body.shoulder_half_width * across[:, None]
+        joints[:, NECK, None] - 0.02 * spine[:, None] + half * body.shoulder_half_width * across[:, None]
     )
     upper = _turn(_directions(pose.upper_arm), pose.twist * 0.3)
     fore = _turn(_directions(pose.forearm), pose.twist * 0.3)
@@ -435,9 +433,7 @@ def project(joints: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
 
 _FIXED_POINT_BITS = 4
 _HALF_TURN = np.linspace(np.pi / 2, 3 * np.pi / 2, 7)
-_CIRCLE = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 10)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 10)[:-1])], -1
-)
+_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 10)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 10)[:-1])], -1)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
@@ -608,6 +604,4 @@ def _ellipse(
     _fill(image, labels, _fixed(outline), colour)
 
 
-_ELLIPSE = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 17)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 17)[:-1])], -1
-)
+_ELLIPSE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 17)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 17)[:-1])], -1)

@@ -14,6 +14,7 @@ from pipeline.demo.videos import write_video
 from pipeline.store.arrays import ragged
 from pipeline.store.atomic import replace_when_done
 
+
 def make_clip(call: tuple) -> dict[str, np.ndarray]:
     """Render one clip and write its video; returns its ground truth."""
     spec, size, path = call

@@ -11,9 +11,7 @@ VIDEO_FOLDER = "videos"
 
 def planned(settings: Generate) -> list[PlannedClip]:
     """All clips of one configuration of the generator."""
-    return plan(
-        settings.seed, settings.train_per_class, settings.test_per_class, settings.shifted_per_class
-    )
+    return plan(settings.seed, settings.train_per_class, settings.test_per_class, settings.shifted_per_class)
 
 
 def planned_entries(settings: Generate) -> list[Entry]:

@@ -34,9 +34,7 @@ class _Canvas:
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour)
 
     def polygon(self, points: list[_Point] | np.ndarray, colour: Colour) -> None:
-        cv2.fillPoly(
-            self.image, [self._fixed(points)], colour, cv2.LINE_AA, shift=_FIXED_POINT_BITS
-        )
+        cv2.fillPoly(self.image, [self._fixed(points)], colour, cv2.LINE_AA, shift=_FIXED_POINT_BITS)
 
     def line(self, start: _Point, end: _Point, width: float, colour: Colour) -> None:
         """A straight bar; `width` in units of the image's width."""
@@ -277,9 +275,7 @@ def _kitchen(canvas: _Canvas, rng: np.random.Generator) -> None:
         canvas.ellipse((x + knob, counter + 0.04), 0.012, 0.012, (40, 40, 44))
     canvas.rectangle(x - 0.05, counter - 0.075, x + 0.05, counter, hsv_colour(rng))
     canvas.rectangle(x - 0.058, counter - 0.085, x + 0.058, counter - 0.07, (60, 60, 64))
-    canvas.polygon(
-        [(x - 0.05, 0.08), (x + 0.05, 0.08), (x + 0.12, 0.24), (x - 0.12, 0.24)], (160, 164, 168)
-    )
+    canvas.polygon([(x - 0.05, 0.08), (x + 0.05, 0.08), (x + 0.12, 0.24), (x - 0.12, 0.24)], (160, 164, 168))
     x = places[1] + rng.uniform(-0.02, 0.02)  # refrigerator
     canvas.rectangle(x - 0.12, 0.08, x + 0.12, floor_line - 0.01, (232, 234, 236))
     canvas.rectangle(x - 0.12, 0.29, x + 0.12, 0.302, (150, 152, 156))
@@ -510,9 +506,7 @@ def _box(canvas: _Canvas, rng: np.random.Generator, main: Colour, second: Colour
     canvas.polygon([(0.72, 0.3), (0.94, 0.12), (0.94, 0.72), (0.72, 0.92)], scale_colour(main, 0.6))
     canvas.rectangle(0.08, 0.3, 0.72, 0.92, main)
     canvas.rectangle(0.34, 0.3, 0.46, 0.92, second)
-    canvas.polygon(
-        [(0.34, 0.3), (0.56, 0.12), (0.68, 0.12), (0.46, 0.3)], scale_colour(second, 1.2)
-    )
+    canvas.polygon([(0.34, 0.3), (0.56, 0.12), (0.68, 0.12), (0.46, 0.3)], scale_colour(second, 1.2))
 
 
 def _hoop(canvas: _Canvas, rng: np.random.Generator, main: Colour, second: Colour) -> None:

@@ -29,9 +29,7 @@ N_CLIPS = 8192
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--only", nargs="+", choices=tuple(TRAININGS), default=tuple(TRAININGS), metavar="NAME"
-    )
+    parser.add_argument("--only", nargs="+", choices=tuple(TRAININGS), default=tuple(TRAININGS), metavar="NAME")
     parser.add_argument("--out", type=Path, default=ENCODERS, metavar="DIR")
     parser.add_argument("--evaluate", action="store_true", help="measure what is in DIR")
     parser.add_argument(

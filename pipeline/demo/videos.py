@@ -24,8 +24,7 @@ def write_video(path: str | os.PathLike[str], frames: np.ndarray, fps: int = 25)
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
         raise ValueError(
-            f"{path}: frames must be uint8 [n_frames > 0, H, W, 3], "
-            f"got {frames.dtype} {list(frames.shape)}"
+            f"{path}: frames must be uint8 [n_frames > 0, H, W, 3], got {frames.dtype} {list(frames.shape)}"
         )
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:

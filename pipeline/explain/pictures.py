@@ -76,7 +76,11 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
 
     joints = skeleton(model.about["skeleton"])
     figure, axes = plt.subplots(
-        len(examples), 3, figsize=(17, 2.5 * len(examples)), squeeze=False, width_ratios=[1.2, 1, 1.2],
+        len(examples),
+        3,
+        figsize=(17, 2.5 * len(examples)),
+        squeeze=False,
+        width_ratios=[1.2, 1, 1.2],
         layout="constrained",
     )
     motion = [m for m, kind in enumerate(model.types) if kind == "motion"]
@@ -84,10 +88,13 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
         frames_axis.axis("off")
         strip_axis.axis("off")
         prediction = example["prediction"]
-        verdict = "right" if prediction.label == example["label"] else f"wrong, is {model.class_names[example['label']]}"
+        verdict = (
+            "right" if prediction.label == example["label"] else f"wrong, is {model.class_names[example['label']]}"
+        )
         frames_axis.set_title(
             f"{example['video_id']}: {prediction.class_name} ({prediction.probability:.0%}, {verdict})",
-            fontsize=9, loc="left",
+            fontsize=9,
+            loc="left",
         )
         if example["frames"] is not None:
             frames_axis.imshow(np.concatenate(list(example["frames"]), 1))
@@ -129,8 +136,13 @@ def build(job: stage.Job) -> None:
     ((concepts, about),) = job.read_arrays("motion_concepts")
     ((classifier, _),) = job.read_arrays("classifier")
     model = ConceptModel(
-        samples.videos.class_names, described["names"], described["types"], layer,
-        classifier["all/weight"], classifier["all/bias"], concepts["medoids"],
+        samples.videos.class_names,
+        described["names"],
+        described["types"],
+        layer,
+        classifier["all/weight"],
+        classifier["all/bias"],
+        concepts["medoids"],
         {"dataset": job.dataset, "skeleton": about["skeleton"], "n_videos": concepts["n_videos"].tolist()},
     )
     save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
@@ -143,8 +155,12 @@ def build(job: stage.Job) -> None:
     predictions = model.predict(samples.features[rows[chosen]], max(settings.top_k, 10))
     frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in chosen])
     examples = [
-        {"video_id": samples.videos.video_id[rows[i]], "label": int(y[i]), "prediction": prediction,
-         "frames": frames.get(samples.videos.video_id[rows[i]])}
+        {
+            "video_id": samples.videos.video_id[rows[i]],
+            "label": int(y[i]),
+            "prediction": prediction,
+            "frames": frames.get(samples.videos.video_id[rows[i]]),
+        }
         for i, prediction in zip(chosen, predictions, strict=True)
     ]
     save(draw_explanations(model, examples, settings), job.outputs["explanations"])

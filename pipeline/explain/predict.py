@@ -25,8 +25,8 @@ class VideoPredictor:
         self.features = Features.model_validate(model.about["features"])
         if self.features.source != "computed":
             raise StageError(
-                f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them is "
-                f"not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
+                f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
+                f"is not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
             )
         self.backbone = checkpoints.load_model(VideoMAEModel, self.features.model, self.features.revision)
         self.processor = checkpoints.processor_settings(self.features.model, self.features.revision)

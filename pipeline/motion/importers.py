@@ -16,7 +16,8 @@ def read_penn_action(path: Path) -> dict[str, np.ndarray]:
     ``scipy.io.loadmat`` reads numbers and text; it runs no code from the file.
 
     Returns:
-        ``keypoints`` float32 ``[F, 13, 2]`` (x, y) in pixels, NaN for joints that were not placed; ``confidence`` float32 ``[F, 13]`` (visible 1, hidden 0),
+        ``keypoints`` float32 ``[F, 13, 2]`` (x, y) in pixels, NaN for joints that were not placed;
+        ``confidence`` float32 ``[F, 13]`` (visible 1, hidden 0),
         ``box`` float32 ``[F, 4]`` and ``present`` bool ``[F]``.
 
     Raises:
@@ -30,21 +31,15 @@ def read_penn_action(path: Path) -> dict[str, np.ndarray]:
         confidence = np.asarray(content["visibility"], np.float32)
         box = np.asarray(content["bbox"], np.float32)
     except Exception as error:  # scipy raises many types for damaged bytes
-        raise VideoError(
-            "damaged", f"annotation {path.name} cannot be read ({type(error).__name__})"
-        ) from None
+        raise VideoError("damaged", f"annotation {path.name} cannot be read ({type(error).__name__})") from None
     n_frames = len(keypoints)
     if keypoints.shape[1:] == (13, 2) and confidence.shape == (n_frames, 13):
         # A third of the hidden joints were never placed: they lie at the picture's corner, (1, 1).
         keypoints[(confidence == 0) & (keypoints <= 1.5).all(2)] = np.nan
     if keypoints.shape[1:] != (13, 2) or confidence.shape != (n_frames, 13) or n_frames == 0:
-        raise VideoError(
-            "damaged", f"annotation {path.name} is not F × 13 joints but {keypoints.shape}"
-        )
+        raise VideoError("damaged", f"annotation {path.name} is not F × 13 joints but {keypoints.shape}")
     if len(box) < n_frames:  # a few files annotate fewer boxes than frames; the last one stays
-        rest = np.repeat(
-            box[-1:] if len(box) else np.zeros((1, 4), np.float32), n_frames - len(box), 0
-        )
+        rest = np.repeat(box[-1:] if len(box) else np.zeros((1, 4), np.float32), n_frames - len(box), 0)
         box = np.concatenate([box, rest])
     return {
         "keypoints": keypoints,

@@ -22,9 +22,7 @@ from pipeline.motion.finch import (
 )
 
 
-def discover(
-    flat: np.ndarray, video: np.ndarray, settings: MotionConcepts
-) -> tuple[np.ndarray, list[int]]:
+def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> tuple[np.ndarray, list[int]]:
     """Cluster the key clips of the development videos.
 
     Args:
@@ -42,9 +40,7 @@ def discover(
     n_videos = np.bincount(pairs[:, 0], minlength=labels.max() + 1)
     kept = np.flatnonzero(n_videos >= settings.min_videos)
     if not len(kept):
-        raise stage.StageError(
-            f"no cluster is seen in {settings.min_videos} videos; lower motion_concepts.min_videos"
-        )
+        raise stage.StageError(f"no cluster is seen in {settings.min_videos} videos; lower motion_concepts.min_videos")
     renumbered = np.full(labels.max() + 1, -1, np.int32)
     renumbered[kept] = np.arange(len(kept))
     return renumbered[labels], sizes
@@ -57,9 +53,7 @@ def _chosen(flat: np.ndarray, partitions: list[Partition], settings: MotionConce
             f"{[partition.n_clusters for partition in partitions]} clusters"
         )
     if settings.partition is None and settings.n_concepts is not None and not settings.nearest:
-        finer = [
-            partition for partition in partitions if partition.n_clusters >= settings.n_concepts
-        ]
+        finer = [partition for partition in partitions if partition.n_clusters >= settings.n_concepts]
         if not finer:
             raise stage.StageError(
                 f"motion_concepts.n_concepts is {settings.n_concepts}, more than the finest partition has clusters "
@@ -68,12 +62,8 @@ def _chosen(flat: np.ndarray, partitions: list[Partition], settings: MotionConce
         return refine_to(flat, finer[-1], settings.n_concepts, settings.metric).labels
     level = settings.partition
     if level is None and settings.n_concepts is None:
-        level = min(
-            1, len(partitions) - 1
-        )  # the paper's choice on every data set is the second partition
-    return choose_partition(
-        partitions, level=level, n_clusters=settings.n_concepts, nearest=True
-    ).labels
+        level = min(1, len(partitions) - 1)  # the paper's choice on every data set is the second partition
+    return choose_partition(partitions, level=level, n_clusters=settings.n_concepts, nearest=True).labels
 
 
 def multi_hot(labels: np.ndarray, video: np.ndarray, n_videos: int, n_concepts: int) -> np.ndarray:
@@ -99,9 +89,7 @@ def read_published(job: stage.Job, settings: MotionConcepts) -> tuple[list[str],
                 f"{path}: expected a JSON list of objects with video_name and attribute_label ({error!r})"
             ) from None
     if len({len(row) for row in rows}) != 1:
-        raise stage.StageError(
-            f"motion labels differ in length: {sorted({len(row) for row in rows})}"
-        )
+        raise stage.StageError(f"motion labels differ in length: {sorted({len(row) for row in rows})}")
     return ids, np.array(rows, np.int32)
 
 
@@ -115,11 +103,7 @@ def build(job: stage.Job) -> None:
     for arrays, described in job.read_arrays("pose_clips"):
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
         skeleton_name = described["skeleton"]
-        row = (
-            videos.rows_of(described["video_id"])[arrays["row"]]
-            if len(arrays["row"])
-            else arrays["row"]
-        )
+        row = videos.rows_of(described["video_id"])[arrays["row"]] if len(arrays["row"]) else arrays["row"]
         kept = arrays["kept"] & (row >= 0)
         parts["poses"].append(arrays["poses"][kept])
         parts["row"].append(row[kept])
@@ -177,14 +161,12 @@ def build(job: stage.Job) -> None:
         arrays,
         {"names": names, "skeleton": skeleton_name, **content},
         n_ok=len(names),
-        clips=int(len(flat)),
+        clips=len(flat),
     )
     table = pa.table(
         {
             "video_id": videos.video_id[has_clips].tolist(),
-            "concepts": pa.array(
-                [np.flatnonzero(line).tolist() for line in hot[has_clips]], pa.list_(pa.int32())
-            ),
+            "concepts": pa.array([np.flatnonzero(line).tolist() for line in hot[has_clips]], pa.list_(pa.int32())),
         }
     )
     job.write_table("motion_labels", table, {"names": names}, failed=failed)

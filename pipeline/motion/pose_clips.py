@@ -74,9 +74,7 @@ def build(job: stage.Job) -> None:
         # Imported key frames may point behind the last annotated frame.
         frames = np.array([frame for frame in keyframes[video_id] if frame < n_frames], np.int32)
         if not len(frames):
-            failed[video_id] = (
-                f"no_keyframes: none of the key frames lies in the {n_frames} frames with poses"
-            )
+            failed[video_id] = f"no_keyframes: none of the key frames lies in the {n_frames} frames with poses"
             continue
         part = cut(
             *(poses[name][span] for name in ("keypoints", "confidence", "present")),
@@ -86,20 +84,14 @@ def build(job: stage.Job) -> None:
         )
         if not part["kept"].any():
             worst = max(set(part["reason"]), key=part["reason"].tolist().count)
-            failed[video_id] = (
-                f"no_clip_kept: all {len(part['kept'])} key clips dropped, mostly: {worst}"
-            )
+            failed[video_id] = f"no_clip_kept: all {len(part['kept'])} key clips dropped, mostly: {worst}"
         parts.append(part)
         ids.append(video_id)
 
-    row_of = np.concatenate(
-        [np.full(len(part["kept"]), row) for row, part in enumerate(parts)] or [[]]
-    )
+    row_of = np.concatenate([np.full(len(part["kept"]), row) for row, part in enumerate(parts)] or [[]])
     shape = (settings.length, len(joints.joints), 2)
     arrays = {
-        "poses": np.concatenate(
-            [part["poses"] for part in parts] or [np.zeros((0, *shape), np.float32)]
-        ),
+        "poses": np.concatenate([part["poses"] for part in parts] or [np.zeros((0, *shape), np.float32)]),
         "row": row_of.astype(np.int32),
     }
     dtypes = {

@@ -16,9 +16,7 @@ from pipeline.motion.skeleton import skeleton
 from pipeline.store.arrays import ragged
 
 
-def person_boxes(
-    keypoints: np.ndarray, confidence: np.ndarray, whole: np.ndarray, min_confidence: float
-) -> np.ndarray:
+def person_boxes(keypoints: np.ndarray, confidence: np.ndarray, whole: np.ndarray, min_confidence: float) -> np.ndarray:
     """Box around the confident joints of each frame; the whole frame where fewer than 3 joints are confident.
 
     Args:
@@ -36,9 +34,7 @@ def person_boxes(
     return np.clip(boxes, whole[[0, 1, 0, 1]], whole[[2, 3, 2, 3]]).astype(np.float32)
 
 
-def estimate_video(
-    path: Path, estimator, settings: Poses, batch_size: int
-) -> dict[str, np.ndarray]:
+def estimate_video(path: Path, estimator, settings: Poses, batch_size: int) -> dict[str, np.ndarray]:
     """Poses of one video: ``keypoints`` ``[F, J, 2]``, ``confidence`` ``[F, J]``, ``box`` ``[F, 4]``.
 
     Raises:
@@ -63,9 +59,7 @@ def estimate_video(
                 points, confidence = estimator(frames, torch.from_numpy(box), settings.box_padding)
             keypoints.append(points.cpu().numpy())
             confidences.append(confidence.cpu().numpy())
-            boxes.append(
-                person_boxes(keypoints[-1], confidences[-1], whole, settings.min_joint_confidence)
-            )
+            boxes.append(person_boxes(keypoints[-1], confidences[-1], whole, settings.min_joint_confidence))
     return {
         "keypoints": np.concatenate(keypoints),
         "confidence": np.concatenate(confidences),
@@ -125,9 +119,7 @@ def build(job: stage.Job) -> None:
     done: list[dict[str, np.ndarray]] = []
     ids: list[str] = []
     failed: dict[str, str] = {}
-    for video_id, path in stage.progress(
-        list(zip(videos.video_id, videos.path, strict=True)), "poses"
-    ):
+    for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "poses"):
         try:
             done.append(finish(read(video_id, path), settings))
             ids.append(video_id)

@@ -47,9 +47,7 @@ def crop(frames: torch.Tensor, regions: torch.Tensor, height: int, width: int) -
 
 def _blur(heatmaps: torch.Tensor) -> torch.Tensor:
     sigma = 0.3 * ((DARK_KERNEL - 1) * 0.5 - 1) + 0.8
-    steps = (
-        torch.arange(DARK_KERNEL, device=heatmaps.device, dtype=heatmaps.dtype) - DARK_KERNEL // 2
-    )
+    steps = torch.arange(DARK_KERNEL, device=heatmaps.device, dtype=heatmaps.dtype) - DARK_KERNEL // 2
     kernel = torch.exp(-(steps**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
     flat = heatmaps.flatten(0, 1)[:, None]  # [n * J, 1, h, w]
@@ -69,7 +67,7 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
         positions ``[n, J, 2]`` (x, y) in heatmap pixels, refined by one Newton step on the logarithm of the blurred
         heatmap (DARK), and confidences ``[n, J]``, the height of the raw maximum clipped to [0, 1].
     """
-    n, joints, height, width = heatmaps.shape
+    width = heatmaps.shape[3]
     confidence, where = heatmaps.flatten(2).max(2)
     x, y = where % width, where // width
     log = _blur(heatmaps).clamp(min=1e-3, max=50).log()
@@ -109,9 +107,7 @@ class PoseEstimator:
         return self.model.config.num_labels
 
     @torch.inference_mode()
-    def __call__(
-        self, frames: torch.Tensor, boxes: torch.Tensor, padding: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Estimate one pose per frame.
 
         Args:

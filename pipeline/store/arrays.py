@@ -56,11 +56,10 @@ def write_arrays(
     """
     digest = content_digest(arrays, content)
     attributes = {**content, "content_digest": digest, "provenance": dict(provenance)}
-    with replace_when_done(path, check=lambda temporary: read_arrays(temporary)) as temporary:
-        with ZipStore(temporary, mode="w") as store:
-            group = zarr.create_group(store, attributes=attributes)
-            for name, array in arrays.items():
-                group.create_array(name, data=np.ascontiguousarray(array), chunks=_chunks(array))
+    with replace_when_done(path, check=read_arrays) as temporary, ZipStore(temporary, mode="w") as store:
+        group = zarr.create_group(store, attributes=attributes)
+        for name, array in arrays.items():
+            group.create_array(name, data=np.ascontiguousarray(array), chunks=_chunks(array))
     return digest
 
 
@@ -144,7 +143,8 @@ def ragged(parts: list[np.ndarray], row_shape: tuple[int, ...], dtype: Any) -> t
     """Concatenate rows of different lengths.
 
     Returns:
-        (values ``[sum of lengths, *row_shape]``, offsets int64 ``[n + 1]``): row i is ``values[offsets[i]:offsets[i+1]]``.
+        (values ``[sum of lengths, *row_shape]``, offsets int64 ``[n + 1]``); row i is
+        ``values[offsets[i]:offsets[i + 1]]``.
     """
     lengths = [len(part) for part in parts]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -17,7 +17,18 @@ from typing import Any
 
 from pipeline.store.code import PROJECT
 
-PACKAGES = ("torch", "transformers", "numpy", "zarr", "faiss-cpu", "faiss-gpu", "decord", "av", "opencv-python-headless", "scipy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "zarr",
+    "faiss-cpu",
+    "faiss-gpu",
+    "decord",
+    "av",
+    "opencv-python-headless",
+    "scipy",
+)
 
 
 def canonical(value: Any) -> str:
@@ -53,7 +64,13 @@ def git_state() -> dict[str, Any]:
     """Revision of the project and whether the tree differs from it; empty outside a checkout."""
     try:
         run = functools.partial(
-            subprocess.run, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True, stdin=subprocess.DEVNULL
+            subprocess.run,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            stdin=subprocess.DEVNULL,
         )
         revision = run(["git", "rev-parse", "HEAD"]).stdout.strip()
         dirty = bool(run(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip())

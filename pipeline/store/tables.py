@@ -27,9 +27,7 @@ def table_digest(table: pa.Table, content: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def write_table(
-    path: str | Path, columns: pa.Table, content: Mapping[str, Any], provenance: Mapping[str, Any]
-) -> str:
+def write_table(path: str | Path, columns: pa.Table, content: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
     """Write a table atomically; see `pipeline.store.arrays.write_arrays` for the arguments."""
     digest = table_digest(columns, content)
     record = {**content, "content_digest": digest, "provenance": dict(provenance)}

@@ -15,8 +15,14 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def model() -> VideoMAEModel:
     torch.manual_seed(0)
     config = VideoMAEConfig(
-        image_size=32, patch_size=16, num_frames=4, tubelet_size=2, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=32,
+        image_size=32,
+        patch_size=16,
+        num_frames=4,
+        tubelet_size=2,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
     )
     return VideoMAEModel(config).eval()
 
@@ -53,5 +59,5 @@ def test_larger_clips_are_resized(model):
 
 
 def test_wrong_number_of_frames_is_told(model):
-    with pytest.raises(StageError, match="wants 4 frames, the clips have 8; set data.decode.n_frames"):
+    with pytest.raises(StageError, match=r"wants 4 frames, the clips have 8; set data\.decode\.n_frames"):
         encode(model, clips(1, frames=8), MEAN, STD, 1, tokens=False)

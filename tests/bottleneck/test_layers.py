@@ -401,7 +401,7 @@ def test_a_constant_target_does_no_harm():
 
 
 def test_small_batches_are_never_single_videos():
-    x, target, x_val, target_val, _ = text_problem(n=15)
+    x, target, x_val, target_val, _ = text_problem(n=17)
     layer = train_text_layer(x, target, x_val, target_val, batch_size=2, max_steps=20, eval_every=1, weight_decay=0.1)
     assert np.isfinite(layer.val_loss).all()
 

@@ -38,7 +38,9 @@ def test_contributions_sum_to_the_logit(model):
     assert prediction.class_name == "right"
     assert prediction.probability == pytest.approx(1 / (1 + np.exp(-7.0)))
     assert sum(item.contribution for item in prediction.contributions) + model.bias[1] == pytest.approx(logits[0, 1])
-    assert [(item.concept, item.type, item.contribution) for item in prediction.contributions] == [("ball", "object", 6.0)]
+    assert [(item.concept, item.type, item.contribution) for item in prediction.contributions] == [
+        ("ball", "object", 6.0)
+    ]
     left = model.explain(z[0], 0)
     assert [(item.concept, item.contribution) for item in left] == [("gym", -8.0), ("motion 000", 6.0)]
 
@@ -52,10 +54,15 @@ def test_round_trip(model, tmp_path):
     model.save(tmp_path / "model.pt")
     again = load(tmp_path / "model.pt")
     assert (again.class_names, again.concepts, again.types, again.about) == (
-        model.class_names, model.concepts, model.types, model.about,
+        model.class_names,
+        model.concepts,
+        model.types,
+        model.about,
     )
     x = np.random.default_rng(0).normal(size=(5, 2))
-    np.testing.assert_allclose(again.probabilities(again.activations(x)), model.probabilities(model.activations(x)), rtol=1e-6)
+    np.testing.assert_allclose(
+        again.probabilities(again.activations(x)), model.probabilities(model.activations(x)), rtol=1e-6
+    )
 
 
 class Hostile:

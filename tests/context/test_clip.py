@@ -59,7 +59,12 @@ def test_candidates_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("jumping_jacks", "jumping jacks"), ("ApplyEyeMakeup", "apply eye makeup"), ("CPR", "cpr"), ("roller-skating", "roller skating")],
+    [
+        ("jumping_jacks", "jumping jacks"),
+        ("ApplyEyeMakeup", "apply eye makeup"),
+        ("CPR", "cpr"),
+        ("roller-skating", "roller skating"),
+    ],
 )
 def test_class_names_are_spoken(name, said):
     assert spoken(name) == said

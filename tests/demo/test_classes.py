@@ -42,11 +42,7 @@ def test_classes_use_the_vocabulary():
 
 def test_every_kind_of_concept_is_necessary():
     def differences(one, two):
-        return [
-            name
-            for name in ("motion", "object", "scene")
-            if getattr(one, name) != getattr(two, name)
-        ]
+        return [name for name in ("motion", "object", "scene") if getattr(one, name) != getattr(two, name)]
 
     alone = [tuple(differences(a, b)) for a in CLASSES for b in CLASSES if a.name < b.name]
     assert Counter(d for d in alone if len(d) == 1) == {

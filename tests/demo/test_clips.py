@@ -69,9 +69,7 @@ def test_keypoints_scale_with_the_size():
 def test_visible_keypoints_lie_on_the_person(clips):
     near = []
     for clip in clips:
-        for mask, keypoints, visible in zip(
-            clip.person_mask, clip.keypoints, clip.visible, strict=True
-        ):
+        for mask, keypoints, visible in zip(clip.person_mask, clip.keypoints, clip.visible, strict=True):
             distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
             x, y = np.round(keypoints[visible]).astype(int).T
             assert (x >= 0).all() and (x < 128).all() and (y >= 0).all() and (y < 128).all()

@@ -66,9 +66,7 @@ def test_training_measuring_and_demo_share_no_seed_and_no_actor():
 
 
 def test_factors_of_the_training_clips_are_independent_and_uniform():
-    factors = np.array(
-        [samples.factor_indices(samples.training_spec(index)) for index in range(1600)]
-    )
+    factors = np.array([samples.factor_indices(samples.training_spec(index)) for index in range(1600)])
     for column in range(3):
         counts = np.bincount(factors[:, column], minlength=8)
         assert (np.abs(counts - 200) < 4.5 * np.sqrt(200)).all()
@@ -186,10 +184,7 @@ def test_dual_encoder_names_objects_and_scenes_of_unseen_clips():
     assert figures["object cosine, true (mean)"] > 0.3
     assert figures["object cosine, untrue (mean)"] < 0.15
     # Exchanging the scene must move the objects' cosines far less than exchanging the object.
-    assert (
-        figures["object cosines' change with the scene"]
-        < 0.2 * figures["own object's drop when it is replaced"]
-    )
+    assert figures["object cosines' change with the scene"] < 0.2 * figures["own object's drop when it is replaced"]
     assert figures["circled object found"] >= 0.75
 
 

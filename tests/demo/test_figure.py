@@ -115,9 +115,7 @@ def test_punch_reaches_forward_with_each_hand_in_turn():
 def test_limbs_keep_their_lengths_and_a_foot_is_on_the_ground(motion):
     joints, body = joints_of(motion), actor_body(3)
     for start, end, length in ((5, 7, body.upper_arm), (14, 16, body.shin)):
-        np.testing.assert_allclose(
-            np.linalg.norm(joints[:, end] - joints[:, start], axis=-1), length, atol=1e-9
-        )
+        np.testing.assert_allclose(np.linalg.norm(joints[:, end] - joints[:, start], axis=-1), length, atol=1e-9)
     lowest = joints[:, ANKLES, 1].min(axis=1)
     assert lowest.min() >= 0.04
     if motion != "jumping jack":

@@ -70,7 +70,7 @@ def test_published_labels(tmp_path):
 def test_key_clips_are_cut_once_per_window_and_dropped_with_a_reason():
     rng = np.random.default_rng(1)
     base = rng.uniform(20, 80, (17, 2))
-    keypoints = np.stack([base + [t, 0] for t in range(30)]).astype(np.float32)
+    keypoints = np.stack([base + np.array([t, 0]) for t in range(30)]).astype(np.float32)
     confidence = np.full((30, 17), 0.9, np.float32)
     confidence[20:] = 0.1
     present = np.ones(30, bool)

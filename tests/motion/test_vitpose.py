@@ -61,7 +61,12 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vitpose")
     torch.manual_seed(0)
     backbone = VitPoseBackboneConfig(
-        image_size=[64, 48], patch_size=[16, 16], hidden_size=16, num_hidden_layers=1, num_attention_heads=2, out_indices=[1]
+        image_size=[64, 48],
+        patch_size=[16, 16],
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        out_indices=[1],
     )
     VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone, num_labels=17)).save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(

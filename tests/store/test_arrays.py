@@ -36,7 +36,7 @@ def test_zip_has_no_duplicate_entry_and_nothing_is_left_behind(written):
 
 
 def test_digest_is_of_the_content_and_not_of_provenance(written, tmp_path):
-    path, arrays, digest = written
+    _, arrays, digest = written
     content = {"schema": "test", "video_id": ["a", "ü"]}
     assert write_arrays(tmp_path / "b.zarr.zip", arrays, content, {"seconds": 2.0}) == digest
     changed = {**arrays, "x": arrays["x"] + 1}
@@ -48,7 +48,7 @@ def test_truncated_file_is_refused(written, tmp_path, keep):
     path, _, _ = written
     short = tmp_path / "short.zarr.zip"
     short.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ArtifactError, match="damaged|does not exist"):
+    with pytest.raises(ArtifactError, match=r"damaged|does not exist"):
         read_arrays(short)
 
 
@@ -97,7 +97,7 @@ def test_partial_read_and_unknown_array(written):
     path, arrays, _ = written
     with Arrays(path) as artifact:
         np.testing.assert_array_equal(artifact.part("x", slice(1, 3)), arrays["x"][1:3])
-        with pytest.raises(ArtifactError, match="no array `y`.*none, x"):
+        with pytest.raises(ArtifactError, match=r"no array `y`.*none, x"):
             artifact["y"]
 
 

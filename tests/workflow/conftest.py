@@ -39,8 +39,16 @@ class Workspace:
 
     def snakemake(self, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
         command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(self.project / "Snakefile"),
-            "--directory", str(self.folder), "--cores", "2", *arguments,
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(self.project / "Snakefile"),
+            "--directory",
+            str(self.folder),
+            "--cores",
+            "2",
+            *arguments,
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL, **options)
         if check and done.returncode:
@@ -63,7 +71,11 @@ class Workspace:
         environment = {**os.environ, "PYTHONPATH": str(self.project)}
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.cli", *arguments],
-            cwd=self.folder, capture_output=True, text=True, timeout=300, env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=environment,
         )
         if check:
             assert done.returncode == 0, done.stderr

@@ -37,8 +37,12 @@ def own(finished, make_workspace, tmp_path):
                         "data": {
                             "root": "mine",
                             "shards": 1,
-                            "index": {"lists": {"train": "train.csv"}, "class_list": "classes.txt",
-                                      "validation_by": "video", "max_failed_fraction": 0.5},
+                            "index": {
+                                "lists": {"train": "train.csv"},
+                                "class_list": "classes.txt",
+                                "validation_by": "video",
+                                "max_failed_fraction": 0.5,
+                            },
                             "decode": {"size": 112, **decode},
                         }
                     }
@@ -57,10 +61,18 @@ def test_trouble_becomes_a_status_that_inspect_shows(own):
     workspace, _ = own
     workspace.snakemake(TARGET)
     shown = workspace.command("inspect", "results/mine").stdout
-    for video, word in (("gone", "missing"), ("empty", "empty"), ("page", "not_a_video"), ("cut", "damaged"),
-                        ("ball_lift_train_000", "duplicate"), ("street_kick_train_000", "zebra")):
+    for video, word in (
+        ("gone", "missing"),
+        ("empty", "empty"),
+        ("page", "not_a_video"),
+        ("cut", "damaged"),
+        ("ball_lift_train_000", "duplicate"),
+        ("street_kick_train_000", "zebra"),
+    ):
         assert any(video in line and word in line for line in shown.splitlines()), (video, word, shown)
-    reports = {report["path"]: report for report in json.loads(workspace.command("inspect", "results/mine", "--json").stdout)}
+    reports = {
+        report["path"]: report for report in json.loads(workspace.command("inspect", "results/mine", "--json").stdout)
+    }
     clips = reports["results/mine/data/clips/000-of-001.zarr.zip"]
     assert (clips["ok"], len(clips["failed"])) == (10, 3)
 

@@ -15,8 +15,25 @@ from pipeline.store.arrays import read_arrays
 
 def test_metrics_have_what_is_promised(finished):
     metrics = finished.metrics("small")
-    for key in ("dataset", "n_train", "n_val", "n_test", "top1", "top5", "top1_by_type", "backbone_top1", "n_concepts",
-                "nnz", "top1_at_nec", "kkt_gap", "lambda", "seconds", "pck", "shifted_top1", "ceilings"):
+    for key in (
+        "dataset",
+        "n_train",
+        "n_val",
+        "n_test",
+        "top1",
+        "top5",
+        "top1_by_type",
+        "backbone_top1",
+        "n_concepts",
+        "nnz",
+        "top1_at_nec",
+        "kkt_gap",
+        "lambda",
+        "seconds",
+        "pck",
+        "shifted_top1",
+        "ceilings",
+    ):
         assert key in metrics, key
     assert metrics["n_train"] + metrics["n_val"] == 40
     assert metrics["n_test"] == metrics["n_shifted"] == 8

@@ -29,9 +29,22 @@ def test_kill_in_the_middle_of_a_stage_then_resume(finished, make_workspace, tmp
         (results / f"motion/poses/{shard}-of-003.zarr.zip").unlink()
     target = "results/small/model.pt"
     running = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(finished.project / "Snakefile"), "--directory",
-         str(workspace.folder), "--cores", "1", target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(finished.project / "Snakefile"),
+            "--directory",
+            str(workspace.folder),
+            "--cores",
+            "1",
+            target,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     # The first of two pose jobs has been started once Snakemake says so; then everything dies at once.
     for line in running.stderr:

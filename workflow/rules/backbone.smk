@@ -7,12 +7,17 @@ rule features:
         code=code("pipeline.backbone.features"),
     output:
         "results/{dataset}/backbone/features/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/features/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
     params:
         settings=settings("features"),
         members=members,
-    log:
-        "results/{dataset}/logs/features/{shard}.log",
-    threads: encoder_threads()
     shell:
-        "{PYTHON:q} -m pipeline.backbone.features " + CALL + " --shard {wildcards.shard}"
-        " --input index {input.index:q} --input clips {input.clips:q} --output features {output:q}"
+        stage(
+            "pipeline.backbone.features",
+            "--shard {wildcards.shard}"
+            " --input index {input.index:q} --input clips {input.clips:q} --output features {output:q}",
+        )

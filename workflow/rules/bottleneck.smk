@@ -10,17 +10,22 @@ rule concept_layers:
     output:
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
         table="results/{dataset}/bottleneck/concept_layers.parquet",
-    params:
-        settings=settings("concept_layers"),
     log:
         "results/{dataset}/logs/concept_layers.log",
+    conda:
+        ENVIRONMENT
     threads: workflow.cores
+    params:
+        settings=settings("concept_layers"),
     shell:
-        "{PYTHON:q} -m pipeline.bottleneck.concept_layers " + CALL + " --input index {input.index:q}"
-        " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
-        " --input motion_labels {input.motion_labels:q} --input concepts {input.concepts:q}"
-        " --input pseudo_labels {input.pseudo_labels:q}"
-        " --output concept_layers {output.layers:q} --output concept_table {output.table:q}"
+        stage(
+            "pipeline.bottleneck.concept_layers",
+            "--input index {input.index:q}"
+            " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
+            " --input motion_labels {input.motion_labels:q} --input concepts {input.concepts:q}"
+            " --input pseudo_labels {input.pseudo_labels:q}"
+            " --output concept_layers {output.layers:q} --output concept_table {output.table:q}",
+        )
 
 
 rule classifier:
@@ -31,15 +36,20 @@ rule classifier:
         code=code("pipeline.bottleneck.classifier"),
     output:
         "results/{dataset}/bottleneck/classifier.zarr.zip",
-    params:
-        settings=settings("classifier"),
     log:
         "results/{dataset}/logs/classifier.log",
+    conda:
+        ENVIRONMENT
     threads: workflow.cores
+    params:
+        settings=settings("classifier"),
     shell:
-        "{PYTHON:q} -m pipeline.bottleneck.classifier " + CALL + " --input index {input.index:q}"
-        " --input features {input.features:q} --input concept_layers {input.layers:q}"
-        " --output classifier {output:q}"
+        stage(
+            "pipeline.bottleneck.classifier",
+            "--input index {input.index:q}"
+            " --input features {input.features:q} --input concept_layers {input.layers:q}"
+            " --output classifier {output:q}",
+        )
 
 
 rule model:
@@ -60,14 +70,19 @@ rule model:
     output:
         model="results/{dataset}/model.pt",
         metrics="results/{dataset}/metrics.json",
-    params:
-        settings=settings("model"),
     log:
         "results/{dataset}/logs/model.log",
+    conda:
+        ENVIRONMENT
     threads: workflow.cores
+    params:
+        settings=settings("model"),
     shell:
-        "{PYTHON:q} -m pipeline.bottleneck.model " + CALL + " --input index {input.index:q}"
-        " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
-        " --input concept_layers {input.layers:q} --input concept_table {input.table:q}"
-        " --input classifier {input.classifier:q} --input evaluation {input.evaluation:q}"
-        " --output model {output.model:q} --output metrics {output.metrics:q}"
+        stage(
+            "pipeline.bottleneck.model",
+            "--input index {input.index:q}"
+            " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
+            " --input concept_layers {input.layers:q} --input concept_table {input.table:q}"
+            " --input classifier {input.classifier:q} --input evaluation {input.evaluation:q}"
+            " --output model {output.model:q} --output metrics {output.metrics:q}",
+        )

@@ -1,6 +1,8 @@
 import json
 import logging
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +25,7 @@ try:
 except ConfigError as error:
     stop(error)
 
-PYTHON = sys.executable
+ENVIRONMENT = "../../envs/conceptreel.yaml"
 logger = logging.getLogger("conceptreel")
 
 
@@ -50,12 +52,17 @@ def root_of(name):
     return os.path.abspath(os.path.join(CONFIG.data_root, CONFIG.datasets[name].data.root))
 
 
-# Shell jobs run in --directory and know nothing of this file but what is exported here.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(Path(workflow.basedir)), os.environ.get("PYTHONPATH")])
-)
-os.environ[RUNTIME_VARIABLE] = json.dumps(
-    {**CONFIG.runtime.model_dump(mode="json"), "roots": {name: root_of(name) for name in CONFIG.datasets}}
+# Shell jobs run in --directory and know nothing of this file but what is exported here. None of it changes a result,
+# so it is kept out of the rules' parameters.
+def braces_doubled(text):
+    """Snakemake formats shell commands; what is meant literally needs its braces twice."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), "roots": {name: root_of(name) for name in CONFIG.datasets}}
+shell.prefix(
+    f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH={shlex.quote(workflow.basedir)}:$PYTHONPATH"
+    f" {RUNTIME_VARIABLE}={braces_doubled(shlex.quote(json.dumps(RUNTIME)))}; "
 )
 
 
@@ -98,9 +105,7 @@ def members(wildcards):
     part = shards(section(wildcards)).index(shard) if shard else None
     count = section(wildcards).data.shards
     with_files = not is_generated(wildcards.dataset)  # there the videos are inputs
-    return members_digest(
-        entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None
-    )
+    return members_digest(entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None)
 
 
 def all_members(wildcards):
@@ -122,9 +127,7 @@ def videos_of_shard(wildcards):
 
 def over_shards(pattern):
     """Input function: the given artifact of every shard."""
-    return lambda wildcards: expand(
-        pattern, dataset=wildcards.dataset, shard=shards(section(wildcards))
-    )
+    return lambda wildcards: expand(pattern, dataset=wildcards.dataset, shard=shards(section(wildcards)))
 
 
 def unless_imported(stage, pattern):
@@ -169,10 +172,14 @@ def checkpoint(stage_settings):
 def encoder_threads():
     """One encoder job at a time where a GPU is shared by all of them, as many as there are cores elsewhere."""
     has_gpu = CONFIG.runtime.device.startswith("cuda") or (
-        CONFIG.runtime.device == "auto" and os.path.exists("/dev/nvidia0")
+        CONFIG.runtime.device == "auto" and shutil.which("nvidia-smi") is not None
     )
     return workflow.cores or 1 if has_gpu else 1
 
 
-# What every stage is told; rules put `python -m <stage>` before it and inputs and outputs behind it.
-CALL = "--dataset {wildcards.dataset} --settings {params.settings:q} --threads {threads} --log {log:q}"
+def stage(module, arguments):
+    """Shell command of a stage: what every stage is told, and its own inputs and outputs."""
+    return (
+        f"python -m {module} --dataset {{wildcards.dataset}} --settings {{params.settings:q}}"
+        f" --threads {{threads}} --log {{log:q}} {arguments}"
+    )

@@ -7,15 +7,20 @@ rule dual_encoder:
         code=code("pipeline.context.dual_encoder"),
     output:
         "results/{dataset}/context/dual_encoder/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/dual_encoder/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
     params:
         settings=settings("dual_encoder"),
         members=members,
-    log:
-        "results/{dataset}/logs/dual_encoder/{shard}.log",
-    threads: encoder_threads()
     shell:
-        "{PYTHON:q} -m pipeline.context.dual_encoder " + CALL + " --shard {wildcards.shard}"
-        " --input index {input.index:q} --input clips {input.clips:q} --output dual_encoder {output:q}"
+        stage(
+            "pipeline.context.dual_encoder",
+            "--shard {wildcards.shard}"
+            " --input index {input.index:q} --input clips {input.clips:q} --output dual_encoder {output:q}",
+        )
 
 
 rule texts:
@@ -26,13 +31,18 @@ rule texts:
         code=code("pipeline.context.texts"),
     output:
         "results/{dataset}/context/texts.zarr.zip",
-    params:
-        settings=settings("texts"),
     log:
         "results/{dataset}/logs/texts.log",
+    conda:
+        ENVIRONMENT
     threads: encoder_threads()
+    params:
+        settings=settings("texts"),
     shell:
-        "{PYTHON:q} -m pipeline.context.texts " + CALL + " --input index {input.index:q} --output texts {output:q}"
+        stage(
+            "pipeline.context.texts",
+            "--input index {input.index:q} --output texts {output:q}",
+        )
 
 
 rule concepts:
@@ -44,12 +54,17 @@ rule concepts:
     output:
         concepts="results/{dataset}/context/concepts.parquet",
         pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
-    params:
-        settings=settings("concepts"),
     log:
         "results/{dataset}/logs/concepts.log",
+    conda:
+        ENVIRONMENT
     threads: 1
+    params:
+        settings=settings("concepts"),
     shell:
-        "{PYTHON:q} -m pipeline.context.concepts " + CALL + " --input index {input.index:q}"
-        " --input dual_encoder {input.dual_encoder:q} --input texts {input.texts:q}"
-        " --output concepts {output.concepts:q} --output pseudo_labels {output.pseudo_labels:q}"
+        stage(
+            "pipeline.context.concepts",
+            "--input index {input.index:q}"
+            " --input dual_encoder {input.dual_encoder:q} --input texts {input.texts:q}"
+            " --output concepts {output.concepts:q} --output pseudo_labels {output.pseudo_labels:q}",
+        )

@@ -4,14 +4,19 @@ rule index:
         code=code("pipeline.data.index"),
     output:
         "results/{dataset}/data/index.parquet",
+    log:
+        "results/{dataset}/logs/index.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
     params:
         settings=settings("index"),
         members=all_members,
-    log:
-        "results/{dataset}/logs/index.log",
-    threads: 1
     shell:
-        "{PYTHON:q} -m pipeline.data.index " + CALL + " --output index {output:q}"
+        stage(
+            "pipeline.data.index",
+            "--output index {output:q}",
+        )
 
 
 rule decode:
@@ -22,12 +27,17 @@ rule decode:
     output:
         clips="results/{dataset}/data/clips/{shard}.zarr.zip",
         signal="results/{dataset}/data/signal/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/decode/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
     params:
         settings=settings("decode"),
         members=members,
-    log:
-        "results/{dataset}/logs/decode/{shard}.log",
-    threads: 1
     shell:
-        "{PYTHON:q} -m pipeline.data.decode " + CALL + " --shard {wildcards.shard}"
-        " --input index {input.index:q} --output clips {output.clips:q} --output signal {output.signal:q}"
+        stage(
+            "pipeline.data.decode",
+            "--shard {wildcards.shard}"
+            " --input index {input.index:q} --output clips {output.clips:q} --output signal {output.signal:q}",
+        )

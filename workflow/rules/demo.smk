@@ -9,13 +9,15 @@ for name in filter(is_generated, CONFIG.datasets):
             truth=f"results/{name}/demo/truth.zarr.zip",
             lists=f"results/{name}/demo/lists.csv",
             videos=[f"results/{name}/demo/{entry.path}" for entry in entries(name)],
-        params:
-            settings=settings_json(CONFIG, name, "generate"),
         log:
             f"results/{name}/logs/generate.log",
+        conda:
+            ENVIRONMENT
         threads: workflow.cores
+        params:
+            settings=settings_json(CONFIG, name, "generate"),
         shell:
-            "{PYTHON:q} -m pipeline.demo.generate --dataset " + name + " --settings {params.settings:q}"
+            f"python -m pipeline.demo.generate --dataset {name} --settings {{params.settings:q}}"
             " --threads {threads} --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
 
 
@@ -29,12 +31,17 @@ rule evaluate:
         code=code("pipeline.demo.evaluate"),
     output:
         "results/{dataset}/demo/evaluation.parquet",
-    params:
-        settings=settings("evaluate"),
     log:
         "results/{dataset}/logs/evaluate.log",
+    conda:
+        ENVIRONMENT
     threads: 1
+    params:
+        settings=settings("evaluate"),
     shell:
-        "{PYTHON:q} -m pipeline.demo.evaluate " + CALL + " --input index {input.index:q}"
-        " --input truth {input.truth:q} --input poses {input.poses:q} --input dual_encoder {input.dual_encoder:q}"
-        " --output evaluation {output:q}"
+        stage(
+            "pipeline.demo.evaluate",
+            "--input index {input.index:q}"
+            " --input truth {input.truth:q} --input poses {input.poses:q} --input dual_encoder {input.dual_encoder:q}"
+            " --output evaluation {output:q}",
+        )

@@ -10,14 +10,19 @@ rule pictures:
     output:
         motion_concepts="results/{dataset}/explain/motion_concepts.png",
         explanations="results/{dataset}/explain/explanations.png",
-    params:
-        settings=settings("pictures"),
     log:
         "results/{dataset}/logs/pictures.log",
+    conda:
+        ENVIRONMENT
     threads: 1
+    params:
+        settings=settings("pictures"),
     shell:
-        "{PYTHON:q} -m pipeline.explain.pictures " + CALL + " --input index {input.index:q}"
-        " --input features {input.features:q} --input clips {input.clips:q}"
-        " --input motion_concepts {input.motion_concepts:q} --input concept_layers {input.layers:q}"
-        " --input classifier {input.classifier:q}"
-        " --output motion_concepts {output.motion_concepts:q} --output explanations {output.explanations:q}"
+        stage(
+            "pipeline.explain.pictures",
+            "--input index {input.index:q}"
+            " --input features {input.features:q} --input clips {input.clips:q}"
+            " --input motion_concepts {input.motion_concepts:q} --input concept_layers {input.layers:q}"
+            " --input classifier {input.classifier:q}"
+            " --output motion_concepts {output.motion_concepts:q} --output explanations {output.explanations:q}",
+        )

@@ -6,15 +6,19 @@ rule poses:
         code=code("pipeline.motion.poses"),
     output:
         "results/{dataset}/motion/poses/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/poses/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
     params:
         settings=settings("poses"),
         members=members,
-    log:
-        "results/{dataset}/logs/poses/{shard}.log",
-    threads: encoder_threads()
     shell:
-        "{PYTHON:q} -m pipeline.motion.poses " + CALL + " --shard {wildcards.shard}"
-        " --input index {input.index:q} --output poses {output:q}"
+        stage(
+            "pipeline.motion.poses",
+            "--shard {wildcards.shard}" " --input index {input.index:q} --output poses {output:q}",
+        )
 
 
 rule keyframes:
@@ -25,15 +29,20 @@ rule keyframes:
         code=code("pipeline.motion.keyframes"),
     output:
         "results/{dataset}/motion/keyframes/{shard}.parquet",
+    log:
+        "results/{dataset}/logs/keyframes/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
     params:
         settings=settings("keyframes"),
         members=members,
-    log:
-        "results/{dataset}/logs/keyframes/{shard}.log",
-    threads: 1
     shell:
-        "{PYTHON:q} -m pipeline.motion.keyframes " + CALL + " --shard {wildcards.shard}"
-        " --input index {input.index:q} --input signal {input.signal:q} --output keyframes {output:q}"
+        stage(
+            "pipeline.motion.keyframes",
+            "--shard {wildcards.shard}"
+            " --input index {input.index:q} --input signal {input.signal:q} --output keyframes {output:q}",
+        )
 
 
 rule pose_clips:
@@ -43,14 +52,19 @@ rule pose_clips:
         code=code("pipeline.motion.pose_clips"),
     output:
         "results/{dataset}/motion/pose_clips/{shard}.zarr.zip",
-    params:
-        settings=settings("pose_clips"),
     log:
         "results/{dataset}/logs/pose_clips/{shard}.log",
+    conda:
+        ENVIRONMENT
     threads: 1
+    params:
+        settings=settings("pose_clips"),
     shell:
-        "{PYTHON:q} -m pipeline.motion.pose_clips " + CALL + " --shard {wildcards.shard}"
-        " --input poses {input.poses:q} --input keyframes {input.keyframes:q} --output pose_clips {output:q}"
+        stage(
+            "pipeline.motion.pose_clips",
+            "--shard {wildcards.shard}"
+            " --input poses {input.poses:q} --input keyframes {input.keyframes:q} --output pose_clips {output:q}",
+        )
 
 
 rule motion_concepts:
@@ -62,12 +76,17 @@ rule motion_concepts:
     output:
         concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
         labels="results/{dataset}/motion/motion_labels.parquet",
-    params:
-        settings=settings("motion_concepts"),
     log:
         "results/{dataset}/logs/motion_concepts.log",
+    conda:
+        ENVIRONMENT
     threads: workflow.cores
+    params:
+        settings=settings("motion_concepts"),
     shell:
-        "{PYTHON:q} -m pipeline.motion.motion_concepts " + CALL + " --input index {input.index:q}"
-        " --input pose_clips {input.pose_clips:q}"
-        " --output motion_concepts {output.concepts:q} --output motion_labels {output.labels:q}"
+        stage(
+            "pipeline.motion.motion_concepts",
+            "--input index {input.index:q}"
+            " --input pose_clips {input.pose_clips:q}"
+            " --output motion_concepts {output.concepts:q} --output motion_labels {output.labels:q}",
+        )

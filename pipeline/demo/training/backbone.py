@@ -127,9 +127,7 @@ def _example(samples: Samples, row: int, rng: np.random.Generator) -> tuple[np.n
         paste_objects(frames, labels, rng)
     # One tall image, so that all frames of a clip are degraded alike.
     images = degrade(
-        np.concatenate(
-            [cv2.warpAffine(f, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags) for f in frames]
-        ),
+        np.concatenate([cv2.warpAffine(f, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags) for f in frames]),
         rng,
         grey=0.03,
     )
@@ -214,8 +212,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
             "object": (smoothed(heads.object(feature), thing, reduction="none") * own).mean(),
             "scene": smoothed(heads.scene(feature), scene),
             "spread": functional.mse_loss(heads.spread(feature), batch["spread"]),
-            "joints": 4
-            * functional.binary_cross_entropy_with_logits(heads.joints(tokens), joints),
+            "joints": 4 * functional.binary_cross_entropy_with_logits(heads.joints(tokens), joints),
             "patches": functional.cross_entropy(
                 heads.patches(tokens).flatten(0, 1), patches.flatten(), weight=patch_weights
             ),
@@ -260,9 +257,7 @@ def features(model: VideoMAEModel, clips: np.ndarray) -> np.ndarray:
     """
     rows = []
     for clip in clips:
-        images = np.stack(
-            [cv2.resize(f, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA) for f in clip]
-        )
+        images = np.stack([cv2.resize(f, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA) for f in clip])
         pixels = torch.from_numpy(normalise(images[None], IMAGENET_MEAN, IMAGENET_STD))
         rows.append(model(pixels).last_hidden_state.mean(dim=1)[0].numpy())
     return np.stack(rows)

@@ -86,10 +86,7 @@ TEMPLATES = (
 _OBJECT_WEIGHT = _SCENE_WEIGHT = 1.0
 _MOTION_WEIGHT = _PERSON_WEIGHT = 0.5
 _WEIGHTS = np.array(
-    [_MOTION_WEIGHT] * len(MOTIONS)
-    + [_OBJECT_WEIGHT] * len(OBJECTS)
-    + [_SCENE_WEIGHT] * len(SCENES)
-    + [_PERSON_WEIGHT]
+    [_MOTION_WEIGHT] * len(MOTIONS) + [_OBJECT_WEIGHT] * len(OBJECTS) + [_SCENE_WEIGHT] * len(SCENES) + [_PERSON_WEIGHT]
 )
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"

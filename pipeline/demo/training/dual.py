@@ -83,17 +83,13 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
     return model
 
 
-def draw_circle(
-    image: np.ndarray, centre: Sequence[float], radius: int = CIRCLE_RADIUS, width: int = 2
-) -> np.ndarray:
+def draw_circle(image: np.ndarray, centre: Sequence[float], radius: int = CIRCLE_RADIUS, width: int = 2) -> np.ndarray:
     """Returns a copy of an RGB image `[H, W, 3]` with a pure red circle around (x, y)."""
     point = (round(centre[0]), round(centre[1]))
     return cv2.circle(np.ascontiguousarray(image).copy(), point, radius, (255, 0, 0), width)
 
 
-def circled_content(
-    labels: np.ndarray, centre: np.ndarray, radius: float, scene: int
-) -> np.ndarray:
+def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene: int) -> np.ndarray:
     """What a circle encloses, as a unit vector `[25]` over `captions.CONCEPTS`.
 
     The object of which half or more lies inside, else the person who fills a third of the circle
@@ -119,9 +115,7 @@ def circled_content(
     return vector / np.linalg.norm(vector)
 
 
-def _circle_centre(
-    labels: np.ndarray, pasted: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _circle_centre(labels: np.ndarray, pasted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A point (x, y): on an object (a pasted one, where there are), on the person, or anywhere."""
     size = labels.shape[0]
     choice = rng.uniform()
@@ -165,9 +159,7 @@ def _example(
     return image, patches.reshape(-1), content.astype(np.float32)
 
 
-def batches(
-    samples: Samples, tokenizer: CLIPTokenizer, seed: int
-) -> Iterator[dict[str, torch.Tensor]]:
+def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of augmented pictures and of captions, some of them true."""
     rng = np.random.default_rng(seed)
     while True:
@@ -182,9 +174,7 @@ def batches(
         compound, compound_content = captions.compound_captions(rng, _COMPOUND_CAPTIONS)
         absent = captions.absent_captions(rng, _ABSENT_CAPTIONS)
         absent_content = np.zeros((len(absent), len(captions.CONCEPTS)))
-        texts = tokenizer(
-            single + compound + absent, padding=True, truncation=True, return_tensors="pt"
-        )
+        texts = tokenizer(single + compound + absent, padding=True, truncation=True, return_tensors="pt")
         said = np.concatenate([single_content, compound_content, absent_content])
         yield {
             "pixels": torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD)),
@@ -224,9 +214,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
         vision = model.vision_model(pixel_values=batch["pixels"])
         image = functional.normalize(model.visual_projection(vision.pooler_output), dim=-1)
         text = functional.normalize(
-            model.get_text_features(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-            ).pooler_output,
+            model.get_text_features(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).pooler_output,
             dim=-1,
         )
         said, n_absent = batch["said"], _ABSENT_CAPTIONS
@@ -249,9 +237,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
         positive = (unmet.T == 0) & motion_free
         usable = motion_free | ~named.any(dim=1)
         contrast = contrastive_loss(scale * cosines[:, usable], positive[:, usable])
-        contrast = contrast + contrastive_loss(
-            scale * cosines.T[motion_free], positive.T[motion_free]
-        )
+        contrast = contrast + contrastive_loss(scale * cosines.T[motion_free], positive.T[motion_free])
 
         tokens = vision.last_hidden_state[:, 1:]  # [B, 49, D]
         return {
@@ -261,8 +247,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
             "patches": functional.cross_entropy(
                 patch_head(tokens).flatten(0, 1), batch["patches"].flatten(), weight=patch_weights
             ),
-            "scene": 0.3
-            * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
+            "scene": 0.3 * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
         }
 
     fit(
@@ -306,9 +291,7 @@ def to_input(frames: np.ndarray) -> np.ndarray:
 def embed_images(model: CLIPModel, images: np.ndarray) -> np.ndarray:
     """Unit embeddings `[N, 128]` of uint8 RGB images `[N, 112, 112, 3]`."""
     pixels = torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD))
-    parts = [
-        model.get_image_features(pixel_values=part).pooler_output for part in pixels.split(_BATCH)
-    ]
+    parts = [model.get_image_features(pixel_values=part).pooler_output for part in pixels.split(_BATCH)]
     return functional.normalize(torch.cat(parts), dim=-1).numpy()
 
 

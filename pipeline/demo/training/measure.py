@@ -59,9 +59,7 @@ def decoded_clips(specs: Sequence[ClipSpec]) -> list[tuple[RenderedClip, np.ndar
     return result
 
 
-def pose_figures(
-    model: VitPoseForPoseEstimation, clips: Sequence[tuple[RenderedClip, np.ndarray]]
-) -> dict[str, float]:
+def pose_figures(model: VitPoseForPoseEstimation, clips: Sequence[tuple[RenderedClip, np.ndarray]]) -> dict[str, float]:
     """PCK on whole frames and on person boxes, and mean confidences."""
     frames = np.concatenate([decoded for _, decoded in clips])
     keypoints = np.concatenate([clip.keypoints for clip, _ in clips])
@@ -106,9 +104,7 @@ def _video_embeddings(model: CLIPModel, clips: Sequence[np.ndarray]) -> np.ndarr
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
-def _leakage(
-    model: CLIPModel, texts: dict[str, np.ndarray], n_clips: int
-) -> tuple[float, float, float, float]:
+def _leakage(model: CLIPModel, texts: dict[str, np.ndarray], n_clips: int) -> tuple[float, float, float, float]:
     """How much objects' cosines move when only the scene changes, and the reverse.
 
     Each of `n_clips` clips is rendered with two objects and two scenes and otherwise the same.
@@ -130,10 +126,7 @@ def _leakage(
                 frames = render_samples([changed]).frames[0]
                 views.setdefault((row, column), []).append(frames)
     videos = {key: _video_embeddings(model, clips) for key, clips in views.items()}
-    cosines = {
-        name: {key: video @ texts[name].T for key, video in videos.items()}
-        for name in ("object", "scene")
-    }
+    cosines = {name: {key: video @ texts[name].T for key, video in videos.items()} for name in ("object", "scene")}
     rows = np.arange(n_clips)
     own_object, own_scene = np.array(pairs).T
     thing, place = cosines["object"], cosines["scene"]
@@ -195,14 +188,10 @@ def dual_figures(
         figures[f"{name} accuracy"] = float((cosines.argmax(axis=1) == truth[:, column]).mean())
         figures[f"{name} cosine, true (mean)"] = float(own.mean())
         figures[f"{name} cosine, untrue (mean)"] = float(cosines[others].mean())
-        figures[f"{name} cosine, untrue (95th percentile)"] = float(
-            np.percentile(cosines[others], 95)
-        )
+        figures[f"{name} cosine, untrue (95th percentile)"] = float(np.percentile(cosines[others], 95))
     for name, words in (("absent", ABSENT), ("unknown", UNKNOWN)):
         other = dual.embed_texts(model, tokenizer, [PROMPT.format(word) for word in words])
-        figures[f"cosine of {name} words (largest per word, mean)"] = float(
-            (videos @ other.T).max(axis=0).mean()
-        )
+        figures[f"cosine of {name} words (largest per word, mean)"] = float((videos @ other.T).max(axis=0).mean())
     leakage = _leakage(model, texts, n_leakage)
     figures["object cosines' change with the scene"] = leakage[0]
     figures["scene cosines' change with the object"] = leakage[1]
@@ -217,13 +206,9 @@ def measure(encoders: Path, names: Sequence[str], n_clips: int = 128) -> dict[st
     clips = decoded_clips([held_out_spec(index) for index in range(n_clips)])
     figures = {}
     if "pose" in names:
-        figures["pose"] = pose_figures(
-            VitPoseForPoseEstimation.from_pretrained(encoders / "pose").eval(), clips
-        )
+        figures["pose"] = pose_figures(VitPoseForPoseEstimation.from_pretrained(encoders / "pose").eval(), clips)
     if "backbone" in names:
-        figures["backbone"] = backbone_figures(
-            VideoMAEModel.from_pretrained(encoders / "backbone").eval(), clips
-        )
+        figures["backbone"] = backbone_figures(VideoMAEModel.from_pretrained(encoders / "backbone").eval(), clips)
     if "dual_encoder" in names:
         folder = encoders / "dual_encoder"
         figures["dual_encoder"] = dual_figures(

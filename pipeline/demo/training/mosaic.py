@@ -46,9 +46,7 @@ def pixel_labels(masks: np.ndarray, kind: int) -> np.ndarray:
     return table[masks].repeat(MASK_STRIDE, axis=-1).repeat(MASK_STRIDE, axis=-2)
 
 
-def paste_objects(
-    images: Sequence[np.ndarray], labels: Sequence[np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
+def paste_objects(images: Sequence[np.ndarray], labels: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Pastes the same random objects into every frame, in place, and returns where.
 
     Args:

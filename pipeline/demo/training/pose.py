@@ -60,9 +60,7 @@ def build_model() -> VitPoseForPoseEstimation:
         layer_norm_eps=1e-6,
         out_indices=[N_LAYERS],
     )
-    config = VitPoseConfig(
-        backbone_config=backbone, use_simple_decoder=True, scale_factor=4, num_labels=17
-    )
+    config = VitPoseConfig(backbone_config=backbone, use_simple_decoder=True, scale_factor=4, num_labels=17)
     model = VitPoseForPoseEstimation(config)
     # Small random positions, the default, delay by hundreds of steps that tokens learn their place.
     with torch.no_grad():
@@ -252,8 +250,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
                 batch["objects"].flatten(),
                 weight=object_weights,
             ),
-            "scenes": 0.3
-            * functional.cross_entropy(heads["scenes"](tokens.mean(dim=1)), batch["scenes"]),
+            "scenes": 0.3 * functional.cross_entropy(heads["scenes"](tokens.mean(dim=1)), batch["scenes"]),
         }
 
     fit(
@@ -325,9 +322,7 @@ def predict(
     return refined / (size - 1) * side + boxes[:, None, :2], maps.max(axis=(2, 3))
 
 
-def correct_fraction(
-    predicted: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, fraction: float = 0.1
-) -> float:
+def correct_fraction(predicted: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, fraction: float = 0.1) -> float:
     """PCK: the fraction of visible joints within `fraction` of the longer side of the person's box.
 
     Args:

@@ -98,9 +98,7 @@ def factor_indices(spec: ClipSpec) -> tuple[int, int, int]:
 
 def render_samples(specs: Sequence[ClipSpec]) -> Samples:
     """Renders sixteen frames of each clip into memory."""
-    arrays = {
-        name: np.empty((len(specs), *shape), dtype) for name, (dtype, shape) in _FIELDS.items()
-    }
+    arrays = {name: np.empty((len(specs), *shape), dtype) for name, (dtype, shape) in _FIELDS.items()}
     for row, spec in enumerate(specs):
         positions = frame_positions(spec.n_frames, np.random.default_rng(spec.seed))
         clip = render(spec, size=FRAME_SIZE, frame_indices=positions)
@@ -140,9 +138,7 @@ def training_samples(cache: Path, n_clips: int, workers: int = 2) -> Samples:
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
         unfinished.mkdir(parents=True)
         for name, (dtype, shape) in _FIELDS.items():
-            np.lib.format.open_memmap(
-                unfinished / f"{name}.npy", mode="w+", dtype=dtype, shape=(n_clips, *shape)
-            )
+            np.lib.format.open_memmap(unfinished / f"{name}.npy", mode="w+", dtype=dtype, shape=(n_clips, *shape))
         with ProcessPoolExecutor(workers) as pool:
             jobs = [
                 pool.submit(_render_into, unfinished, start, min(start + _CLIPS_PER_JOB, n_clips))
