@@ -82,6 +82,7 @@ class Poses(Section):
         "refined",
         description="whole_frame: the frame is the person box; refined: a second look at the first pose's box",
     )
+    flip_test: bool = Field(False, description="average with the mirrored picture; a little better, twice the cost")
     box_padding: float = Field(1.25, ge=1, description="person box is enlarged by this factor (ViTPose: 1.25)")
     min_joint_confidence: float = Field(0.2, ge=0, le=1, description="joints above it make the refined person box")
     min_person_confidence: float = Field(0.3, ge=0, le=1, description="frames below it hold no person")
@@ -192,9 +193,17 @@ class ConceptLayers(Section):
     learning_rate: float = Field(1e-3, gt=0, description="S")
     batch_size: int = Field(512, ge=2, description="S")
     max_steps: int = Field(10_000, ge=1, description="S: step limit under early stopping")
-    eval_every: int = Field(50, ge=1)
+    eval_every: int = Field(10, ge=1)
     patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
-    weight_decay: float = Field(0.0, ge=0, description="against leakage between types; see docs/demo.md")
+    motion_weight_decay: float = Field(
+        3e-3, ge=0, description="penalty of the motion layer; chosen on validation of Penn Action"
+    )
+    text_weight_decay: float = Field(
+        0.3, ge=0, description="penalty of the object and scene layers, free of scale; chosen in the same way"
+    )
+    context_rank: int = Field(
+        0, ge=0, description="directions of object and scene that the motion layer must not see; against leakage"
+    )
     feature_scaling: Literal["none", "std", "center_std"] = Field(
         "none", description="of the features inside the layers (paper: none)"
     )

@@ -9,7 +9,12 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.bottleneck.activations import TYPES, Samples, read_samples
-from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
+from pipeline.bottleneck.layers import (
+    context_projection,
+    standardise_fit,
+    train_motion_layer,
+    train_text_layer,
+)
 from pipeline.config import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
@@ -50,23 +55,30 @@ def build(job: stage.Job) -> None:
         "max_steps": settings.max_steps,
         "eval_every": settings.eval_every,
         "patience": settings.patience,
-        "weight_decay": settings.weight_decay,
         "feature_scaling": settings.feature_scaling,
         "seed": settings.seed,
     }
     weights: list[np.ndarray] = []
     rows: list[dict] = []
 
+    ((pseudo, described),) = job.read_arrays("pseudo_labels")
+    target, has_target = align(described["video_id"], pseudo["similarity"], samples)
     names, labels, labelled = _motion_labels(job, samples)
     # A concept without a positive training video has nothing to learn from.
     seen = labels[train & labelled].any(0)
     # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2), but get a decision.
+    fit = train & labelled & has_target
+    projection = None
+    if settings.context_rank:
+        projection = context_projection(x[fit], target[fit], samples.videos.label[fit], settings.context_rank)
     layer = train_motion_layer(
         x[train & labelled],
         labels[train & labelled][:, seen],
         x[val & labelled],
         labels[val & labelled][:, seen],
         optimizer=settings.optimizer,
+        weight_decay=settings.motion_weight_decay,
+        projection=projection,
         **options,
     )
     logger.info("motion: %d concepts, %d steps", seen.sum(), layer.n_steps)
@@ -83,8 +95,6 @@ def build(job: stage.Job) -> None:
             )
         )
 
-    ((pseudo, described),) = job.read_arrays("pseudo_labels")
-    target, has_target = align(described["video_id"], pseudo["similarity"], samples)
     kinds, texts = np.array(described["types"]), described["names"]
     candidates, _ = job.read_table("concepts")
     rows += [
@@ -98,7 +108,14 @@ def build(job: stage.Job) -> None:
             logger.warning("no %s concept passed the filters", kind)
             continue
         fit, check = train & has_target, val & has_target
-        layer = train_text_layer(x[fit], target[fit][:, columns], x[check], target[check][:, columns], **options)
+        layer = train_text_layer(
+            x[fit],
+            target[fit][:, columns],
+            x[check],
+            target[check][:, columns],
+            weight_decay=settings.text_weight_decay,
+            **options,
+        )
         similarity = layer.quality
         kept = similarity >= settings.projection_cutoff
         logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)

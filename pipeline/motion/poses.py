@@ -12,7 +12,7 @@ from pipeline.data.readers import VideoError, open_video
 from pipeline.data.table import read_index
 from pipeline.motion.importers import read_penn_action
 from pipeline.motion.normalise import interpolate_gaps
-from pipeline.motion.skeleton import skeleton
+from pipeline.motion.skeleton import mirrored, skeleton
 from pipeline.store.arrays import ragged
 
 
@@ -100,7 +100,9 @@ def build(job: stage.Job) -> None:
         from pipeline import checkpoints
         from pipeline.motion.vitpose import PoseEstimator
 
-        estimator = PoseEstimator(settings.model, settings.revision, settings.expert)
+        estimator = PoseEstimator(
+            settings.model, settings.revision, settings.expert, mirrored(joints) if settings.flip_test else None
+        )
         size = checkpoints.batch_size("poses", 64)
         extra = {
             "weights": checkpoints.weights_digest(settings.model, settings.revision),

@@ -32,6 +32,14 @@ class Skeleton:
     head: tuple[int, ...]
 
 
+def mirrored(skeleton: Skeleton) -> list[int]:
+    """For each joint the one that takes its place in a mirrored picture."""
+    places = list(range(len(skeleton.joints)))
+    for left, right in skeleton.pairs:
+        places[left], places[right] = right, left
+    return places
+
+
 def _define(name: str, joints: str, limbs: str, head: str) -> Skeleton:
     names = tuple(joints.split())
     index = {joint: position for position, joint in enumerate(names)}

@@ -6,6 +6,8 @@ covers the box from edge to edge in w − 1 steps. Sub-pixel positions follow Zh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from transformers import VitPoseForPoseEstimation
@@ -91,20 +93,30 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 
 
 class PoseEstimator:
-    """Keypoints of the person in a box; see `pipeline.motion.poses` for which box."""
+    """Keypoints of the person in a box; see `pipeline.motion.poses` for which box.
 
-    def __init__(self, name: str, revision: str = "main", expert: int | None = None):
+    Args:
+        name, revision: hub id or folder.
+        expert: data set index of ViTPose++; None for plain ViTPose.
+        mirrored: joint → the joint that it becomes in a mirrored picture. If given, heatmaps of the picture and of its
+            mirror image are averaged, as ViTPose's own evaluation does, at twice the cost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        revision: str = "main",
+        expert: int | None = None,
+        mirrored: Sequence[int] | None = None,
+    ):
         self.model = load_model(VitPoseForPoseEstimation, name, revision)
         settings = processor_settings(name, revision)
         self.mean, self.std = settings["image_mean"], settings["image_std"]
         self.height, self.width = self.model.config.backbone_config.image_size
         experts = getattr(self.model.config.backbone_config, "num_experts", 1)
         self.expert = expert if experts > 1 else None
+        self.mirrored = None if mirrored is None else list(mirrored)
         self.device = self.model.device
-
-    @property
-    def n_joints(self) -> int:
-        return self.model.config.num_labels
 
     @torch.inference_mode()
     def __call__(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,7 +135,12 @@ class PoseEstimator:
         options = {}
         if self.expert is not None:
             options["dataset_index"] = torch.full((len(frames),), self.expert, device=self.device)
-        heatmaps = self.model(crop(pixels, regions, self.height, self.width), **options).heatmaps
+        crops = crop(pixels, regions, self.height, self.width)
+        heatmaps = self.model(crops, **options).heatmaps
+        if self.mirrored is not None:
+            # The mirrored person's left joints are the right ones of the picture.
+            mirror = self.model(crops.flip(3), **options).heatmaps.flip(3)[:, self.mirrored]
+            heatmaps = (heatmaps + mirror) / 2
         positions, confidence = decode_heatmaps(heatmaps)  # [n, J, 2], [n, J]
         cells = positions.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
         corner = regions[:, None, :2] - regions[:, None, 2:] / 2
