@@ -208,6 +208,7 @@ class ConceptLayers(Section):
         "none", description="of the features inside the layers (paper: none)"
     )
     projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
+    max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
 
 

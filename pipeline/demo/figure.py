@@ -115,8 +115,8 @@ def actor_body(actor: int) -> Body:
     hair = hair_colours[int(rng.integers(len(hair_colours)))]
     outfits = []
     for _ in range(3):
-        top = hsv_colour(rng, saturation=(0.15, 0.95), value=(0.25, 0.95))
-        bottom = hsv_colour(rng, saturation=(0.1, 0.8), value=(0.15, 0.75))
+        top = hsv_colour(rng, saturation=(0.05, 0.4), value=(0.25, 0.95))
+        bottom = hsv_colour(rng, saturation=(0.05, 0.35), value=(0.15, 0.75))
         shoes = hsv_colour(rng, saturation=(0.0, 0.5), value=(0.08, 0.95))
         outfits.append(Outfit(top, bottom, shoes, rng.uniform() < 0.45, rng.uniform() < 0.6))
     return Body(

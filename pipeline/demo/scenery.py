@@ -437,9 +437,11 @@ def draw_scene(scene: str, size: int, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """How a kind of object is drawn, sized and carried.
+    """How a kind of object is drawn, coloured, sized and carried.
 
-    `draw` paints the object onto a unit canvas, upright, within its inscribed circle. `extent` is
+    `draw` paints the object onto a unit canvas, upright, within its inscribed circle. `hue` in [0, 1)
+    is the middle of its family of colours: small encoders tell shapes of 20 pixels apart only after
+    far more training than a demo should need, so colour helps, as it does on a playground. `extent` is
     the range of sprite widths as fractions of the frame; `grip` the held point and `base` the
     lowest point on the unit canvas; `two_handed` says that both hands carry it when they move
     together; `follow` is how much the object turns with the forearm (0 hangs upright, 1 prolongs
@@ -447,6 +449,7 @@ class ObjectKind:
     """
 
     draw: Callable[[_Canvas, np.random.Generator, Colour, Colour], None]
+    hue: float
     extent: tuple[float, float]
     grip: _Point
     base: float
@@ -558,14 +561,14 @@ def _guitar(canvas: _Canvas, rng: np.random.Generator, main: Colour, second: Col
 
 
 OBJECT_KINDS: dict[str, ObjectKind] = {
-    "ball": ObjectKind(_ball, (0.13, 0.21), (0.5, 0.9), 0.97, two_handed=True, follow=1.0),
-    "barbell": ObjectKind(_barbell, (0.27, 0.38), (0.5, 0.5), 0.75, two_handed=True),
-    "umbrella": ObjectKind(_umbrella, (0.22, 0.32), (0.5, 0.8), 0.92, follow=0.25),
-    "box": ObjectKind(_box, (0.15, 0.24), (0.5, 0.2), 0.92, two_handed=True),
-    "hoop": ObjectKind(_hoop, (0.18, 0.28), (0.5, 0.07), 0.98, two_handed=True),
-    "racket": ObjectKind(_racket, (0.22, 0.3), (0.5, 0.86), 0.98, follow=1.0),
-    "chair": ObjectKind(_chair, (0.2, 0.28), (0.5, 0.5), 0.98, holdable=False),
-    "guitar": ObjectKind(_guitar, (0.26, 0.34), (0.5, 0.22), 0.97, follow=0.15),
+    "ball": ObjectKind(_ball, 0.075, (0.13, 0.21), (0.5, 0.9), 0.97, two_handed=True, follow=1.0),
+    "barbell": ObjectKind(_barbell, 0.61, (0.27, 0.38), (0.5, 0.5), 0.75, two_handed=True),
+    "umbrella": ObjectKind(_umbrella, 0.86, (0.22, 0.32), (0.5, 0.8), 0.92, follow=0.25),
+    "box": ObjectKind(_box, 0.155, (0.15, 0.24), (0.5, 0.2), 0.92, two_handed=True),
+    "hoop": ObjectKind(_hoop, 0.29, (0.18, 0.28), (0.5, 0.07), 0.98, two_handed=True),
+    "racket": ObjectKind(_racket, 0.515, (0.22, 0.3), (0.5, 0.86), 0.98, follow=1.0),
+    "chair": ObjectKind(_chair, 0.43, (0.2, 0.28), (0.5, 0.5), 0.98, holdable=False),
+    "guitar": ObjectKind(_guitar, 0.74, (0.26, 0.34), (0.5, 0.22), 0.97, follow=0.15),
 }
 OBJECTS: tuple[str, ...] = tuple(OBJECT_KINDS)
 
@@ -580,14 +583,16 @@ class Sprite:
 
 
 def draw_object(kind: str, pixels: float, rng: np.random.Generator) -> Sprite:
-    """Draws an object as a sprite of about `pixels` width with random colours.
+    """Draws an object as a sprite of about `pixels` width, in random colours of its kind's family.
 
     Raises:
         ValueError: if `kind` is not one of `OBJECTS`.
     """
     if kind not in OBJECT_KINDS:
         raise ValueError(f"unknown object {kind!r}; known objects are {', '.join(OBJECTS)}")
-    main, second = hsv_colour(rng), hsv_colour(rng)
+    hue = OBJECT_KINDS[kind].hue
+    main = hsv_colour(rng, hue=(hue - 0.025, hue + 0.025), saturation=(0.8, 1.0), value=(0.75, 1.0))
+    second = hsv_colour(rng, hue=(hue - 0.04, hue + 0.04), saturation=(0.45, 1.0), value=(0.5, 1.0))
     pictures = []
     # Opacity is what differs between the same drawing on black and on white.
     for ground in (0, 255):

@@ -48,15 +48,19 @@ def estimate_video(path: Path, estimator, settings: Poses, batch_size: int) -> d
             frames = torch.from_numpy(batch)
             whole = np.array([0, 0, batch.shape[2] - 1, batch.shape[1] - 1], np.float32)
             box = np.repeat(whole[None], len(batch), 0)
-            points, confidence = estimator(frames, torch.from_numpy(box), 1.0)
-            if settings.boxes == "refined":
+            # The first look of two only has to find the person.
+            last = settings.boxes == "whole_frame"
+            points, confidence = estimator(frames, torch.from_numpy(box), 1.0, settings.flip_test and last)
+            if not last:
                 box = person_boxes(
                     points.cpu().numpy(),
                     confidence.cpu().numpy(),
                     whole,
                     settings.min_joint_confidence,
                 )
-                points, confidence = estimator(frames, torch.from_numpy(box), settings.box_padding)
+                points, confidence = estimator(
+                    frames, torch.from_numpy(box), settings.box_padding, settings.flip_test
+                )
             keypoints.append(points.cpu().numpy())
             confidences.append(confidence.cpu().numpy())
             boxes.append(person_boxes(keypoints[-1], confidences[-1], whole, settings.min_joint_confidence))
@@ -101,7 +105,7 @@ def build(job: stage.Job) -> None:
         from pipeline.motion.vitpose import PoseEstimator
 
         estimator = PoseEstimator(
-            settings.model, settings.revision, settings.expert, mirrored(joints) if settings.flip_test else None
+            settings.model, settings.revision, settings.expert, mirrored(joints)
         )
         size = checkpoints.batch_size("poses", 64)
         extra = {

@@ -98,8 +98,7 @@ class PoseEstimator:
     Args:
         name, revision: hub id or folder.
         expert: data set index of ViTPose++; None for plain ViTPose.
-        mirrored: joint → the joint that it becomes in a mirrored picture. If given, heatmaps of the picture and of its
-            mirror image are averaged, as ViTPose's own evaluation does, at twice the cost.
+        mirrored: joint → the joint that it becomes in a mirrored picture; for ``flip_test``.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class PoseEstimator:
         name: str,
         revision: str = "main",
         expert: int | None = None,
-        mirrored: Sequence[int] | None = None,
+        mirrored: Sequence[int] = (),
     ):
         self.model = load_model(VitPoseForPoseEstimation, name, revision)
         settings = processor_settings(name, revision)
@@ -115,7 +114,7 @@ class PoseEstimator:
         self.height, self.width = self.model.config.backbone_config.image_size
         experts = getattr(self.model.config.backbone_config, "num_experts", 1)
         self.expert = expert if experts > 1 else None
-        self.mirrored = None if mirrored is None else list(mirrored)
+        self.mirrored = list(mirrored)
         self.device = self.model.device
 
     @torch.inference_mode()
@@ -126,6 +125,8 @@ class PoseEstimator:
             frames: uint8 ``[n, H, W, 3]`` RGB on any device.
             boxes: ``[n, 4]`` as x0, y0, x1, y1 in pixels.
             padding: factor by which boxes are enlarged.
+            flip_test: average the heatmaps of the picture and of its mirror image, as ViTPose's own evaluation does, at
+                twice the cost; needs ``mirrored``.
 
         Returns:
             keypoints ``[n, J, 2]`` (x, y) in pixels of the frame, and confidence ``[n, J]``.
@@ -137,7 +138,7 @@ class PoseEstimator:
             options["dataset_index"] = torch.full((len(frames),), self.expert, device=self.device)
         crops = crop(pixels, regions, self.height, self.width)
         heatmaps = self.model(crops, **options).heatmaps
-        if self.mirrored is not None:
+        if flip_test:
             # The mirrored person's left joints are the right ones of the picture.
             mirror = self.model(crops.flip(3), **options).heatmaps.flip(3)[:, self.mirrored]
             heatmaps = (heatmaps + mirror) / 2
