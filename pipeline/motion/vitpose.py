@@ -118,7 +118,9 @@ class PoseEstimator:
         self.device = self.model.device
 
     @torch.inference_mode()
-    def __call__(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, frames: torch.Tensor, boxes: torch.Tensor, padding: float, flip_test: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Estimate one pose per frame.
 
         Args:

@@ -10,7 +10,7 @@ import torch
 from glm_saga.elasticnet import train_saga
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp, softmax, xlogy
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -148,6 +148,34 @@ def test_gap_bounds_the_suboptimality_of_any_iterate(alpha):
                 tight.append(iterate.relative_gap)
     assert max(tight) < 0.05  # the bound must also say something near the optimum
     assert best.relative_gap <= 1e-13
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.99, 0.4])
+def test_gap_is_the_best_dual_value_along_the_segment(alpha):
+    """The dual of the module's text, written out for every s on a grid."""
+    x, y = problem(17)
+    n, lam = len(y), 0.01
+    rng = np.random.default_rng(0)
+    for size in (1e-3, 0.1, 1.0):
+        weight, bias = size * rng.standard_normal((4, 12)), size * rng.standard_normal(4)
+        iterate = glm.certify(x, y, 4, weight, bias, lam=lam, alpha=alpha, tol=1e-12)
+        p, onehot = softmax(x @ weight.T + bias, axis=1), np.eye(4)[y]
+        count = onehot.sum(0)
+        t = max(0, (1 - count / p.sum(0)).max())
+        q = (1 - t) * p + (count - (1 - t) * p.sum(0)) / n
+        np.testing.assert_allclose(q.sum(0), count, rtol=1e-12)
+        correlation = np.abs((q - onehot).T @ x) / n
+        values = []
+        for s in np.linspace(0, 1, 20_001):
+            point = onehot + s * (q - onehot)
+            entropy = xlogy(point, point).sum() / n
+            excess = np.maximum(s * correlation - lam * alpha, 0)
+            if alpha < 1:
+                values.append(-entropy - (excess**2).sum() / (2 * lam * (1 - alpha)))
+            elif not excess.any():
+                values.append(-entropy)
+        expected = objective(x, y, weight, bias, lam, alpha) - max(values)
+        assert iterate.duality_gap == pytest.approx(expected, rel=1e-3)
 
 
 def test_gap_holds_when_the_steps_run_out():
