@@ -17,7 +17,15 @@ from transformers import (
 
 from pipeline.demo.classes import OBJECTS, SCENES, plan
 from pipeline.demo.train_encoders import ENCODERS, N_CLIPS
-from pipeline.demo.training import captions, dual, measure, pose, samples
+from pipeline.demo.training import (
+    backbone,
+    captions,
+    dual,
+    measure,
+    mosaic,
+    pose,
+    samples,
+)
 
 CLASSES = {
     "pose": VitPoseForPoseEstimation,
@@ -123,18 +131,74 @@ def test_contents_of_captions_and_pictures():
 
 
 def test_circled_content_is_the_object_the_person_or_the_scene():
-    mask = np.zeros((64, 64), np.uint8)
-    mask[10:50, 10:20] = samples.PERSON
-    mask[30:38, 40:48] = samples.OBJECT
-    factors = np.array([0, OBJECTS.index("hoop"), SCENES.index("snow")])
+    labels = np.zeros((128, 128), np.uint8)
+    labels[20:100, 20:40] = mosaic.PERSON_LABEL
+    labels[60:76, 80:96] = mosaic.FIRST_OBJECT_LABEL + OBJECTS.index("hoop")
+    labels[100:110, 60:70] = mosaic.FIRST_OBJECT_LABEL + OBJECTS.index("ball")
 
     def named(x: float, y: float) -> str:
-        content = dual.circled_content(mask, np.array([x, y]), 9.0, factors)
+        content = dual.circled_content(labels, np.array([x, y]), 18.0, SCENES.index("snow"))
+        assert np.linalg.norm(content) == pytest.approx(1)
         return captions.CONCEPTS[int(content.argmax())]
 
-    assert named(44, 34) == "hoop"
-    assert named(15, 20) == "person"
-    assert named(55, 8) == "snow"
+    assert named(88, 68) == "hoop"
+    assert named(65, 105) == "ball"
+    assert named(30, 40) == "person"
+    assert named(110, 16) == "snow"
+
+
+def test_patches_are_labelled_by_what_covers_them():
+    hoop = mosaic.FIRST_OBJECT_LABEL + OBJECTS.index("hoop")
+    labels = np.zeros((128, 128), np.uint8)
+    labels[:64, :64] = mosaic.PERSON_LABEL
+    labels[32:64, 32:64] = hoop
+    matrix = backbone.resize_matrix(np.array([0.0, 0.0, 128.0]), 64)
+    patches = mosaic.patch_labels(labels, matrix, grid=4, patch=16)
+    expected = np.zeros((4, 4), int)
+    expected[:2, :2] = mosaic.PERSON_LABEL
+    expected[1, 1] = hoop
+    np.testing.assert_array_equal(patches, expected)
+
+
+def test_pasted_objects_are_labelled_where_they_changed_the_picture():
+    image, labels = np.full((128, 128, 3), 128, np.uint8), np.zeros((128, 128), np.uint8)
+    centres = mosaic.paste_objects([image], [labels], np.random.default_rng(3))
+    assert centres.shape == (5, 2)
+    labelled = labels >= mosaic.FIRST_OBJECT_LABEL
+    assert labelled.sum() > 300
+    assert (image[labelled] != 128).any(axis=-1).mean() > 0.95
+    far = np.ones((128, 128), bool)
+    for x, y in centres.astype(int):
+        far[max(0, y - 32) : y + 32, max(0, x - 32) : x + 32] = False
+    assert (image[far] == 128).all()
+
+
+def test_fast_decoder_equals_the_one_of_transformers():
+    torch.manual_seed(0)
+    head = pose.build_model().head
+    torch.nn.init.normal_(head.conv.weight)
+    torch.nn.init.normal_(head.conv.bias)
+    tokens = torch.randn(2, 64, pose.HIDDEN_SIZE)
+    expected = head(tokens.transpose(1, 2).reshape(2, -1, 8, 8))
+    torch.testing.assert_close(pose.decode(head, tokens), expected, atol=1e-3, rtol=1e-4)
+
+
+def test_video_encoder_starts_as_the_pose_encoder_on_a_still_clip():
+    torch.manual_seed(0)
+    images, video = pose.build_model(), backbone.build_model()
+    backbone.start_from_pose(video, images)
+    still = torch.randn(1, 3, 16, 16)
+    conv2d = images.backbone.embeddings.patch_embeddings.projection
+    conv3d = video.embeddings.patch_embeddings.projection
+    twice = conv3d(torch.stack([still, still], dim=2))[:, :, 0]
+    once = torch.nn.functional.conv2d(still, conv2d.weight, conv2d.bias, stride=16)
+    torch.testing.assert_close(twice, once)
+    # A block gives the same, although one has a key bias and the other has none.
+    for layer in images.backbone.encoder.layer:
+        torch.nn.init.normal_(layer.attention.attention.key.bias)
+    tokens = torch.randn(1, 64, pose.HIDDEN_SIZE)
+    expected = images.backbone.encoder.layer[2](tokens)
+    torch.testing.assert_close(video.encoder.layer[2](tokens), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_contrastive_loss_leaves_other_positives_out():
