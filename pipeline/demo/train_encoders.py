@@ -23,8 +23,8 @@ from pipeline.demo.training.samples import training_samples
 
 ENCODERS = Path(__file__).parent / "encoders"
 TRAININGS = {"pose": pose.train, "backbone": backbone.train, "dual_encoder": dual.train}
-STEPS = {"pose": 3000, "backbone": 3000, "dual_encoder": 4000}
-N_CLIPS = 8192
+STEPS = {"pose": 3000, "backbone": 1100, "dual_encoder": 2200}
+N_CLIPS = 3072
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(tempfile.gettempdir()) / "conceptreel_demo_training",
         metavar="DIR",
-        help="where the rendered training clips are kept (about 7 GB; default %(default)s)",
+        help="where the rendered training clips are kept (about 2.5 GB; default %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2)
     return parser

@@ -58,9 +58,7 @@ def estimate_video(path: Path, estimator, settings: Poses, batch_size: int) -> d
                     whole,
                     settings.min_joint_confidence,
                 )
-                points, confidence = estimator(
-                    frames, torch.from_numpy(box), settings.box_padding, settings.flip_test
-                )
+                points, confidence = estimator(frames, torch.from_numpy(box), settings.box_padding, settings.flip_test)
             keypoints.append(points.cpu().numpy())
             confidences.append(confidence.cpu().numpy())
             boxes.append(person_boxes(keypoints[-1], confidences[-1], whole, settings.min_joint_confidence))
@@ -104,9 +102,7 @@ def build(job: stage.Job) -> None:
         from pipeline import checkpoints
         from pipeline.motion.vitpose import PoseEstimator
 
-        estimator = PoseEstimator(
-            settings.model, settings.revision, settings.expert, mirrored(joints)
-        )
+        estimator = PoseEstimator(settings.model, settings.revision, settings.expert, mirrored(joints))
         size = checkpoints.batch_size("poses", 64)
         extra = {
             "weights": checkpoints.weights_digest(settings.model, settings.revision),
