@@ -110,7 +110,8 @@ def build(job: stage.Job) -> None:
     )
     for kind in TYPES:
         columns = kinds == kind
-        if columns.any():
+        # A layer that never left zero says nothing: that type alone has no classifier.
+        if z[train][:, columns].any():
             solution = choose(z[:, columns], y, train, val, n_classes, settings).solution
             keep(kind, solution)
     mean, std = standardise_fit(samples.features[train])
