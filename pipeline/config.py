@@ -196,7 +196,7 @@ class ConceptLayers(Section):
     eval_every: int = Field(10, ge=1)
     patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
     motion_weight_decay: float = Field(
-        3e-3, ge=0, description="penalty of the motion layer; chosen on validation of Penn Action"
+        3e-3, ge=0, description="penalty of the motion layer, free of scale; chosen on validation of Penn Action"
     )
     text_weight_decay: float = Field(
         0.3, ge=0, description="penalty of the object and scene layers, free of scale; chosen in the same way"

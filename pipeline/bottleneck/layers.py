@@ -192,8 +192,9 @@ def train_motion_layer(
         max_steps: upper limit.
         eval_every: Adam steps between two evaluations; lbfgs is evaluated every ten iterations.
         patience: evaluations without improvement before stopping. The best weights are restored.
-        weight_decay: λ of λ/2 ‖w‖² per concept, in units of the scaled features. It keeps a concept to what its videos
-            share. It does not keep objects and scenes out of motion: see `context_projection`.
+        weight_decay: λ of λ/2 s² ‖w‖² per concept, with s² the mean variance of a feature, so that the scale of the
+            features decides nothing. It keeps a concept to what its videos share. It does not keep objects and scenes
+            out of motion: see `context_projection`.
         feature_scaling: none (paper); std divides by the standard deviation of the training features. center_std
             subtracts their mean too: without a bias a rare concept can then not be rare by default, and its logits
             lose their meaning as probabilities. It is here for features that are centred anyway. The shift that
@@ -211,7 +212,7 @@ def train_motion_layer(
         return functional.binary_cross_entropy_with_logits(z, target, reduction="none").mean(0)
 
     def penalty(weight: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        return weight_decay / 2 * (weight**2).sum(1)
+        return weight_decay / 2 * data.variance * (weight**2).sum(1)
 
     data = _Data.prepare(x_train, labels_train, x_val, labels_val, feature_scaling, device)
     weight = torch.zeros(labels_train.shape[1], x_train.shape[1], device=device)

@@ -167,8 +167,9 @@ def test_lbfgs_finds_the_optimum_of_the_regularised_problem():
     decay = 0.05
     # Validation that agrees with training, so that it never stops the descent early.
     layer = train_motion_layer(x, labels, x, labels, optimizer="lbfgs", weight_decay=decay)
+    strength = decay * x.var(0, ddof=1).mean() * len(x)
     for concept in range(3):
-        oracle = LogisticRegression(C=1 / (decay * len(x)), fit_intercept=False, tol=1e-8).fit(x, labels[:, concept])
+        oracle = LogisticRegression(C=1 / strength, fit_intercept=False, tol=1e-8).fit(x, labels[:, concept])
         np.testing.assert_allclose(layer.weight[concept], oracle.coef_[0], atol=2e-3)
     assert layer.weight.dtype == np.float32
     trained = train_motion_layer(x, labels, x_val, labels_val, optimizer="lbfgs", weight_decay=1e-3)
@@ -227,6 +228,14 @@ def test_the_penalty_does_not_depend_on_the_number_of_concepts():
     together = train_motion_layer(x, labels, x, labels, **options).weight
     alone = train_motion_layer(x, labels[:, :1], x, labels[:, :1], **options).weight
     np.testing.assert_allclose(together[:1], alone, atol=1e-3)
+
+
+def test_the_penalty_does_not_depend_on_the_scale_of_the_features():
+    x, labels, *_ = motion_problem()
+    options = {"optimizer": "lbfgs", "weight_decay": 0.1}
+    layer = train_motion_layer(x, labels, x, labels, **options)
+    small = train_motion_layer(x / 8, labels, x / 8, labels, **options)
+    np.testing.assert_allclose(small.weight / 8, layer.weight, atol=2e-3)
 
 
 def test_a_layer_is_the_same_for_the_same_seed():
