@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
@@ -195,11 +195,13 @@ class ConceptLayers(Section):
     max_steps: int = Field(10_000, ge=1, description="S: step limit under early stopping")
     eval_every: int = Field(10, ge=1)
     patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
-    motion_weight_decay: float = Field(
-        3e-3, ge=0, description="penalty of the motion layer, free of scale; chosen on validation of Penn Action"
+    motion_weight_decay: list[Annotated[float, Field(ge=0)]] = Field(
+        default=[0.3, 0.03, 0.003],
+        min_length=1,
+        description="penalties of the motion layer, free of scale; the one with the best validation loss is taken",
     )
     text_weight_decay: float = Field(
-        0.3, ge=0, description="penalty of the object and scene layers, free of scale; chosen in the same way"
+        0.3, ge=0, description="penalty of the text layers, free of scale; chosen on validation of Penn Action"
     )
     context_rank: int = Field(
         0, ge=0, description="directions of object and scene that the motion layer must not see; against leakage"

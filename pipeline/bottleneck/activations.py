@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,3 +67,16 @@ def activations(features: np.ndarray, layer: dict[str, np.ndarray]) -> np.ndarra
     """
     raw = features.astype(np.float64) @ layer["weight"].T.astype(np.float64)
     return (raw - layer["mean"]) / layer["std"]
+
+
+def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]) -> np.ndarray:
+    """Rows of the discovered motion concepts that the concept layers kept, in the layers' order, int64 ``[n_motion]``.
+
+    A concept that no training video shows is discovered, but no layer learns it.
+
+    Args:
+        described: attributes of the concept layers (``names``, ``types``); about_motion: of the motion concepts.
+    """
+    row_of = {name: row for row, name in enumerate(about_motion["names"])}
+    kept = [row_of[name] for name, kind in zip(described["names"], described["types"], strict=True) if kind == "motion"]
+    return np.array(kept, np.int64)

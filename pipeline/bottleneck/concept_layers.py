@@ -72,17 +72,26 @@ def build(job: stage.Job) -> None:
     projection = None
     if settings.context_rank:
         projection = context_projection(x[fit], target[fit], samples.videos.label[fit], settings.context_rank)
-    layer = train_motion_layer(
-        x[train & labelled],
-        labels[train & labelled][:, seen],
-        x[val & labelled],
-        labels[val & labelled][:, seen],
-        optimizer=settings.optimizer,
-        weight_decay=settings.motion_weight_decay,
-        projection=projection,
-        **options,
+    layers = [
+        train_motion_layer(
+            x[train & labelled],
+            labels[train & labelled][:, seen],
+            x[val & labelled],
+            labels[val & labelled][:, seen],
+            optimizer=settings.optimizer,
+            weight_decay=weight_decay,
+            projection=projection,
+            **options,
+        )
+        for weight_decay in settings.motion_weight_decay
+    ]
+    losses = [float(layer.val_loss.min()) for layer in layers]
+    layer = layers[int(np.argmin(losses))]
+    logger.info(
+        "motion: %d concepts; validation cross-entropy by weight decay: %s",
+        seen.sum(),
+        ", ".join(f"{decay:g} → {loss:.4f}" for decay, loss in zip(settings.motion_weight_decay, losses, strict=True)),
     )
-    logger.info("motion: %d concepts, %d steps", seen.sum(), layer.n_steps)
     weights.append(layer.weight)
     quality = iter(layer.quality)
     for name, has_positive in zip(names, seen, strict=True):

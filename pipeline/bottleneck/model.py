@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import stage
-from pipeline.bottleneck.activations import TYPES, Samples, activations, read_samples
+from pipeline.bottleneck.activations import TYPES, Samples, activations, kept_motion_concepts, read_samples
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
 from pipeline.bottleneck.recogniser import ConceptModel
@@ -122,6 +122,7 @@ def build(job: stage.Job) -> None:
         metrics["evaluation"] = {name: value for name, value in figures.items() if not name.startswith("ceiling_")}
     metrics["seconds"] = stage_seconds(job.outputs["model"].parent)
 
+    motion = kept_motion_concepts(described, about_motion)
     kept = [row for row in table.to_pylist() if row["kept"]]
     model = ConceptModel(
         samples.videos.class_names,
@@ -130,11 +131,11 @@ def build(job: stage.Job) -> None:
         layer,
         arrays["all/weight"],
         arrays["all/bias"],
-        concepts["medoids"],
+        concepts["medoids"][motion] if len(concepts["medoids"]) else concepts["medoids"],
         {
             "dataset": job.dataset,
             "skeleton": about_motion["skeleton"],
-            "n_videos": concepts["n_videos"].tolist(),
+            "n_videos": concepts["n_videos"][motion].tolist(),
             "quality": [row["quality"] for row in kept],
             "decode": job.settings["decode"],
             "features": job.settings["features"],

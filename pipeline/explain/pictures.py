@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline import stage
-from pipeline.bottleneck.activations import activations, read_samples
+from pipeline.bottleneck.activations import activations, kept_motion_concepts, read_samples
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.config import Pictures
 from pipeline.motion.skeleton import draw_strip, skeleton
@@ -135,6 +135,7 @@ def build(job: stage.Job) -> None:
     ((layer, described),) = job.read_arrays("concept_layers")
     ((concepts, about),) = job.read_arrays("motion_concepts")
     ((classifier, _),) = job.read_arrays("classifier")
+    motion = kept_motion_concepts(described, about)
     model = ConceptModel(
         samples.videos.class_names,
         described["names"],
@@ -142,8 +143,8 @@ def build(job: stage.Job) -> None:
         layer,
         classifier["all/weight"],
         classifier["all/bias"],
-        concepts["medoids"],
-        {"dataset": job.dataset, "skeleton": about["skeleton"], "n_videos": concepts["n_videos"].tolist()},
+        concepts["medoids"][motion] if len(concepts["medoids"]) else concepts["medoids"],
+        {"dataset": job.dataset, "skeleton": about["skeleton"], "n_videos": concepts["n_videos"][motion].tolist()},
     )
     save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
 

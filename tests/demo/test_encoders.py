@@ -21,6 +21,7 @@ from pipeline.demo.training import (
     backbone,
     captions,
     dual,
+    loop,
     measure,
     mosaic,
     pose,
@@ -183,22 +184,51 @@ def test_fast_decoder_equals_the_one_of_transformers():
     torch.testing.assert_close(pose.decode(head, tokens), expected, atol=1e-3, rtol=1e-4)
 
 
-def test_video_encoder_starts_as_the_pose_encoder_on_a_still_clip():
+def test_slices_are_encoded_as_if_the_others_were_masked():
     torch.manual_seed(0)
-    images, video = pose.build_model(), backbone.build_model()
-    backbone.start_from_pose(video, images)
-    still = torch.randn(1, 3, 16, 16)
-    conv2d = images.backbone.embeddings.patch_embeddings.projection
-    conv3d = video.embeddings.patch_embeddings.projection
-    twice = conv3d(torch.stack([still, still], dim=2))[:, :, 0]
-    once = torch.nn.functional.conv2d(still, conv2d.weight, conv2d.bias, stride=16)
-    torch.testing.assert_close(twice, once)
-    # A block gives the same, although one has a key bias and the other has none.
-    for layer in images.backbone.encoder.layer:
-        torch.nn.init.normal_(layer.attention.attention.key.bias)
-    tokens = torch.randn(1, 64, pose.HIDDEN_SIZE)
-    expected = images.backbone.encoder.layer[2](tokens)
-    torch.testing.assert_close(video.encoder.layer[2](tokens), expected, atol=1e-5, rtol=1e-5)
+    model = backbone.build_model().eval()
+    clips = torch.randn(2, 16, 3, 112, 112)
+    slices = torch.tensor([[1, 4, 7], [0, 2, 3]])
+    hidden = torch.ones(2, 8, 49, dtype=torch.bool)
+    for clip, chosen in enumerate(slices):
+        hidden[clip, chosen] = False
+    frames = torch.stack([2 * slices, 2 * slices + 1], dim=2).flatten(1)  # [2, 6]
+    pixels = torch.stack([clip[chosen] for clip, chosen in zip(clips, frames, strict=True)])
+    with torch.no_grad():
+        expected = model(clips, bool_masked_pos=hidden.flatten(1)).last_hidden_state
+        tokens = backbone.encode_slices(model, pixels, slices)
+    torch.testing.assert_close(tokens.flatten(1, 2), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_phases_share_the_steps():
+    plan = list(backbone.phases(50))
+    assert [plan.count(phase) for phase in dict.fromkeys(plan)] == [25, 15, 10]
+    assert [phase.slices for phase in dict.fromkeys(plan)] == [1, 3, 8]
+
+
+def test_joints_relative_to_the_hips():
+    keypoints = np.arange(34.0).reshape(1, 17, 2)
+    relative = backbone.relative_to_hips(keypoints).reshape(17, 2)
+    np.testing.assert_allclose(relative[11:13].mean(axis=0), 0)
+    np.testing.assert_allclose(relative[0] - relative[5], keypoints[0, 0] - keypoints[0, 5])
+
+
+def test_orthogonalise_keeps_the_singular_vectors_and_evens_the_values():
+    for shape in ((40, 90), (90, 40)):
+        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 5
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        core = left.T @ loop.orthogonalise(matrix) @ right.T
+        values = core.diagonal()
+        assert 0.6 < values.min() <= values.max() < 1.3
+        assert (core - values.diag()).abs().max() < 1e-4
+
+
+def test_muon_moves_against_the_gradient():
+    weight = torch.nn.Parameter(torch.zeros(6, 6))
+    weight.grad = torch.eye(6)
+    loop.Muon([weight], learning_rate=0.1).step()
+    assert (weight.diagonal() < -0.05).all()
+    assert (weight - weight.diagonal().diag()).abs().max() < 1e-6
 
 
 def test_contrastive_loss_leaves_other_positives_out():

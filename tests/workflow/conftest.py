@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -58,13 +59,13 @@ class Workspace:
 
     def planned(self, *targets: str) -> dict[str, int]:
         """Rules that a dry run would execute → number of jobs."""
-        done = self.snakemake("-n", *targets)
-        table = re.search(r"Job stats:\n.*\n[-\s]+\n((?:\S+\s+\d+\s*\n)+)", done.stdout + done.stderr)
-        if table is None:
-            assert "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr
-            return {}
-        counts = dict(line.split()[:2] for line in table[1].splitlines())
-        return {name: int(count) for name, count in counts.items() if name != "total"}
+        return self.jobs(self.snakemake("-n", *targets))
+
+    @staticmethod
+    def jobs(done: subprocess.CompletedProcess) -> dict[str, int]:
+        """Rules that a run has executed, or a dry run would, → number of jobs."""
+        pattern = r"^(?:local)?(?:rule|checkpoint) (\w+):"
+        return dict(Counter(re.findall(pattern, done.stdout + done.stderr, re.MULTILINE)))
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """The ``conceptreel`` command."""
@@ -102,7 +103,9 @@ def make_workspace(project):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, make_workspace, small_config) -> Workspace:
     """A finished small run; do not change it, take `workspace`."""
-    workspace = make_workspace(tmp_path_factory.mktemp("run"))
+    # As deep as the copies: Snakemake remembers the sources of the code by their paths from the run folder.
+    workspace = make_workspace(tmp_path_factory.mktemp("finished") / "run")
+    workspace.folder.mkdir()
     workspace.configure(small_config)
     workspace.snakemake("results/small/model.pt")
     return workspace

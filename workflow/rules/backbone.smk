@@ -1,6 +1,6 @@
 rule features:
     input:
-        index=ancient("results/{dataset}/data/index.parquet"),
+        index=ancient(index_of),
         clips=unless_imported("features", "results/{dataset}/data/clips/{shard}.zarr.zip"),
         imported=under_root(lambda section: section.backbone.features, "path"),
         checkpoint=checkpoint(lambda section: section.backbone.features),

@@ -14,9 +14,15 @@ from pipeline.stage import RUNTIME_VARIABLE
 from pipeline.stages import imports, settings_json, shards
 from pipeline.store.code import files_of
 
+logger = logging.getLogger("conceptreel")
+
 
 def stop(error):
-    """One line for the person who must act; a stack trace of the workflow would hide it."""
+    """One line for the person who must act; a stack trace of the workflow would hide it.
+
+    It is logged too, because Snakemake leaves it out of what it says about a failed input function.
+    """
+    logger.error(error)
     raise WorkflowError(str(error)) from None
 
 
@@ -26,7 +32,6 @@ except ConfigError as error:
     stop(error)
 
 ENVIRONMENT = "../../envs/conceptreel.yaml"
-logger = logging.getLogger("conceptreel")
 
 
 wildcard_constraints:
@@ -111,6 +116,15 @@ def members(wildcards):
 def all_members(wildcards):
     """Digest of everything that the index says: ids, labels, splits."""
     return members_digest(entries(wildcards.dataset), None, 1, None, with_labels=True)
+
+
+def index_of(wildcards):
+    """The index as input of a shard, to be wrapped in ``ancient``: a new index alone reruns no shard.
+
+    The index is a checkpoint because Snakemake looks for changed parameters only in jobs that do not wait for another
+    job; after a checkpoint it looks again, so that the shard of an added video reruns in the same invocation.
+    """
+    return checkpoints.index.get(dataset=wildcards.dataset).output[0]
 
 
 def videos_of_shard(wildcards):

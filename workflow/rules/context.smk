@@ -1,6 +1,6 @@
 rule dual_encoder:
     input:
-        index=ancient("results/{dataset}/data/index.parquet"),
+        index=ancient(index_of),
         clips=unless_imported("dual_encoder", "results/{dataset}/data/clips/{shard}.zarr.zip"),
         imported=under_root(lambda section: section.context.dual_encoder, "path"),
         checkpoint=checkpoint(lambda section: section.context.dual_encoder),

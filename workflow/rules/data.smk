@@ -1,4 +1,4 @@
-rule index:
+checkpoint index:
     input:
         lists=lambda wc: [f"results/{wc.dataset}/demo/lists.csv"] if is_generated(wc.dataset) else [],
         code=code("pipeline.data.index"),
@@ -21,7 +21,7 @@ rule index:
 
 rule decode:
     input:
-        index=ancient("results/{dataset}/data/index.parquet"),
+        index=ancient(index_of),
         videos=videos_of_shard,
         code=code("pipeline.data.decode"),
     output:

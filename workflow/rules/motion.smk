@@ -1,6 +1,6 @@
 rule poses:
     input:
-        index=ancient("results/{dataset}/data/index.parquet"),
+        index=ancient(index_of),
         videos=videos_of_shard,
         checkpoint=checkpoint(lambda section: section.motion.poses),
         code=code("pipeline.motion.poses"),
@@ -23,7 +23,7 @@ rule poses:
 
 rule keyframes:
     input:
-        index=ancient("results/{dataset}/data/index.parquet"),
+        index=ancient(index_of),
         signal=unless_imported("keyframes", "results/{dataset}/data/signal/{shard}.zarr.zip"),
         imported=under_root(lambda section: section.motion.keyframes, "path"),
         code=code("pipeline.motion.keyframes"),

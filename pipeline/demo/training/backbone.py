@@ -206,7 +206,9 @@ def batches(samples: Samples, steps: int, seed: int) -> Iterator[dict[str, torch
             queue = np.concatenate([queue, rng.permutation(len(samples))])
         rows, queue = queue[: phase.clips], queue[phase.clips :]
         slices = np.sort(rng.permuted(np.tile(np.arange(N_SLICES), (phase.clips, 1)), axis=1)[:, : phase.slices])
-        parts = zip(*(_example(samples, row, chosen, rng) for row, chosen in zip(rows, slices, strict=True)), strict=True)
+        parts = zip(
+            *(_example(samples, row, chosen, rng) for row, chosen in zip(rows, slices, strict=True)), strict=True
+        )
         images, cells, patches, posture, own = (np.stack(part) for part in parts)
         yield {
             "pixels": torch.from_numpy(normalise(images, IMAGENET_MEAN, IMAGENET_STD)),

@@ -26,9 +26,9 @@ _CHECKPOINT_EVERY = 500
 class Muon(torch.optim.Optimizer):
     """Momentum whose update of each matrix is made nearly orthogonal (Jordan et al. 2024).
 
-    All directions of a matrix then learn at the same speed. With the few pictures that these
-    encoders see it is what lets them tell objects apart at all: after 100 batches they are where
-    AdamW is not after 400.
+    All directions of a matrix then learn at the same speed, and small encoders need fewer steps than
+    with AdamW. `torch.optim.Muon` does the same in bfloat16, which a CPU without hardware for it
+    emulates: there it takes sixteen times as long as this, longer than the rest of a step.
     """
 
     def __init__(
