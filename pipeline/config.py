@@ -203,8 +203,8 @@ class ConceptLayers(Section):
     text_weight_decay: float = Field(
         0.3, ge=0, description="penalty of the text layers, free of scale; chosen on validation of Penn Action"
     )
-    context_rank: int = Field(
-        0, ge=0, description="directions of object and scene that the motion layer must not see; against leakage"
+    leakage_rank: int = Field(
+        0, ge=0, description="directions of the other types that each layer must not see; 0 is the paper"
     )
     feature_scaling: Literal["none", "std", "center_std"] = Field(
         "none", description="of the features inside the layers (paper: none)"

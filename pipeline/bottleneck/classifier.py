@@ -89,7 +89,8 @@ def build(job: stage.Job) -> None:
     arrays: dict[str, np.ndarray] = {}
     certificates: dict[str, dict[str, float]] = {}
 
-    def keep(name: str, solution: glm.Solution) -> None:
+    def keep(name: str, choice: Choice) -> None:
+        solution = choice.solution
         arrays[f"{name}/weight"] = solution.weight
         arrays[f"{name}/bias"] = solution.bias
         certificates[name] = {
@@ -99,10 +100,12 @@ def build(job: stage.Job) -> None:
             "kkt_gap": solution.kkt_gap,
             "nnz": int(solution.nnz),
             "converged": bool(solution.converged),
+            # Of the solution on train alone: the last one has seen validation.
+            "val_top1": float(choice.accuracy[choice.chosen]),
         }
 
     everything = choose(z, y, train, val, n_classes, settings)
-    keep("all", everything.solution)
+    keep("all", everything)
     arrays["path/lambda"], arrays["path/accuracy"], arrays["path/nnz"] = (
         everything.lambdas,
         everything.accuracy,
@@ -112,10 +115,9 @@ def build(job: stage.Job) -> None:
         columns = kinds == kind
         # A layer that never left zero says nothing: that type alone has no classifier.
         if z[train][:, columns].any():
-            solution = choose(z[:, columns], y, train, val, n_classes, settings).solution
-            keep(kind, solution)
+            keep(kind, choose(z[:, columns], y, train, val, n_classes, settings))
     mean, std = standardise_fit(samples.features[train])
-    keep("backbone", choose(standardise(samples.features, mean, std), y, train, val, n_classes, settings).solution)
+    keep("backbone", choose(standardise(samples.features, mean, std), y, train, val, n_classes, settings))
     arrays["backbone/mean"], arrays["backbone/std"] = mean, std
 
     both = train | val

@@ -9,12 +9,8 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.bottleneck.activations import TYPES, Samples, read_samples
-from pipeline.bottleneck.layers import (
-    context_projection,
-    standardise_fit,
-    train_motion_layer,
-    train_text_layer,
-)
+from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
+from pipeline.bottleneck.leakage import leakage_projection
 from pipeline.config import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
@@ -67,11 +63,19 @@ def build(job: stage.Job) -> None:
     names, labels, labelled = _motion_labels(job, samples)
     # A concept without a positive training video has nothing to learn from.
     seen = labels[train & labelled].any(0)
+    kinds, texts = np.array(described["types"]), described["names"]
+    known = (train | val) & labelled & has_target
+
+    def hidden_from(kind: str) -> np.ndarray | None:
+        """The projection that the features of one type's layer go through."""
+        if not settings.leakage_rank:
+            return None
+        targets = np.concatenate([labels[:, seen], target], 1)[known]
+        is_own = np.concatenate([np.full(seen.sum(), "motion"), kinds]) == kind
+        return leakage_projection(x[known], targets[:, is_own], targets[:, ~is_own], settings.leakage_rank)
+
     # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2), but get a decision.
-    fit = train & labelled & has_target
-    projection = None
-    if settings.context_rank:
-        projection = context_projection(x[fit], target[fit], samples.videos.label[fit], settings.context_rank)
+    projection = hidden_from("motion")
     layers = [
         train_motion_layer(
             x[train & labelled],
@@ -105,7 +109,6 @@ def build(job: stage.Job) -> None:
             )
         )
 
-    kinds, texts = np.array(described["types"]), described["names"]
     candidates, _ = job.read_table("concepts")
     rows += [
         _row(item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
@@ -124,6 +127,7 @@ def build(job: stage.Job) -> None:
             x[check],
             target[check][:, columns],
             weight_decay=settings.text_weight_decay,
+            projection=hidden_from(kind),
             **options,
         )
         similarity = layer.quality

@@ -105,7 +105,10 @@ def build(job: stage.Job) -> None:
         "kkt_gap": main["kkt_gap"],
         "relative_duality_gap": main["relative_gap"],
         "lambda": main["lambda"],
-        "val_top1": float(arrays["path/accuracy"][chosen["chosen"]]),
+        "val_top1": main["val_top1"],
+        "val_top1_by_type": {
+            kind: chosen["certificates"][kind]["val_top1"] for kind in TYPES if kind in chosen["certificates"]
+        },
     }
     for split in sorted(set(samples.videos.split) - {*DEVELOPMENT, "test"}):
         by_type = accuracies(samples, z, types, arrays, samples.split(split))
