@@ -76,6 +76,7 @@ def build(job: stage.Job) -> None:
     """Write the classifier over all concepts, over each type alone, over the bare features, and at given NEC."""
     settings = Classifier.model_validate(job.settings)
     samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
     ((layer, described),) = job.read_arrays("concept_layers")
     kinds = np.array(described["types"])
     y = samples.videos.label.astype(np.int64)

@@ -43,6 +43,7 @@ def build(job: stage.Job) -> None:
     """Write the layers, the train statistics of their activations, and the final list of concepts."""
     settings = ConceptLayers.model_validate(job.settings)
     samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
     job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
     train, val = samples.split("train"), samples.split("val")
     x = samples.features
