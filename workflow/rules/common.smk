@@ -192,8 +192,28 @@ def checkpoint(stage_settings):
     return files
 
 
+# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
+# because both work out the threads of a job.
+ON_CLUSTER = workflow.remote_exec or workflow.resource_settings.nodes is not None
+
+# A job's log compares what it used with what was asked for; see `conceptreel status`.
+ASKED = "--mem-mb {resources.mem_mb} --minutes {resources.runtime}"
+
+
+def doubling(first):
+    """Resource that doubles with every resubmission: what was too little once is not asked for again."""
+    return lambda wildcards, attempt: first * 2 ** (attempt - 1)
+
+
+def gpus():
+    """GPUs of an encoder's job. ``auto`` asks for none: the driver cannot know what the nodes have."""
+    return int(ON_CLUSTER and CONFIG.runtime.device.startswith("cuda"))
+
+
 def encoder_threads():
     """One encoder job at a time where a GPU is shared by all of them, as many as there are cores elsewhere."""
+    if ON_CLUSTER:
+        return 4 if gpus() else 1
     has_gpu = CONFIG.runtime.device.startswith("cuda") or (
         CONFIG.runtime.device == "auto" and shutil.which("nvidia-smi") is not None
     )
@@ -204,5 +224,5 @@ def stage(module, arguments):
     """Shell command of a stage: what every stage is told, and its own inputs and outputs."""
     return (
         f"python -m {module} --dataset {{wildcards.dataset}} --settings {{params.settings:q}}"
-        f" --threads {{threads}} --log {{log:q}} {arguments}"
+        f" --threads {{threads}} {ASKED} --log {{log:q}} {arguments}"
     )
