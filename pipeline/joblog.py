@@ -94,6 +94,7 @@ class JobLog:
         state: ``running``, ``ok``, ``failed``, or ``killed`` where it stops without a word.
         error: last error line, empty if there is none.
         slurm: the job id of SLURM, empty elsewhere.
+        host, pid: where it runs.
         seconds: run time so far, or in all.
         peak_mb: largest memory in megabytes, 0 where it is not known.
         asked_mb, asked_minutes: what was asked for, 0 where nothing was.
@@ -103,6 +104,8 @@ class JobLog:
     state: str
     error: str = ""
     slurm: str = ""
+    host: str = ""
+    pid: int = 0
     seconds: float = 0.0
     peak_mb: int = 0
     asked_mb: int = 0
@@ -151,6 +154,8 @@ def read(path: Path, now: float | None = None) -> JobLog | None:
         state,
         error="" if state in ("ok", "running") else error,
         slurm=str(started.get("slurm", "")),
+        host=str(started.get("host", "")),
+        pid=int(started.get("pid", 0)),
         seconds=float(ended.get("seconds") or (now - started.get("time", now) if state == "running" else 0)),
         peak_mb=int(ended.get("peak_mb", 0)),
         asked_mb=int(started.get("mem_mb", 0)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
+from pipeline import restart
 from pipeline.config import ConfigError, dataset as section_named, validate
 from pipeline.data.lists import ListError, members_digest, read_entries
 from pipeline.stage import RUNTIME_VARIABLE
@@ -32,6 +33,10 @@ except ConfigError as error:
     stop(error)
 
 ENVIRONMENT = "../../envs/conceptreel.yaml"
+
+# A dry run changes nothing, and the jobs of a run belong to its driver. The name keeps the lock for the driver's life.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    DRIVER = restart.begin(Path.cwd())
 
 
 wildcard_constraints:
