@@ -21,7 +21,8 @@ for name in filter(is_generated, CONFIG.datasets):
             settings=settings_json(CONFIG, name, "generate"),
         shell:
             f"python -m pipeline.demo.generate --dataset {name} --settings {{params.settings:q}}"
-            f" --threads {{threads}} {ASKED} --log {{log:q}} --output truth {output.truth:q} --output lists {output.lists:q}"
+            f" --threads {{threads}} {ASKED}"
+            " --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
 
 
 rule evaluate:
