@@ -20,7 +20,11 @@ class UsageError(ValueError):
 
 def _table(rows: list[list[str]], header: list[str]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    right = {header.index(name) for name in ("rows", "size", "ok", "failed", "seconds") if name in header}
+    right = {
+        header.index(name)
+        for name in ("rows", "size", "ok", "done", "running", "failed", "waiting", "seconds")
+        if name in header
+    }
     lines = []
     for row in [header, *rows]:
         cells = [
@@ -107,6 +111,31 @@ def inspect(call: argparse.Namespace) -> int:
     return 0
 
 
+def status(call: argparse.Namespace) -> int:
+    """``conceptreel status RESULTS``; exit code 1 if some job has failed."""
+    from pipeline.status import HEADER, as_dict, closing_words, run_status, table
+
+    if not call.results.is_dir():
+        raise UsageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")
+    section = None
+    if call.config.is_file():
+        section = load(call.config).datasets.get(call.results.resolve().name)
+    # results/<data set> lies below the folder that Snakemake runs in.
+    stages = run_status(call.results, section, call.results.resolve().parent.parent)
+    if not stages:
+        raise UsageError(f"{call.results} holds neither artifacts nor logs of a run")
+    failures = [failure for item in stages for failure in item.failures]
+    if call.json:
+        print(json.dumps(as_dict(stages), indent=2, ensure_ascii=False))
+        return int(bool(failures))
+    print(_table(table(stages), HEADER))
+    for failure in failures:
+        by = f" (SLURM job {failure.slurm})" if failure.slurm else ""
+        print(f"\nfailed: {failure.job}{by}: {failure.error}\n  log: {failure.log}")
+    print(f"\n{closing_words(stages)}")
+    return int(bool(failures))
+
+
 def predict(call: argparse.Namespace) -> int:
     """``conceptreel predict MODEL VIDEO…``; exit code 1 if some video could not be read."""
     from pipeline.bottleneck.recogniser import load as load_model
@@ -189,6 +218,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, default=Path("config.yaml"), help="what to compare the settings with")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=inspect)
+
+    command = commands.add_parser(
+        "status", help="jobs done, running and failed; time and memory used and asked; time left"
+    )
+    command.add_argument("results", type=Path, help="results/<data set>")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells how many shards there are")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=status)
 
     command = commands.add_parser("predict", help="class, probability and top contributions of videos")
     command.add_argument("model", type=Path)

@@ -264,13 +264,19 @@ class Dataset(Section):
     demo: Demo = Demo()
 
 
+class DecoderLimits(Section):
+    seconds: float = Field(600, gt=0, description="longer than this in the decoder and a video is marked too_slow")
+    memory_mb: int = Field(3000, ge=500, description="more than this in the decoder and a video is marked too_large")
+
+
 class Runtime(Section):
-    """What changes speed or place, never a result."""
+    """What changes speed or place, never a result: of a good video, that is; the limits are there for broken ones."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
     batch_size: dict[Literal["poses", "features", "dual_encoder"], int] = Field(
         default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64}
     )
+    decoder: DecoderLimits = DecoderLimits()
 
 
 class Config(Section):

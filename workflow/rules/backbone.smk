@@ -12,6 +12,10 @@ rule features:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+        gpu=gpus(),
     params:
         settings=settings("features"),
         members=members,

@@ -15,6 +15,9 @@ rule concept_layers:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(120),
     params:
         settings=settings("concept_layers"),
     shell:
@@ -41,6 +44,9 @@ rule classifier:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(240),
     params:
         settings=settings("classifier"),
     shell:
@@ -75,6 +81,9 @@ rule model:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
     params:
         settings=settings("model"),
     shell:

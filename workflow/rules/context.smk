@@ -12,6 +12,10 @@ rule dual_encoder:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(60),
+        gpu=gpus(),
     params:
         settings=settings("dual_encoder"),
         members=members,
@@ -36,6 +40,10 @@ rule texts:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(30),
+        gpu=gpus(),
     params:
         settings=settings("texts"),
     shell:
@@ -59,6 +67,9 @@ rule concepts:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
     params:
         settings=settings("concepts"),
     shell:

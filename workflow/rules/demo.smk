@@ -14,11 +14,15 @@ for name in filter(is_generated, CONFIG.datasets):
         conda:
             ENVIRONMENT
         threads: workflow.cores
+        resources:
+            mem_mb=doubling(2000),
+            runtime=doubling(60),
         params:
             settings=settings_json(CONFIG, name, "generate"),
         shell:
             f"python -m pipeline.demo.generate --dataset {name} --settings {{params.settings:q}}"
-            " --threads {threads} --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
+            f" --threads {{threads}} {ASKED}"
+            " --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
 
 
 rule evaluate:
@@ -36,6 +40,9 @@ rule evaluate:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(30),
     params:
         settings=settings("evaluate"),
     shell:

@@ -15,6 +15,9 @@ rule pictures:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(30),
     params:
         settings=settings("pictures"),
     shell:
