@@ -143,6 +143,19 @@ class DualEncoder(Section):
     n_frames: int = Field(8, ge=1, description="frames averaged into one video embedding")
 
 
+class Prompts(Section):
+    model: str = Field("openai/clip-vit-base-patch16", description="the dual encoder of the texts")
+    revision: str = "main"
+    n_frames: int = Field(8, ge=1, description="frames of each clip that are prompted, K; a picture has one")
+    grid: tuple[int, int] = Field((7, 7), description="rows and columns of the grid (SALF-CBM: 7 × 7)")
+    placement: Literal["stride", "inset", "cells"] = Field(
+        "stride",
+        description="stride: from border to border (SALF-CBM 3.2); inset: whole circles only; cells: middles of equal parts",
+    )
+    radius: int = Field(32, ge=2, description="of the red circle, in pixels of a picture of 224 (SALF-CBM: 32)")
+    line_width: int = Field(2, ge=1, description="of the circle, in pixels of the encoder's picture (SALF-CBM: 2)")
+
+
 class Texts(Section):
     source: Literal["computed", "tensor"] = "computed"
     candidates: dict[Literal["object", "scene"], str] = Field(
@@ -164,6 +177,7 @@ class Concepts(Section):
 
 class Context(Section):
     dual_encoder: DualEncoder = DualEncoder()
+    prompts: Prompts = Prompts()
     texts: Texts = Texts()
     concepts: Concepts = Concepts()
 
@@ -174,13 +188,21 @@ class Context(Section):
 class Features(Section):
     source: Literal["computed", "tensor"] = "computed"
     path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
-    model: str = Field("MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE checkpoint")
+    model: str = Field(
+        "MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE, ViT, CLIP, ResNet or ConvNeXt checkpoint"
+    )
     revision: str = "main"
-    tokens: bool = Field(False, description="keep the spatial tokens beside the pooled feature")
+
+
+class Maps(Section):
+    cls_token: bool = Field(
+        False, description="put the CLS token of a ViT behind the channels of every place (SALF-CBM B.1)"
+    )
 
 
 class Backbone(Section):
     features: Features = Features()
+    maps: Maps = Maps()
 
 
 # ---------------------------------------------------------------------------------------------------------- bottleneck
@@ -268,8 +290,8 @@ class Runtime(Section):
     """What changes speed or place, never a result."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
-    batch_size: dict[Literal["poses", "features", "dual_encoder"], int] = Field(
-        default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64}
+    batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts"], int] = Field(
+        default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64, "prompts": 49}
     )
 
 
