@@ -208,7 +208,16 @@ class Backbone(Section):
 # ---------------------------------------------------------------------------------------------------------- bottleneck
 
 
+Kind = Literal["dance+salf", "dance", "salf"]
+
+
 class ConceptLayers(Section):
+    kinds: list[Kind] = Field(
+        default=["dance+salf"],
+        min_length=1,
+        description="dance: all concepts see the whole clip; salf: objects and scenes as maps, no motion; dance+salf: "
+        "motion and maps. The first makes model.pt, the others are reported beside it",
+    )
     optimizer: Literal["adam", "lbfgs"] = Field(
         "lbfgs", description="of the motion layer; its problem is convex, lbfgs gets as low in less time (S: adam)"
     )
@@ -232,6 +241,8 @@ class ConceptLayers(Section):
         "none", description="of the features inside the layers (paper: none)"
     )
     projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
+    map_weight_decay: float = Field(0.3, ge=0, description="penalty of the concept maps, free of scale")
+    map_cutoff: float = Field(0.1, description="validation similarity of a map, mean over its places, below it is dropped")
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
 
@@ -241,6 +252,11 @@ class Classifier(Section):
     n_lambdas: int = Field(100, ge=1)
     min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a part of λ_max")
     tolerance: float = Field(1e-6, gt=0, description="relative duality gap")
+    pooling: list[Literal["mean", "softmax", "max"]] = Field(
+        default=["mean", "softmax", "max"],
+        min_length=1,
+        description="of concept maps; the one with the best validation accuracy is taken",
+    )
     refit: bool = Field(True, description="after the choice on validation, solve again on train and validation")
     nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
 
@@ -277,6 +293,15 @@ class Demo(Section):
 
 
 class Dataset(Section):
+    @pydantic.model_validator(mode="after")
+    def _maps_need_an_encoder(self):
+        kinds = self.bottleneck.concept_layers.kinds
+        if self.backbone.features.source != "computed" and kinds != ["dance"]:
+            raise ValueError(
+                "imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]"
+            )
+        return self
+
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()

@@ -1,8 +1,10 @@
-"""Stage `concept_layers`: one bias-free linear layer per concept type (DANCE eq. 4 and 5)."""
+"""Stage `concept_layers`: one bias-free linear layer per concept type (DANCE eq. 4 and 5, SALF-CBM loss 1)."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,16 @@ from pipeline.bottleneck.layers import (
     train_motion_layer,
     train_text_layer,
 )
+from pipeline.bottleneck.spatial import (
+    POOLINGS,
+    SpatialData,
+    concept_maps,
+    pool,
+    slices_of_frames,
+    train_spatial_layer,
+)
 from pipeline.config import ConceptLayers
+from pipeline.data.table import join_shards
 
 logger = logging.getLogger("conceptreel")
 
@@ -43,35 +54,59 @@ def _motion_labels(job: stage.Job, samples: Samples) -> tuple[list[str], np.ndar
     return described["names"], labels, has_row
 
 
-def build(job: stage.Job) -> None:
-    """Write the layers, the train statistics of their activations, and the final list of concepts."""
-    settings = ConceptLayers.model_validate(job.settings)
-    samples = read_samples(job)
-    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
-    train, val = samples.split("train"), samples.split("val")
-    x = samples.features
-    options = {
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What the dual encoder says about the concepts that passed the filters.
+
+    Attributes:
+        names, types: of the ``m`` concepts.
+        texts: their embeddings ``[m, E]``.
+        target: similarity of every sample to them, ``[n, m]``; has_target: bool ``[n]``.
+    """
+
+    names: list[str]
+    types: np.ndarray
+    texts: np.ndarray
+    target: np.ndarray
+    has_target: np.ndarray
+
+
+def _pseudo_labels(job: stage.Job, samples: Samples) -> PseudoLabels:
+    ((arrays, described),) = job.read_arrays("pseudo_labels")
+    target, has_target = align(described["video_id"], arrays["similarity"], samples)
+    return PseudoLabels(described["names"], np.array(described["types"]), arrays["texts"], target, has_target)
+
+
+def _row(layer: str, kind: str, name: str, quality: float, kept: bool, reason: str) -> dict:
+    return {"layer": layer, "type": kind, "name": name, "quality": float(quality), "kept": kept, "reason": reason}
+
+
+def _options(settings: ConceptLayers) -> dict[str, Any]:
+    return {
         "learning_rate": settings.learning_rate,
         "batch_size": settings.batch_size,
         "max_steps": settings.max_steps,
         "eval_every": settings.eval_every,
         "patience": settings.patience,
-        "feature_scaling": settings.feature_scaling,
         "seed": settings.seed,
     }
-    weights: list[np.ndarray] = []
-    rows: list[dict] = []
 
-    ((pseudo, described),) = job.read_arrays("pseudo_labels")
-    target, has_target = align(described["video_id"], pseudo["similarity"], samples)
+
+def _motion_layer(
+    job: stage.Job, settings: ConceptLayers, samples: Samples, pseudo: PseudoLabels
+) -> tuple[np.ndarray, list[dict]]:
+    """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
+    train, val, x = samples.split("train"), samples.split("val"), samples.features
     names, labels, labelled = _motion_labels(job, samples)
     # A concept without a positive training video has nothing to learn from.
     seen = labels[train & labelled].any(0)
     # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2), but get a decision.
-    fit = train & labelled & has_target
+    fit = train & labelled & pseudo.has_target
     projection = None
     if settings.context_rank:
-        projection = context_projection(x[fit], target[fit], samples.videos.label[fit], settings.context_rank)
+        projection = context_projection(
+            x[fit], pseudo.target[fit], samples.videos.label[fit], settings.context_rank
+        )
     layers = [
         train_motion_layer(
             x[train & labelled],
@@ -81,7 +116,8 @@ def build(job: stage.Job) -> None:
             optimizer=settings.optimizer,
             weight_decay=weight_decay,
             projection=projection,
-            **options,
+            feature_scaling=settings.feature_scaling,
+            **_options(settings),
         )
         for weight_decay in settings.motion_weight_decay
     ]
@@ -92,69 +128,149 @@ def build(job: stage.Job) -> None:
         seen.sum(),
         ", ".join(f"{decay:g} → {loss:.4f}" for decay, loss in zip(settings.motion_weight_decay, losses, strict=True)),
     )
-    weights.append(layer.weight)
     quality = iter(layer.quality)
-    for name, has_positive in zip(names, seen, strict=True):
-        rows.append(
-            _row(
-                "motion",
-                name,
-                next(quality) if has_positive else np.nan,
-                bool(has_positive),
-                "" if has_positive else "no training video shows it",
-            )
-        )
+    rows = [
+        _row("global", "motion", name, next(quality), True, "")
+        if has_positive
+        else _row("global", "motion", name, np.nan, False, "no training video shows it")
+        for name, has_positive in zip(names, seen, strict=True)
+    ]
+    return layer.weight, rows
 
-    kinds, texts = np.array(described["types"]), described["names"]
+
+def _kept(layer: str, pseudo: PseudoLabels, columns: np.ndarray, quality: np.ndarray, cutoff: float) -> list[dict]:
+    """Rows of the concepts of one layer: kept, or dropped because they cannot be read from the features."""
+    return [
+        _row(
+            layer,
+            str(pseudo.types[column]),
+            pseudo.names[column],
+            value,
+            bool(value >= cutoff),
+            "" if value >= cutoff else f"projection: validation similarity {value:.3f} < {cutoff}",
+        )
+        for column, value in zip(columns, quality, strict=True)
+    ]
+
+
+def _global_layers(settings: ConceptLayers, samples: Samples, pseudo: PseudoLabels) -> tuple[np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes that see the whole clip, and one row per concept."""
+    fit, check = (samples.split(name) & pseudo.has_target for name in ("train", "val"))
+    weights, rows = [np.zeros((0, samples.features.shape[1]), np.float32)], []
+    for kind in TYPES[1:]:
+        columns = np.flatnonzero(pseudo.types == kind)
+        if not len(columns):
+            continue
+        layer = train_text_layer(
+            samples.features[fit],
+            pseudo.target[fit][:, columns],
+            samples.features[check],
+            pseudo.target[check][:, columns],
+            weight_decay=settings.text_weight_decay,
+            feature_scaling=settings.feature_scaling,
+            **_options(settings),
+        )
+        kept = layer.quality >= settings.projection_cutoff
+        logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
+        weights.append(layer.weight[kept])
+        rows += _kept("global", pseudo, columns, layer.quality, settings.projection_cutoff)
+    return np.concatenate(weights), rows
+
+
+def _map_layer(
+    job: stage.Job, settings: ConceptLayers, samples: Samples, pseudo: PseudoLabels
+) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+    joined = join_shards(job, "maps", "maps")
+    maps, has_maps = align(joined.video_id, joined.values, samples)
+    if not has_maps.all():
+        raise stage.StageError(
+            f"{(~has_maps).sum()} videos have a feature but no maps, for example "
+            f"{samples.videos.video_id[~has_maps][0]}; delete backbone/maps and run the pipeline again"
+        )
+    prompts = join_shards(job, "prompts", "regions")
+    regions, has_prompts = align(prompts.video_id, prompts.values, samples)
+    if regions.shape[-1] != pseudo.texts.shape[1]:
+        raise stage.StageError(
+            f"prompts are embedded in {regions.shape[-1]} dimensions, texts in {pseudo.texts.shape[1]}; "
+            f"context.prompts and context.texts must name the same dual encoder"
+        )
+    slices = slices_of_frames(prompts.attributes["frames"], prompts.attributes["n_frames"], maps.shape[1])
+    fit, check = (
+        SpatialData.of(maps[rows], regions[rows], pseudo.texts, slices)
+        for rows in (samples.split("train") & has_prompts, samples.split("val") & has_prompts)
+    )
+    layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))
+    rows = _kept("map", pseudo, np.arange(len(pseudo.names)), layer.quality, settings.map_cutoff)
+    kept = np.array([row["kept"] for row in rows])
+    logger.info("maps: %d of %d concepts kept, %d steps", kept.sum(), len(kept), layer.n_steps)
+    weight = layer.weight[kept]
+    blocks = np.array_split(maps, max(1, len(maps) // 64))
+    pooled = np.concatenate(
+        [np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS]) for block in blocks], 1
+    )
+    return weight, pooled, rows
+
+
+def build(job: stage.Job) -> None:
+    """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
+    settings = ConceptLayers.model_validate(job.settings)
+    samples = read_samples(job)
+    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
+    train = samples.split("train")
+    pseudo = _pseudo_labels(job, samples)
+    for kind in TYPES[1:]:
+        if not (pseudo.types == kind).any():
+            logger.warning("no %s concept passed the filters", kind)
     candidates, _ = job.read_table("concepts")
-    rows += [
-        _row(item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
+    rows = [
+        _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
         for item in candidates.to_pylist()
         if not item["kept"]
     ]
-    for kind in TYPES[1:]:
-        columns = np.flatnonzero(kinds == kind)
-        if not len(columns):
-            logger.warning("no %s concept passed the filters", kind)
-            continue
-        fit, check = train & has_target, val & has_target
-        layer = train_text_layer(
-            x[fit],
-            target[fit][:, columns],
-            x[check],
-            target[check][:, columns],
-            weight_decay=settings.text_weight_decay,
-            **options,
-        )
-        similarity = layer.quality
-        kept = similarity >= settings.projection_cutoff
-        logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
-        weights.append(layer.weight[kept])
-        for column, value, keep in zip(columns, similarity, kept, strict=True):
-            reason = "" if keep else f"projection: validation similarity {value:.3f} < {settings.projection_cutoff}"
-            rows.append(_row(kind, texts[column], float(value), bool(keep), reason))
-
-    if not sum(len(weight) for weight in weights):
-        raise stage.StageError(
-            "no concept is left; loosen context.concepts or bottleneck.concept_layers.projection_cutoff"
-        )
+    weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
+    if set(settings.kinds) != {"salf"}:
+        weight, found = _motion_layer(job, settings, samples, pseudo)
+        weights.append(weight)
+        rows += found
+    if "dance" in settings.kinds:
+        weight, found = _global_layers(settings, samples, pseudo)
+        weights.append(weight)
+        rows += found
+    arrays: dict[str, np.ndarray] = {}
+    content: dict[str, Any] = {"kinds": settings.kinds}
+    if set(settings.kinds) != {"dance"}:
+        map_weight, pooled, found = _map_layer(job, settings, samples, pseudo)
+        rows += found
+        statistics = [standardise_fit(values[train]) for values in pooled]
+        arrays |= {
+            "map_weight": map_weight,
+            "map_activations": pooled.astype(np.float32),
+            "map_mean": np.stack([mean for mean, _ in statistics]),
+            "map_std": np.stack([std for _, std in statistics]),
+        }
+        content["video_id"] = samples.videos.video_id.tolist()
     weight = np.concatenate(weights).astype(np.float32)
-    mean, std = standardise_fit(x[train] @ weight.T)
-    kept_rows = [row for kind in TYPES for row in rows if row["type"] == kind and row["kept"]]
+    mean, std = standardise_fit(samples.features[train] @ weight.T)
+    arrays |= {"weight": weight, "mean": mean, "std": std}
+    for layer, prefix in (("global", ""), ("map", "map_")):
+        own = [row for row in rows if row["layer"] == layer and row["kept"]]
+        content |= {f"{prefix}names": [row["name"] for row in own], f"{prefix}types": [row["type"] for row in own]}
+    if not content["names"] and not content["map_names"]:
+        raise stage.StageError(
+            "no concept is left; loosen context.concepts, or projection_cutoff and map_cutoff of "
+            "bottleneck.concept_layers"
+        )
     job.write_arrays(
         "concept_layers",
-        {"weight": weight, "mean": mean, "std": std},
-        {"names": [row["name"] for row in kept_rows], "types": [row["type"] for row in kept_rows]},
-        n_ok=len(weight),
+        arrays,
+        content,
+        n_ok=len(content["names"]) + len(content["map_names"]),
         failed=samples.failed,
         dtype="float32",
     )
     table = pa.table({key: [row[key] for row in rows] for key in rows[0]})
     job.write_table("concept_table", table)
-
-
-def _row(kind: str, name: str, quality: float, kept: bool, reason: str) -> dict:
-    return {"type": kind, "name": name, "kept": kept, "quality": float(quality), "reason": reason}
 
 
 if __name__ == "__main__":

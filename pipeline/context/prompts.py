@@ -144,7 +144,7 @@ def local_similarities(regions: np.ndarray, texts: np.ndarray, block: int = 256)
 
 
 def build(job: stage.Job) -> None:
-    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted."""
+    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames of the clip were prompted."""
     from pipeline import checkpoints
 
     settings = Prompts.model_validate(job.settings)
@@ -160,8 +160,8 @@ def build(job: stage.Job) -> None:
     regions = np.stack(parts) if parts else np.zeros((0, len(taken), n_places, width), np.float16)
     job.write_arrays(
         "prompts",
-        {"regions": regions.reshape(-1, len(taken), *settings.grid, width), "frames": taken},
-        {"video_id": described["video_id"]},
+        {"regions": regions.reshape(-1, len(taken), *settings.grid, width)},
+        {"video_id": described["video_id"], "frames": taken.tolist(), "n_frames": arrays["frames"].shape[1]},
         n_ok=len(regions),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
