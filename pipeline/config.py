@@ -234,15 +234,17 @@ class ConceptLayers(Section):
     text_weight_decay: float = Field(
         0.3, ge=0, description="penalty of the text layers, free of scale; chosen on validation of Penn Action"
     )
-    context_rank: int = Field(
-        0, ge=0, description="directions of object and scene that the motion layer must not see; against leakage"
+    leakage_rank: int = Field(
+        0, ge=0, description="directions of the other types that each layer must not see; 0 is the paper"
     )
     feature_scaling: Literal["none", "std", "center_std"] = Field(
         "none", description="of the features inside the layers (paper: none)"
     )
     projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
     map_weight_decay: float = Field(0.3, ge=0, description="penalty of the concept maps, free of scale")
-    map_cutoff: float = Field(0.1, description="validation similarity of a map, mean over its places, below it is dropped")
+    map_cutoff: float = Field(
+        0.1, description="validation similarity of a map, mean over its places, below it is dropped"
+    )
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
 
@@ -297,9 +299,7 @@ class Dataset(Section):
     def _maps_need_an_encoder(self):
         kinds = self.bottleneck.concept_layers.kinds
         if self.backbone.features.source != "computed" and kinds != ["dance"]:
-            raise ValueError(
-                "imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]"
-            )
+            raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")
         return self
 
     data: Data = Data()

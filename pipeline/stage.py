@@ -198,6 +198,24 @@ class Job:
             )
 
 
+# Elements of a matrix from which on several threads multiply it faster than one.
+LARGE_MATRIX = 4_000_000
+
+
+def limit_threads(n_elements: int) -> None:
+    """Keep this process to one thread where its matrices are small.
+
+    At the barriers between threads small products lose more than they win, and where another job keeps one of the cores
+    busy they lose all: 3 s on one thread became 98 s on two (concept layers of Penn Action).
+    """
+    if n_elements < LARGE_MATRIX:
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        torch.set_num_threads(1)
+        threadpool_limits(1)
+
+
 def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "video") -> Iterable[T]:
     """A progress bar on a terminal, silence elsewhere."""
     from tqdm import tqdm

@@ -82,6 +82,7 @@ def build(job: stage.Job) -> None:
     """
     settings = Classifier.model_validate(job.settings)
     samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
     ((layers, described),) = job.read_arrays("concept_layers")
     y = samples.videos.label.astype(np.int64)
     n_classes = len(samples.videos.class_names)
@@ -93,7 +94,8 @@ def build(job: stage.Job) -> None:
     arrays: dict[str, np.ndarray] = {}
     certificates: dict[str, dict[str, float]] = {}
 
-    def keep(name: str, solution: glm.Solution) -> None:
+    def keep(name: str, choice: Choice) -> None:
+        solution = choice.solution
         arrays[f"{name}/weight"] = solution.weight
         arrays[f"{name}/bias"] = solution.bias
         certificates[name] = {
@@ -103,6 +105,8 @@ def build(job: stage.Job) -> None:
             "kkt_gap": solution.kkt_gap,
             "nnz": int(solution.nnz),
             "converged": bool(solution.converged),
+            # Of the solution on train alone: the last one has seen validation.
+            "val_top1": float(choice.accuracy[choice.chosen]),
         }
 
     def chosen_for(kind: str) -> tuple[Concepts, np.ndarray, Choice]:
@@ -121,13 +125,13 @@ def build(job: stage.Job) -> None:
         return min(tried, key=lambda item: (-item[2].accuracy[item[2].chosen], item[2].loss[item[2].chosen]))
 
     pooling: dict[str, str] = {}
-    solved: dict[bytes, glm.Solution] = {}
+    solved: dict[bytes, Choice] = {}
     for position, kind in enumerate(described["kinds"]):
         prefix = f"{kind}/" if position else ""
         concepts, z, everything = chosen_for(kind)
         if concepts.pooling:
             pooling[kind] = concepts.pooling
-        keep(f"{prefix}all", everything.solution)
+        keep(f"{prefix}all", everything)
         for type_name in TYPES:
             part = z[:, np.array(concepts.types) == type_name]
             # A layer that never left zero says nothing: that type alone has no classifier.
@@ -135,18 +139,17 @@ def build(job: stage.Job) -> None:
                 continue
             key = np.ascontiguousarray(part).tobytes()  # kinds share their motion concepts
             if key not in solved:
-                solved[key] = choose(part, y, train, val, n_classes, settings).solution
+                solved[key] = choose(part, y, train, val, n_classes, settings)
             keep(f"{prefix}{type_name}", solved[key])
         arrays[f"{prefix}path/lambda"], arrays[f"{prefix}path/accuracy"], arrays[f"{prefix}path/nnz"] = (
             everything.lambdas,
             everything.accuracy,
             everything.nnz,
         )
-        certificates[f"{prefix}all"]["val_accuracy"] = float(everything.accuracy[everything.chosen])
         if not position:
             z_main = z
     mean, std = standardise_fit(samples.features[train])
-    keep("backbone", choose(standardise(samples.features, mean, std), y, train, val, n_classes, settings).solution)
+    keep("backbone", choose(standardise(samples.features, mean, std), y, train, val, n_classes, settings))
     arrays["backbone/mean"], arrays["backbone/std"] = mean, std
 
     both = train | val

@@ -11,12 +11,8 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.bottleneck.activations import TYPES, Samples, read_samples
-from pipeline.bottleneck.layers import (
-    context_projection,
-    standardise_fit,
-    train_motion_layer,
-    train_text_layer,
-)
+from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
+from pipeline.bottleneck.leakage import leakage_projection
 from pipeline.bottleneck.spatial import (
     POOLINGS,
     SpatialData,
@@ -45,36 +41,60 @@ def align(ids: list[str], values: np.ndarray, samples: Samples) -> tuple[np.ndar
     return result, has_row
 
 
-def _motion_labels(job: stage.Job, samples: Samples) -> tuple[list[str], np.ndarray, np.ndarray]:
-    table, described = job.read_table("motion_labels")
-    hot = np.zeros((table.num_rows, len(described["names"])), np.float32)
-    for row, concepts in enumerate(table["concepts"].to_pylist()):
-        hot[row, concepts] = 1
-    labels, has_row = align(table["video_id"].to_pylist(), hot, samples)
-    return described["names"], labels, has_row
-
-
 @dataclass(frozen=True)
-class PseudoLabels:
-    """What the dual encoder says about the concepts that passed the filters.
+class Targets:
+    """What the layers learn to say about the samples.
 
     Attributes:
-        names, types: of the ``m`` concepts.
+        motion_names: of the discovered motion concepts; empty where no model kind has them.
+        labels: multi-hot ``[n, n_motion]``; labelled: bool ``[n]``. Videos whose clips were all dropped teach nothing
+            (DANCE supplement 2.2), but get a decision.
+        names, types: of the ``m`` concepts in words that passed the filters.
         texts: their embeddings ``[m, E]``.
-        target: similarity of every sample to them, ``[n, m]``; has_target: bool ``[n]``.
+        similarity: of every sample to them, ``[n, m]``; has_similarity: bool ``[n]``.
     """
 
+    motion_names: list[str]
+    labels: np.ndarray
+    labelled: np.ndarray
     names: list[str]
     types: np.ndarray
     texts: np.ndarray
-    target: np.ndarray
-    has_target: np.ndarray
+    similarity: np.ndarray
+    has_similarity: np.ndarray
+
+    def seen(self, train: np.ndarray) -> np.ndarray:
+        """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
+        return self.labels[train & self.labelled].any(0)
+
+    def hidden_from(self, kind: str, samples: Samples, rank: int) -> np.ndarray | None:
+        """The projection that the features of one type's layer go through; None for rank 0."""
+        if not rank:
+            return None
+        train, val = samples.split("train"), samples.split("val")
+        known = (train | val) & self.labelled & self.has_similarity
+        motion = self.labels[:, self.seen(train)]
+        targets = np.concatenate([motion, self.similarity], 1)[known]
+        is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
+        return leakage_projection(samples.features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
-def _pseudo_labels(job: stage.Job, samples: Samples) -> PseudoLabels:
+def _targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
+    motion_names: list[str] = []
+    labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
+    if with_motion:
+        table, described = job.read_table("motion_labels")
+        motion_names = described["names"]
+        hot = np.zeros((table.num_rows, len(motion_names)), np.float32)
+        for row, concepts in enumerate(table["concepts"].to_pylist()):
+            hot[row, concepts] = 1
+        labels, labelled = align(table["video_id"].to_pylist(), hot, samples)
     ((arrays, described),) = job.read_arrays("pseudo_labels")
-    target, has_target = align(described["video_id"], arrays["similarity"], samples)
-    return PseudoLabels(described["names"], np.array(described["types"]), arrays["texts"], target, has_target)
+    similarity, has_similarity = align(described["video_id"], arrays["similarity"], samples)
+    types = np.array(described["types"])
+    return Targets(
+        motion_names, labels, labelled, described["names"], types, arrays["texts"], similarity, has_similarity
+    )
 
 
 def _row(layer: str, kind: str, name: str, quality: float, kept: bool, reason: str) -> dict:
@@ -92,27 +112,17 @@ def _options(settings: ConceptLayers) -> dict[str, Any]:
     }
 
 
-def _motion_layer(
-    job: stage.Job, settings: ConceptLayers, samples: Samples, pseudo: PseudoLabels
-) -> tuple[np.ndarray, list[dict]]:
+def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
     """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
-    train, val, x = samples.split("train"), samples.split("val"), samples.features
-    names, labels, labelled = _motion_labels(job, samples)
-    # A concept without a positive training video has nothing to learn from.
-    seen = labels[train & labelled].any(0)
-    # Videos whose clips were all dropped teach the motion layer nothing (DANCE supplement 2.2), but get a decision.
-    fit = train & labelled & pseudo.has_target
-    projection = None
-    if settings.context_rank:
-        projection = context_projection(
-            x[fit], pseudo.target[fit], samples.videos.label[fit], settings.context_rank
-        )
+    seen = targets.seen(samples.split("train"))
+    fit, check = (samples.split(name) & targets.labelled for name in ("train", "val"))
+    projection = targets.hidden_from("motion", samples, settings.leakage_rank)
     layers = [
         train_motion_layer(
-            x[train & labelled],
-            labels[train & labelled][:, seen],
-            x[val & labelled],
-            labels[val & labelled][:, seen],
+            samples.features[fit],
+            targets.labels[fit][:, seen],
+            samples.features[check],
+            targets.labels[check][:, seen],
             optimizer=settings.optimizer,
             weight_decay=weight_decay,
             projection=projection,
@@ -133,18 +143,18 @@ def _motion_layer(
         _row("global", "motion", name, next(quality), True, "")
         if has_positive
         else _row("global", "motion", name, np.nan, False, "no training video shows it")
-        for name, has_positive in zip(names, seen, strict=True)
+        for name, has_positive in zip(targets.motion_names, seen, strict=True)
     ]
     return layer.weight, rows
 
 
-def _kept(layer: str, pseudo: PseudoLabels, columns: np.ndarray, quality: np.ndarray, cutoff: float) -> list[dict]:
+def _kept(layer: str, targets: Targets, columns: np.ndarray, quality: np.ndarray, cutoff: float) -> list[dict]:
     """Rows of the concepts of one layer: kept, or dropped because they cannot be read from the features."""
     return [
         _row(
             layer,
-            str(pseudo.types[column]),
-            pseudo.names[column],
+            str(targets.types[column]),
+            targets.names[column],
             value,
             bool(value >= cutoff),
             "" if value >= cutoff else f"projection: validation similarity {value:.3f} < {cutoff}",
@@ -153,32 +163,33 @@ def _kept(layer: str, pseudo: PseudoLabels, columns: np.ndarray, quality: np.nda
     ]
 
 
-def _global_layers(settings: ConceptLayers, samples: Samples, pseudo: PseudoLabels) -> tuple[np.ndarray, list[dict]]:
+def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
     """Weights ``[m, D]`` of the kept objects and scenes that see the whole clip, and one row per concept."""
-    fit, check = (samples.split(name) & pseudo.has_target for name in ("train", "val"))
+    fit, check = (samples.split(name) & targets.has_similarity for name in ("train", "val"))
     weights, rows = [np.zeros((0, samples.features.shape[1]), np.float32)], []
     for kind in TYPES[1:]:
-        columns = np.flatnonzero(pseudo.types == kind)
+        columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
         layer = train_text_layer(
             samples.features[fit],
-            pseudo.target[fit][:, columns],
+            targets.similarity[fit][:, columns],
             samples.features[check],
-            pseudo.target[check][:, columns],
+            targets.similarity[check][:, columns],
             weight_decay=settings.text_weight_decay,
+            projection=targets.hidden_from(kind, samples, settings.leakage_rank),
             feature_scaling=settings.feature_scaling,
             **_options(settings),
         )
         kept = layer.quality >= settings.projection_cutoff
         logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
         weights.append(layer.weight[kept])
-        rows += _kept("global", pseudo, columns, layer.quality, settings.projection_cutoff)
+        rows += _kept("global", targets, columns, layer.quality, settings.projection_cutoff)
     return np.concatenate(weights), rows
 
 
 def _map_layer(
-    job: stage.Job, settings: ConceptLayers, samples: Samples, pseudo: PseudoLabels
+    job: stage.Job, settings: ConceptLayers, samples: Samples, targets: Targets
 ) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
     joined = join_shards(job, "maps", "maps")
@@ -190,24 +201,33 @@ def _map_layer(
         )
     prompts = join_shards(job, "prompts", "regions")
     regions, has_prompts = align(prompts.video_id, prompts.values, samples)
-    if regions.shape[-1] != pseudo.texts.shape[1]:
+    if regions.shape[-1] != targets.texts.shape[1]:
         raise stage.StageError(
-            f"prompts are embedded in {regions.shape[-1]} dimensions, texts in {pseudo.texts.shape[1]}; "
+            f"prompts are embedded in {regions.shape[-1]} dimensions, texts in {targets.texts.shape[1]}; "
             f"context.prompts and context.texts must name the same dual encoder"
         )
     slices = slices_of_frames(prompts.attributes["frames"], prompts.attributes["n_frames"], maps.shape[1])
-    fit, check = (
-        SpatialData.of(maps[rows], regions[rows], pseudo.texts, slices)
-        for rows in (samples.split("train") & has_prompts, samples.split("val") & has_prompts)
-    )
-    layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))
-    rows = _kept("map", pseudo, np.arange(len(pseudo.names)), layer.quality, settings.map_cutoff)
-    kept = np.array([row["kept"] for row in rows])
-    logger.info("maps: %d of %d concepts kept, %d steps", kept.sum(), len(kept), layer.n_steps)
-    weight = layer.weight[kept]
-    blocks = np.array_split(maps, max(1, len(maps) // 64))
+    weights, rows = [], []
+    for kind in TYPES[1:]:
+        columns = np.flatnonzero(targets.types == kind)
+        if not len(columns):
+            continue
+        fit, check = (
+            SpatialData.of(maps[chosen], regions[chosen], targets.texts[columns], slices)
+            for chosen in (samples.split("train") & has_prompts, samples.split("val") & has_prompts)
+        )
+        layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))
+        kept = layer.quality >= settings.map_cutoff
+        logger.info("%s maps: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
+        weights.append(layer.weight[kept])
+        rows += _kept("map", targets, columns, layer.quality, settings.map_cutoff)
+    weight = np.concatenate(weights)
     pooled = np.concatenate(
-        [np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS]) for block in blocks], 1
+        [
+            np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS])
+            for block in np.array_split(maps, max(1, len(maps) // 64))
+        ],
+        1,
     )
     return weight, pooled, rows
 
@@ -216,11 +236,12 @@ def build(job: stage.Job) -> None:
     """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
     settings = ConceptLayers.model_validate(job.settings)
     samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
     job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
     train = samples.split("train")
-    pseudo = _pseudo_labels(job, samples)
+    targets = _targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
     for kind in TYPES[1:]:
-        if not (pseudo.types == kind).any():
+        if not (targets.types == kind).any():
             logger.warning("no %s concept passed the filters", kind)
     candidates, _ = job.read_table("concepts")
     rows = [
@@ -230,17 +251,17 @@ def build(job: stage.Job) -> None:
     ]
     weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
     if set(settings.kinds) != {"salf"}:
-        weight, found = _motion_layer(job, settings, samples, pseudo)
+        weight, found = _motion_layer(settings, samples, targets)
         weights.append(weight)
         rows += found
     if "dance" in settings.kinds:
-        weight, found = _global_layers(settings, samples, pseudo)
+        weight, found = _global_layers(settings, samples, targets)
         weights.append(weight)
         rows += found
     arrays: dict[str, np.ndarray] = {}
     content: dict[str, Any] = {"kinds": settings.kinds}
     if set(settings.kinds) != {"dance"}:
-        map_weight, pooled, found = _map_layer(job, settings, samples, pseudo)
+        map_weight, pooled, found = _map_layer(job, settings, samples, targets)
         rows += found
         statistics = [standardise_fit(values[train]) for values in pooled]
         arrays |= {

@@ -15,9 +15,6 @@ Scaling = Literal["none", "std", "center_std"]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# Ridge on the covariance that `context_projection` inverts, as a part of its mean variance. Measured on Penn Action
-# with rank 20, validation cross-entropy of the motion layer: 0.0533 at 0.01, 0.0523 at 0.1, 0.0512 at 1.
-SHRINKAGE = 1.0
 # L-BFGS iterations between two looks at the validation videos.
 LBFGS_ITERATIONS = 10
 
@@ -76,7 +73,9 @@ def cubed_cosine(z: np.ndarray, target: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[m]`` in [−1, 1]; 0 where a column is constant.
     """
-    return cubed_cosine_columns(torch.as_tensor(z, dtype=torch.float64), torch.as_tensor(target, dtype=torch.float64)).numpy()
+    return cubed_cosine_columns(
+        torch.as_tensor(z, dtype=torch.float64), torch.as_tensor(target, dtype=torch.float64)
+    ).numpy()
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -119,45 +118,6 @@ def standardise(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     return (np.asarray(z, np.float64) - mean) / std
 
 
-def context_projection(x: np.ndarray, context: np.ndarray, y: np.ndarray, rank: int) -> np.ndarray:
-    """The linear map that removes from features what tells objects and scenes apart among videos of one action.
-
-    A motion layer sees a feature that also knows the surroundings, and 79 directions of it tell most of what it knows,
-    whatever they were trained for: on Penn Action, published motion labels, a linear probe on the motion activations
-    explains 14 % of the within-class variance of the video-text similarities on the test split (the labels
-    themselves: 0.3 %; weight_decay between 1e-3 and 3e-2: 13 to 16 %). After this map it is 1.9 % with rank 5, 1.2 %
-    with rank 10 and 0.6 % with rank 20. What an action implies about its surroundings stays: only differences within a
-    class count.
-
-    The map is the oblique projection that changes the features least (LEACE, Belrose et al. 2023), restricted to the
-    strongest ``rank`` whitened directions of covariance with the context.
-
-    Args:
-        x: training features ``[n, D]``.
-        context: their video-text similarities, objects and scenes, ``[n, M]``.
-        y: class indices ``[n]``.
-        rank: directions removed.
-
-    Returns:
-        float64 ``[D, D]``; use as ``x @ projection.T``.
-    """
-    x, context = np.array(x, np.float64), np.array(context, np.float64)
-    for label in np.unique(y):
-        x[y == label] -= x[y == label].mean(0)
-        context[y == label] -= context[y == label].mean(0)
-    _, spread = standardise_fit(context)
-    covariance = x.T @ x / len(x)  # [D, D]
-    covariance += SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    variance, axes = np.linalg.eigh(covariance)
-    whiten = axes / np.sqrt(variance) @ axes.T  # [D, D]
-    colour = axes * np.sqrt(variance) @ axes.T
-    directions, strength, _ = np.linalg.svd(whiten @ (x.T @ (context / spread)) / len(x), full_matrices=False)
-    # Directions of no covariance are arbitrary.
-    count = min(rank, int((strength > 1e-10 * strength[0]).sum())) if len(strength) else 0
-    directions = directions[:, :count]  # [D, rank]
-    return np.eye(x.shape[1]) - colour @ directions @ directions.T @ whiten
-
-
 def train_motion_layer(
     x_train: np.ndarray,
     labels_train: np.ndarray,
@@ -196,12 +156,12 @@ def train_motion_layer(
         patience: evaluations without improvement before stopping. The best weights are restored.
         weight_decay: λ of λ/2 s² ‖w‖² per concept, with s² the mean variance of a feature, so that the scale of the
             features decides nothing. It keeps a concept to what its videos share. It does not keep objects and scenes
-            out of motion: see `context_projection`.
+            out of motion: see `pipeline.bottleneck.leakage`.
         feature_scaling: none (paper); std divides by the standard deviation of the training features. center_std
             subtracts their mean too: without a bias a rare concept can then not be rare by default, and its logits
             lose their meaning as probabilities. It is here for features that are centred anyway. The shift that
             centring leaves in z is not kept in the layer: activations are standardised before anything reads them.
-        projection: ``[D, D]`` that the features go through first, of `context_projection`; folded into the weight.
+        projection: ``[D, D]`` that the features go through first; folded into the weight.
         seed: of the mini-batches.
 
     Raises:
@@ -225,6 +185,11 @@ def train_motion_layer(
     layer = _train(
         data, weight, stepper, loss, lambda z: average_precision(z, np.asarray(labels_val)), max_steps, patience
     )
+    return _folded(layer, projection)
+
+
+def _folded(layer: ConceptLayer, projection: np.ndarray | None) -> ConceptLayer:
+    """The same layer for features that have not gone through ``projection``."""
     if projection is None:
         return layer
     return replace(layer, weight=(layer.weight @ projection).astype(np.float32))
@@ -244,6 +209,7 @@ def train_text_layer(
     weight_decay: float = 0.0,
     ridge: float = 0.1,
     feature_scaling: Scaling = "none",
+    projection: np.ndarray | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> ConceptLayer:
@@ -261,7 +227,8 @@ def train_text_layer(
             not change with the length of w, and neither does this: it asks for activations that come from directions
             in which the features vary much. A plain L2 term would only shorten w.
         ridge: regularisation of the start, as a part of the mean variance of a feature.
-        learning_rate, batch_size, max_steps, eval_every, patience, feature_scaling, seed: see `train_motion_layer`.
+        learning_rate, batch_size, max_steps, eval_every, patience, feature_scaling, projection, seed: see
+            `train_motion_layer`.
 
     Raises:
         ValueError: shapes do not fit, there are fewer than two videos, or the loss is not finite.
@@ -278,10 +245,13 @@ def train_text_layer(
             f"a similarity over videos needs at least 2 of them; there are {len(x_train)} training and "
             f"{len(x_val)} validation videos with a target"
         )
+    if projection is not None:
+        x_train, x_val = x_train @ projection.T, x_val @ projection.T
     data = _Data.prepare(x_train, target_train, x_val, target_val, feature_scaling, device)
     weight = _ridge(data, ridge)
     stepper = _adam(data, weight, loss, penalty, learning_rate, batch_size, eval_every, seed)
-    return _train(data, weight, stepper, loss, lambda z: cubed_cosine(z, target_val), max_steps, patience)
+    layer = _train(data, weight, stepper, loss, lambda z: cubed_cosine(z, target_val), max_steps, patience)
+    return _folded(layer, projection)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,10 @@ def kind_figures(
         "lambda": main["lambda"],
         "kkt_gap": main["kkt_gap"],
         "relative_duality_gap": main["relative_gap"],
-        "val_top1": main["val_accuracy"],
+        "val_top1": main["val_top1"],
+        "val_top1_by_type": {
+            kind: certificates[f"{prefix}{kind}"]["val_top1"] for kind in TYPES if f"{prefix}{kind}" in certificates
+        },
     }
     if concepts.pooling:
         figures["pooling"] = concepts.pooling

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from pipeline.bottleneck.layers import (
     cubed_cosine_columns,
     average_precision,
-    context_projection,
     cubed_cosine,
     standardise,
     standardise_fit,
@@ -286,70 +285,6 @@ def test_a_concept_without_a_validation_positive_has_no_quality():
 def test_what_cannot_be_trained_on_is_told(change, message):
     with pytest.raises(ValueError, match=message):
         train_motion_layer(*change(*motion_problem()[:4]))
-
-
-# ------------------------------------------------------------------------------------------------ context projection
-
-
-def surroundings_problem():
-    """Features that know the action (column 0), a movement (1) and, mixed into both and the rest, surroundings."""
-    n = 400
-    y = rng().integers(0, 4, n)
-    movement = rng(1).normal(size=n)
-    surroundings = rng(2).normal(size=(n, 2))
-    own = np.zeros((n, 40))
-    own[:, 0] = y * 3
-    own[:, 1] = movement
-    x = own + surroundings @ rng(3).normal(size=(2, 40)) * 0.3 + 0.1 * rng(4).normal(size=(n, 40))
-    context = surroundings @ rng(5).normal(size=(2, 5)) + 0.5 * y[:, None]  # an action implies surroundings too
-    return x, context, y, movement, surroundings
-
-
-def explained(z: np.ndarray, target: np.ndarray) -> float:
-    return LinearRegression().fit(z, target).score(z, target)
-
-
-def test_projection_removes_surroundings_and_keeps_the_rest():
-    x, context, y, movement, surroundings = surroundings_problem()
-    projection = context_projection(x, context, y, rank=2)
-    cleaned = x @ projection.T
-    assert explained(x, surroundings) > 0.95 and explained(cleaned, surroundings) < 0.05
-    assert explained(cleaned, movement) > 0.9
-    assert explained(cleaned, y) > 0.9
-    np.testing.assert_allclose(projection @ projection, projection, atol=1e-10)
-    assert np.linalg.matrix_rank(projection) == 38
-
-
-def test_projection_does_not_see_differences_between_classes():
-    x, context, y, *_ = surroundings_problem()
-    offset = rng(6).normal(size=(4, 40)) * 10
-    expected = context_projection(x, context, y, rank=2)
-    moved = context_projection(x + offset[y], context - 7 * y[:, None], y, rank=2)
-    np.testing.assert_allclose(moved, expected, atol=1e-9)
-
-
-def test_projection_removes_no_more_than_there_is():
-    x, context, y, *_ = surroundings_problem()
-    # The context has two dimensions: a higher rank finds nothing more.
-    assert np.linalg.matrix_rank(context_projection(x, context, y, rank=5)) == 38
-    # What is the same for all videos of a class is not told apart within it.
-    np.testing.assert_allclose(context_projection(x, np.eye(4)[y], y, rank=5), np.eye(40), atol=1e-9)
-    np.testing.assert_array_equal(context_projection(x, context, y, rank=0), np.eye(40))
-
-
-def test_a_projected_layer_carries_no_surroundings():
-    x, context, y, movement, surroundings = surroundings_problem()
-    x = x.astype(np.float32)
-    # Filmed mostly in one place, as actions are: the label invites the surroundings in.
-    labels = (movement + surroundings[:, 0] > 0).astype(np.float32)[:, None]
-    options = {"optimizer": "lbfgs", "weight_decay": 1e-2}
-    plain = train_motion_layer(x, labels, x, labels, **options)
-    projection = context_projection(x, context, y, rank=2)
-    clean = train_motion_layer(x, labels, x, labels, projection=projection, **options)
-    assert explained(surroundings, x @ plain.weight.T) > 0.2
-    assert explained(surroundings, x @ clean.weight.T) < 0.02
-    # Folded: the weight acts on features that were not projected, and its validation loss is the recorded one.
-    assert cross_entropy(x @ clean.weight.T, labels) == pytest.approx(clean.val_loss.min(), rel=1e-4)
 
 
 # -------------------------------------------------------------------------------------------------------- text layer

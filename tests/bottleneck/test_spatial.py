@@ -113,9 +113,7 @@ def test_similarities_are_formed_from_texts_at_need():
     data = SpatialData.of(maps, regions, texts, np.array([0, 1]))
     _, target = data.rows(torch.tensor([5]))  # clip 2, second frame
     region = regions[2, 1].reshape(9, 3).astype(np.float64)
-    np.testing.assert_allclose(
-        target[0], region @ texts.T / np.linalg.norm(region, axis=1, keepdims=True), atol=1e-4
-    )
+    np.testing.assert_allclose(target[0], region @ texts.T / np.linalg.norm(region, axis=1, keepdims=True), atol=1e-4)
 
 
 def test_a_concept_that_never_varies_does_no_harm():

@@ -44,4 +44,6 @@ def test_from_border_to_border_it_is_the_other_resize_of_torch():
 
 
 def test_beyond_the_outermost_places_the_value_stays():
-    np.testing.assert_allclose(interpolation(np.array([0.25, 0.75]), np.array([0.0, 0.5, 1.0])), [[1, 0], [0.5, 0.5], [0, 1]])
+    np.testing.assert_allclose(
+        interpolation(np.array([0.25, 0.75]), np.array([0.0, 0.5, 1.0])), [[1, 0], [0.5, 0.5], [0, 1]]
+    )

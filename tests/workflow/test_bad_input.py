@@ -92,7 +92,8 @@ def test_too_many_failures_stop_with_the_list(own):
     ("change", "words"),
     [
         ({"moton": {}}, "did you mean `motion`"),
-        ({"data": {"root": "mine", "index": {"lists": {"train": "none.csv"}}}}, "none.csv does not exist"),
+        ({"data": {"root": "mine", "shards": 1, "index": {"lists": {"train": "none.csv"}}}}, "none.csv does not exist"),
+        ({"data": {"root": "mine", "shards": 2}}, "no shard 000-of-001"),
     ],
 )
 def test_mistakes_in_the_configuration_stop_before_any_job(own, change, words):

@@ -37,12 +37,15 @@ def test_metrics_have_what_is_promised(finished):
         assert key in metrics, key
     assert metrics["n_train"] + metrics["n_val"] == 40
     assert metrics["n_test"] == metrics["n_shifted"] == 8
-    assert {"object", "scene", "all"} <= set(metrics["top1_by_type"])
+    assert set(metrics["top1_by_type"]) == {"motion", "object", "scene", "all"}
     assert set(metrics["top1_at_nec"]) == {"5", "10", "15"}
     assert metrics["ceilings"]["motion"] == 0.5 and metrics["ceilings"]["all"] == 1.0
     assert metrics["relative_duality_gap"] <= 1e-6
-    assert metrics["pck"] >= 0.7
-    assert metrics["top1"] >= 0.25  # 40 training clips of 8 classes; chance is 0.125
+    assert metrics["pck"] >= 0.90
+    assert metrics["top1"] >= 0.70  # 40 training clips of 8 classes; 8 test clips
+    # Nobody knows more than there is to know: with 8 clips, two standard errors above the ceiling.
+    for kind in ("motion", "object", "scene"):
+        assert metrics["top1_by_type"][kind] <= metrics["ceilings"][kind] + 0.36
     for stage in ("decode", "poses", "keyframes", "features", "dual_encoder", "classifier"):
         assert metrics["seconds"][stage] > 0
 

@@ -20,9 +20,9 @@ logger = logging.getLogger("conceptreel")
 def stop(error):
     """One line for the person who must act; a stack trace of the workflow would hide it.
 
-    It is logged too, because Snakemake leaves it out of what it says about a failed input function.
+    It is printed too, because Snakemake leaves it out of what it says about a failed input function.
     """
-    logger.error(error)
+    print(error, file=sys.stderr)
     raise WorkflowError(str(error)) from None
 
 
@@ -104,10 +104,19 @@ def entries(name):
     return ENTRIES[name]
 
 
+def position_of(wildcards):
+    """Number of the shard that a path names."""
+    known = shards(section(wildcards))
+    if wildcards.shard not in known:
+        stop(
+            f"{wildcards.dataset} has no shard {wildcards.shard}; with data.shards: {len(known)} they end with {known[-1]}"
+        )
+    return known.index(wildcards.shard)
+
+
 def members(wildcards):
     """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
-    shard = getattr(wildcards, "shard", None)
-    part = shards(section(wildcards)).index(shard) if shard else None
+    part = position_of(wildcards) if hasattr(wildcards, "shard") else None
     count = section(wildcards).data.shards
     with_files = not is_generated(wildcards.dataset)  # there the videos are inputs
     return members_digest(entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None)
@@ -131,7 +140,7 @@ def videos_of_shard(wildcards):
     """Videos that a rule makes; those on a user's disk are tracked through `members`, one stat each."""
     if not is_generated(wildcards.dataset):
         return []
-    part = shards(section(wildcards)).index(wildcards.shard)
+    part = position_of(wildcards)
     return [
         f"results/{wildcards.dataset}/demo/{entry.path}"
         for entry in entries(wildcards.dataset)
