@@ -150,7 +150,7 @@ class Prompts(Section):
     grid: tuple[int, int] = Field((7, 7), description="rows and columns of the grid (SALF-CBM: 7 × 7)")
     placement: Literal["stride", "inset", "cells"] = Field(
         "stride",
-        description="stride: from border to border (SALF-CBM 3.2); inset: whole circles only; cells: middles of equal parts",
+        description="stride: border to border (SALF-CBM 3.2); inset: whole circles only; cells: middles of equal parts",
     )
     radius: int = Field(32, ge=2, description="of the red circle, in pixels of a picture of 224 (SALF-CBM: 32)")
     line_width: int = Field(2, ge=1, description="of the circle, in pixels of the encoder's picture (SALF-CBM: 2)")

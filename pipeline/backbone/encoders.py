@@ -15,7 +15,6 @@ from pipeline import stage
 from pipeline.checkpoints import load_model, locate, normalise_pixels, processor_settings, resize
 from pipeline.stage import StageError
 
-
 VIDEO, IMAGE, CONVOLUTIONAL = "video_transformer", "image_transformer", "convolutional"
 # `model_type` of a checkpoint's config.json → family.
 KINDS = {

@@ -81,8 +81,8 @@ class Concepts:
     Attributes:
         kind: dance, salf or dance+salf.
         names, types: of the ``M`` concepts; those with maps stand last.
-        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, and ``map_weight`` ``[M - m, D']`` where the kind has
-            maps.
+        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, and ``map_weight`` ``[M - m, D']`` where the kind
+            has maps.
         pooling: how the maps become activations; None without maps.
         pooled: ``[n, M - m]`` of the samples, None without maps.
     """

@@ -77,8 +77,8 @@ def choose(
 def build(job: stage.Job) -> None:
     """Write, for each model kind, the classifier over all concepts and over each type alone.
 
-    The names of the arrays of the first kind are plain (``all/weight``), those of the others begin with the kind. Of the
-    first kind come the path and the classifiers at given NEC too, and one over the bare features.
+    The names of the arrays of the first kind are plain (``all/weight``), those of the others begin with the kind. Of
+    the first kind come the classifiers at given NEC too, and there is one over the bare features.
     """
     settings = Classifier.model_validate(job.settings)
     samples = read_samples(job)

@@ -51,8 +51,8 @@ class ConceptModel:
     Attributes:
         class_names: ``K`` names.
         concepts: ``M`` names; types: ``M`` of motion, object, scene.
-        layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations are
-            standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
+        layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations
+            are standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
         about: data set, skeleton, settings of the decoder, the encoders and the maps, figures.

@@ -178,7 +178,7 @@ def train_spatial_layer(
     ridge: float = 0.1,
     seed: int = 0,
 ) -> SpatialLayer:
-    """Minimise loss (1) of SALF-CBM by Adam on mini-batches of pictures; the mean over places and concepts, not the sum.
+    """Minimise loss (1) of SALF-CBM by Adam on mini-batches of pictures; its mean over places and concepts.
 
     Places and concepts are independent in the loss but share the weights of a concept over all places. The start is the
     ridge regression of the similarities within each place, because the loss has no gradient at zero.

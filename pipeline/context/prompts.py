@@ -110,7 +110,7 @@ class PromptGrid:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 faster than float32; without it the conversion costs more than it gains."""
+    """Whether the hardware multiplies bfloat16 faster than float32; elsewhere it only costs precision."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_multiplies_bfloat16()
@@ -144,7 +144,7 @@ def local_similarities(regions: np.ndarray, texts: np.ndarray, block: int = 256)
 
 
 def build(job: stage.Job) -> None:
-    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames of the clip were prompted."""
+    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted."""
     from pipeline import checkpoints
 
     settings = Prompts.model_validate(job.settings)

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from pipeline.bottleneck.layers import (
-    cubed_cosine_columns,
     average_precision,
     cubed_cosine,
+    cubed_cosine_columns,
     standardise,
     standardise_fit,
     train_motion_layer,
