@@ -1,7 +1,7 @@
 """Regions of a picture and concept maps: heatmaps, Explain Anything, local interventions (SALF-CBM 3.5 and 3.6).
 
 A model sees the middle square of a picture; `View` takes pixels of the picture to places of the maps and back. Both
-ways are products with one matrix per axis, so the aggregate over a region of any shape is exact, without an enlarged map.
+ways are products with one matrix per axis, so the sum over a region of any shape is exact, without an enlarged map.
 """
 
 from __future__ import annotations
