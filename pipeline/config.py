@@ -32,8 +32,10 @@ class Section(pydantic.BaseModel):
 
 
 class Index(Section):
-    source: Literal["lists", "folders", "generated"] = Field(
-        "lists", description="lists: one file per split; folders: one folder per class; generated: the embedded demo"
+    source: Literal["lists", "folders", "images", "generated"] = Field(
+        "lists",
+        description="lists: one file per split; folders: one folder of videos per class; images: one folder of pictures "
+        "per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
@@ -283,6 +285,9 @@ class Explain(Section):
 
 
 class Generate(Section):
+    media: Literal["videos", "images"] = Field(
+        "videos", description="images: single pictures of other classes, objects in scenes"
+    )
     seed: int = 0
     train_per_class: int = Field(20, ge=1)
     test_per_class: int = Field(10, ge=1)
@@ -290,8 +295,19 @@ class Generate(Section):
     size: int = Field(128, ge=112, description="side of the frames in pixels")
 
 
+class Localise(Section):
+    tolerance: int = Field(
+        4, ge=0, description="pixels by which the pointing game may miss (Zhang et al. 2018: 15 at about 500 pixels)"
+    )
+    min_pixels: int = Field(20, ge=1, description="pictures that show less of the object do not count")
+    min_spread: float = Field(3.0, ge=0, description="clips whose object's position varies less do not tell of motion")
+    integration_steps: int = Field(16, ge=1, description="of Integrated Gradients")
+    betas: list[float] = Field(default=[1.0, 2.0, 4.0], description="strengths of the local interventions")
+
+
 class Demo(Section):
     generate: Generate = Generate()
+    localise: Localise = Localise()
 
 
 class Dataset(Section):

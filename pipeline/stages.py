@@ -52,6 +52,11 @@ STAGES: dict[str, Stage] = {
     ),
     "classifier": Stage("bottleneck", ("index", "features", "concept_layers"), ("classifier.zarr.zip",)),
     "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
+    "localise": Stage(
+        "demo",
+        ("index", "generate", "decode", "features", "maps", "prompts", "concepts", "concept_layers", "classifier"),
+        ("localisation.parquet",),
+    ),
     "model": Stage(
         "bottleneck", ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"), ()
     ),
@@ -97,6 +102,8 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
             "features": section.backbone.features.model_dump(mode="json"),
         }
         return described | ({"maps": own_settings(section, "maps")} if has_maps(section) else {})
+    if stage == "localise":
+        return {"localise": section.demo.localise.model_dump(mode="json"), "maps": own_settings(section, "maps")}
     if stage == "maps":  # features where the prompts are
         features, prompts = section.backbone.features, section.context.prompts
         return {

@@ -7,8 +7,10 @@ ways are products with one matrix per axis, so the sum over a region of any shap
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pipeline.context.grid import REFERENCE_SIZE, interpolation, resample
 
@@ -113,6 +115,22 @@ def point_mask(height: int, width: int, point: tuple[float, float], radius: int)
     mask = (rows - y) ** 2 + (columns - x) ** 2 <= disc**2
     mask[int(y), int(x)] = True
     return mask
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A mask file, bool ``[height, width]``: every pixel that is not black and not transparent.
+
+    Raises:
+        RegionError: the file is no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            values = np.asarray(picture.convert("RGBA"))
+    except FileNotFoundError:
+        raise RegionError(f"{path} does not exist; --mask names a picture") from None
+    except Exception as error:  # PIL raises types of many decoders for broken bytes
+        raise RegionError(f"{path} does not decode as a picture ({error})") from None
+    return (values[..., :3] > 0).any(-1) & (values[..., 3] > 0)
 
 
 def region_activations(maps: np.ndarray, view: View, mask: np.ndarray, reduce: str = "sum") -> np.ndarray:
