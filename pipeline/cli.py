@@ -202,11 +202,11 @@ def explain(call: argparse.Namespace) -> int:
     model = predictor.model
     prediction = predictor.decision(seen, len(model.concepts))
     shown = [item for item in prediction.contributions if item.index >= model.n_whole][: call.top]
+    maps = [seen.maps[..., item.index - model.n_whole] for item in shown]
+    drawn = [draw(seen.frames, concept_map, seen.view) for concept_map in maps]
     call.out.mkdir(parents=True, exist_ok=True)
     files = []
-    for rank, item in enumerate(shown, 1):
-        concept_map = seen.maps[..., item.index - model.n_whole]
-        pictures = draw(seen.frames, concept_map, seen.view)
+    for rank, (item, concept_map, pictures) in enumerate(zip(shown, maps, drawn, strict=True), 1):
         stem = f"{rank:02d}_{re.sub('[^A-Za-z0-9]+', '_', item.concept)}"
         writers = [(".png", write_strip)] + ([(".gif", write_animation)] if len(pictures) > 1 else [])
         written = []
@@ -233,6 +233,8 @@ def explain(call: argparse.Namespace) -> int:
         print(f"  {item.contribution:+7.3f}  {item.type:<6}  {item.concept}")
     for item in files:
         print(f"where     {call.out / item['files'][-1]}")
+    if not files:
+        print("where     no located concept contributes to this decision")
     print(f"all       {call.out / 'explanation.json'}")
     return 0
 
@@ -261,7 +263,7 @@ def ask(call: argparse.Namespace) -> int:
 
 
 def edit(call: argparse.Namespace) -> int:
-    """``conceptreel edit MODEL INPUT --concept NAME --box … --beta B``: what the decision would be (local intervention)."""
+    """``conceptreel edit MODEL INPUT --concept NAME --box … --beta B``: the decision after a local intervention."""
     from pipeline.explain.regions import RegionError, edited
 
     if not math.isfinite(call.beta):
@@ -290,6 +292,22 @@ def edit(call: argparse.Namespace) -> int:
     return 0
 
 
+def _print_localisation(path: Path) -> None:
+    """The table of the stage `localise`: one line per method, one column per figure."""
+    from pipeline.store.tables import read_table
+
+    rows = read_table(path)[0].to_pylist()
+    columns = ("pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
+    values = {(row["method"], row["figure"]): row["value"] for row in rows}
+    methods = [method for method, figure in values if figure == "pointing"]
+    print("\nwhere the object is, against the masks of the test clips:")
+    cells = [[method, *(f"{values[method, column]:.3f}" for column in columns)] for method in methods]
+    print(_table(cells, ["method", *columns]))
+    for (method, figure), value in values.items():
+        if (method, figure.removesuffix("_strict")) not in [(method, column) for column in columns]:
+            print(f"  {method}: {figure.replace('_', ' ')} {value:g}")
+
+
 def summary(call: argparse.Namespace) -> int:
     """``conceptreel summary RESULTS``: the figures of a finished run and where everything lies."""
     folder: Path = call.results
@@ -313,6 +331,15 @@ def summary(call: argparse.Namespace) -> int:
         print(f"  on `{name.removesuffix('_top1')}`                {metrics[name]:.3f}")
     for name, value in metrics.get("evaluation", {}).items():
         print(f"  {name:<27} {value:.3f}")
+    for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
+        others = "".join(
+            f", on `{name.removesuffix('_top1')}` {figures[name]:.3f}"
+            for name in figures
+            if name.endswith("_top1") and name != "val_top1"
+        )
+        print(f"  model kind {kind:<16} {figures['top1']:.3f}{others}")
+    if (folder / "demo" / "localisation.parquet").is_file():
+        _print_localisation(folder / "demo" / "localisation.parquet")
     if not call.video and metrics["dataset"] == "demo":
         candidates = sorted((folder / "demo" / "videos").glob("*_test_000.mp4"))
         call.video = candidates[0] if candidates else None

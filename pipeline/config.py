@@ -34,8 +34,8 @@ class Section(pydantic.BaseModel):
 class Index(Section):
     source: Literal["lists", "folders", "images", "generated"] = Field(
         "lists",
-        description="lists: one file per split; folders: one folder of videos per class; images: one folder of pictures "
-        "per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
+        description="lists: one file per split; folders: one folder of videos per class; images: one folder of "
+        "pictures per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"

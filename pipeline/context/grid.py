@@ -22,7 +22,7 @@ def positions(count: int, placement: Placement, radius: int = 0) -> np.ndarray:
 
     ``stride`` is the text of SALF-CBM, section 3.2: i · ⌊224 / (count − 1)⌋, from border to border, so that outer
     circles are cut by the border. ``inset`` keeps all circles inside: evenly spaced from the radius to the side minus
-    the radius. ``cells`` are the middles of equal parts, where the tokens of a vision transformer with as many patches lie.
+    the radius. ``cells`` are the middles of equal parts, where a vision transformer with as many patches looks.
     (Algorithm 1 loops from r to H̃ − r, which mixes pixels with grid places: it gives 5 places for a grid of 7.)
 
     Args:

@@ -49,10 +49,7 @@ def build(job: stage.Job) -> None:
         truth = list(stage.progress(pool.map(make_clip, calls, chunksize=4), "generate", total=len(calls)))
 
     with replace_when_done(job.outputs["lists"]) as temporary:
-        rows = [
-            f"{clip.split},{place(clip, settings)},{clip.label},{clip.class_name},{clip.group}"
-            for clip in clips
-        ]
+        rows = [f"{clip.split},{place(clip, settings)},{clip.label},{clip.class_name},{clip.group}" for clip in clips]
         temporary.write_text("split,path,label,class,actor\n" + "\n".join(rows) + "\n")
 
     arrays = {}

@@ -94,7 +94,7 @@ def grad_cam(head: Head, pixels: torch.Tensor, output: int) -> np.ndarray:
 
 
 def integrated_gradients(head: Head, pixels: torch.Tensor, output: int, steps: int) -> np.ndarray:
-    """Integrated Gradients (Sundararajan et al. 2017) from a grey clip: ``[T, H, W]``, the positive part over colours."""
+    """Integrated Gradients (Sundararajan et al. 2017) from a grey clip: ``[T, H, W]``, positive part over colours."""
     from captum.attr import IntegratedGradients
 
     result = IntegratedGradients(head).attribute(pixels, target=output, n_steps=steps, internal_batch_size=1)
@@ -206,7 +206,7 @@ def build(job: stage.Job) -> None:
         maps = concept_maps(joined.values[map_row[video_id]], concepts.layer["map_weight"])  # [S, h, w, M]
         heat = {"concept maps": view.heatmap(maps[..., target])}
         regions = prompts.values[prompt_row[video_id]].astype(np.float32)
-        column = [i for i, name in enumerate(words["names"]) if name == map_names[target]][0]
+        column = words["names"].index(map_names[target])
         similarity = regions @ pseudo["texts"][column]  # [K, h, w]
         nearest = np.arange(n_slices) * len(similarity) // n_slices
         heat["prompts themselves"] = view.heatmap(similarity[nearest])
