@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.context.grid import positions
 from pipeline.explain.regions import (
@@ -10,6 +11,7 @@ from pipeline.explain.regions import (
     box_mask,
     edited,
     point_mask,
+    read_mask,
     region_activations,
 )
 
@@ -49,9 +51,10 @@ def test_intervention_in_the_whole_picture_shifts_the_map_by_beta(view):
 
 
 def test_intervention_in_a_part_stays_there_and_is_added_once(view):
-    # The lower row of places lies at 50 of 60 pixels.
+    # The lower row of places lies at 50 of 60 pixels and speaks for the 10 below it and, fading out, for the 20 above.
     result = edited(np.zeros((1, 3, 4, 1), np.float32), view, box_mask(60, 100, (20, 50, 80, 60)), 0, 1.0)[0, ..., 0]
-    assert (result[0] == 0).all() and (result[2] > 0.5).all() and (result[1] < result[2] / 3).all()
+    np.testing.assert_allclose(result[2], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(result[:2], 0, atol=1e-9)
     # What two halves of a region add is what the region adds.
     left, right = (
         edited(np.zeros((1, 3, 4, 1), np.float32), view, box_mask(60, 100, (a, 50, b, 60)), 0, 1.0)[0, ..., 0]
@@ -90,3 +93,19 @@ def test_masks_that_do_not_fit_are_told(view):
         view.weights(np.zeros((60, 100), bool))
     with pytest.raises(RegionError, match="x from 20 to 80, y from 0 to 60"):
         view.weights(box_mask(60, 100, (0, 0, 20, 60)))
+
+
+def test_mask_files(tmp_path):
+    values = np.zeros((4, 6, 4), np.uint8)
+    values[..., 3] = 255
+    values[1, 2] = (0, 0, 1, 255)
+    values[2, 3] = (255, 255, 255, 0)  # transparent
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    assert np.argwhere(read_mask(tmp_path / "mask.png")).tolist() == [[1, 2]]
+    Image.fromarray(values[..., 2] * 255).save(tmp_path / "grey.png")
+    assert read_mask(tmp_path / "grey.png")[1, 2]
+    (tmp_path / "broken.png").write_bytes((tmp_path / "mask.png").read_bytes()[:60])
+    with pytest.raises(RegionError, match="does not decode as a picture"):
+        read_mask(tmp_path / "broken.png")
+    with pytest.raises(RegionError, match="does not exist"):
+        read_mask(tmp_path / "none.png")
