@@ -39,6 +39,10 @@ rule maps:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(60),
+        gpu=gpus(),
     params:
         settings=settings("maps"),
     shell:

@@ -39,6 +39,10 @@ rule prompts:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(240),
+        gpu=gpus(),
     params:
         settings=settings("prompts"),
     shell:

@@ -74,6 +74,10 @@ rule localise:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+        gpu=gpus(),
     params:
         settings=settings("localise"),
     shell:
