@@ -70,7 +70,9 @@ rule model:
         table="results/{dataset}/bottleneck/concept_layers.parquet",
         classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
         evaluation=lambda wc: (
-            f"results/{wc.dataset}/demo/evaluation.parquet" if is_generated(wc.dataset) and has_motion(section(wc)) else []
+            f"results/{wc.dataset}/demo/evaluation.parquet"
+            if is_generated(wc.dataset) and has_motion(section(wc))
+            else []
         ),
         # Delivered together: whoever asks for the model gets the pictures that explain it.
         pictures=[
