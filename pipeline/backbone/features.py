@@ -12,9 +12,10 @@ def build(job: stage.Job) -> None:
     settings = Features.model_validate(job.settings)
     if settings.source == "tensor":
         from pipeline.backbone.tensors import rows_for
+        from pipeline.data.table import listed_ids
 
         wanted = read_index(job).video_id.tolist()
-        ids, matrix, failed = rows_for(job, settings.path, wanted, "features", settings.array)
+        ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "features", settings.array)
         job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids), failed=failed)
         return
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.data.table import listed_ids
 from pipeline.exchange.matrices import Matrix, Rows, read_matrix
 from pipeline.stage import Job, StageError
 
@@ -26,13 +25,14 @@ def load_matrix(job: Job, name: str, path: str, array: str = "") -> Matrix:
 
 
 def rows_for(
-    job: Job, paths: dict[str, str], wanted: list[str], name: str, array: str = ""
+    job: Job, paths: dict[str, str], listed: dict[str, list[str]], wanted: list[str], name: str, array: str = ""
 ) -> tuple[list[str], np.ndarray, dict[str, str]]:
     """Rows of imported matrices for the wanted videos.
 
     Args:
         paths: split → file. A file that names its rows may cover several splits; the others have the rows of the
             split's list, in its order.
+        listed: split → ids in the order of that split's list.
         wanted: ids.
 
     Returns:
@@ -42,7 +42,6 @@ def rows_for(
         StageError: a matrix has another number of rows than its list, matrices differ in width, or a video is in no
             list.
     """
-    listed = listed_ids(job)
     by_list: dict[str, np.ndarray] = {}
     named: list[tuple[Rows, np.ndarray]] = []
     widths: dict[str, int] = {}

@@ -14,9 +14,10 @@ def build(job: stage.Job) -> None:
         import numpy as np
 
         from pipeline.backbone.tensors import rows_for
+        from pipeline.data.table import listed_ids
 
         wanted = read_index(job).video_id.tolist()
-        ids, matrix, failed = rows_for(job, settings.path, wanted, "dual_encoder", settings.array)
+        ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "dual_encoder", settings.array)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not (norms > 0).all():
             raise stage.StageError("dual_encoder: an imported embedding is all zeros")

@@ -26,7 +26,7 @@ def _video_settings(call: argparse.Namespace) -> tuple[Any, Any]:
 
     if not call.backbone:
         return None, None
-    decode = Decode(n_frames=call.n_frames, size=call.size, sampling=call.sampling)
+    decode = Decode(min_frames=1, n_frames=call.n_frames, size=call.size, sampling=call.sampling)
     return decode, Features(source="computed", model=call.backbone, revision=call.revision)
 
 

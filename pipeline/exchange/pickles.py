@@ -24,6 +24,9 @@ _KNOWN = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
     ("_codecs", "encode"): "encode",
+    # How empty bytes stand in files of the protocols before 3.
+    ("__builtin__", "bytes"): "bytes",
+    ("builtins", "bytes"): "bytes",
     **{(module, "_reconstruct"): "reconstruct" for module in _MULTIARRAY},
     **{(module, "scalar"): "scalar" for module in _MULTIARRAY},
     **{(module, "_frombuffer"): "frombuffer" for module in _NUMERIC},
@@ -142,6 +145,7 @@ class _Reader:
             "frombuffer": self._array_from_buffer,
             "scalar": self._scalar,
             "encode": self._encoded,
+            "bytes": self._no_bytes,
         }
         if function.meaning not in known:
             raise _Refused(f"a call of {function.meaning}")
@@ -186,6 +190,11 @@ class _Reader:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
             raise _Refused("text in another encoding than the pickle module writes")
         return text.encode("latin-1")
+
+    def _no_bytes(self, *arguments: Any) -> bytes:
+        if arguments:
+            raise _Refused("bytes made of something else")
+        return b""
 
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
