@@ -84,7 +84,9 @@ BAD = {
     "cut.npz": (lambda path: path.write_bytes(b"PK\x03\x04cut"), "not a file of numpy arrays"),
     "garbage.mat": (lambda path: path.write_bytes(b"garbage" * 50), "not a MATLAB file"),
     "hdf5.mat": (
-        lambda path: path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" + bytes(64)),
+        lambda path: path.write_bytes(
+            b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" + bytes(64)
+        ),
         "version 7.3; save it again",
     ),
     "garbage.safetensors": (lambda path: path.write_bytes(b"garbage" * 50), "not a safetensors file"),
