@@ -160,7 +160,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--class-list", type=Path, help="one class name per line, in label order")
     command.add_argument("--dataset", help="name of the data set; without it the folder of --out")
     command.add_argument(
-        "--type", choices=("motion", "object", "scene"), default="object", help="of all concepts of a flat folder"
+        "--type", choices=("motion", "object", "scene"), help="of all concepts of a flat folder; without it: object"
     )
     command.add_argument("--features", type=Path, help="matrix that the stated accuracy must be reproduced from")
     command.add_argument("--list", type=Path, help="`path label` of the rows of --features")

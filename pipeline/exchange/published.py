@@ -279,11 +279,12 @@ def _spoken(text: str, kind: str) -> str:
     return f"motion {int(text):03d}" if kind == "motion" and re.fullmatch(r"\d{1,9}", text) else text
 
 
-def read_published(folder: Path, kind: str = "object") -> Published:
+def read_published(folder: Path, kind: str | None = None) -> Published:
     """A result folder of Label-Free CBM or of DANCE, told apart by what is in it.
 
     Args:
-        kind: concept type of a flat folder, which does not say.
+        kind: concept type of a flat folder, which does not say; None takes it from the folder's name where that is one
+            of DANCE's, else object.
 
     Raises:
         ForeignFileError: a file is missing or does not fit the others; names the file.
@@ -301,7 +302,7 @@ def read_published(folder: Path, kind: str = "object") -> Published:
             raise ForeignFileError(
                 f"{folder} has W_c.pt, but no W_g.pt: one concept type of a DANCE result? Name the folder above it"
             )
-        return _read_flat(files, "", kind, "lf-cbm")
+        return _read_flat(files, "", kind or FOLDERS.get(folder.name, "object"), "lf-cbm")
     if len(present) == 1:  # DANCE trained on one concept type
         return _read_flat(files, f"{present[0]}/", FOLDERS[present[0]], "dance")
     if files.has("W_g.pt"):
