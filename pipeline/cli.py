@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.config import ConfigError, dataset, load
+from pipeline.exchange.commands import add_commands as add_exchange_commands
 from pipeline.store.atomic import ArtifactError
 
 
@@ -443,6 +444,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, help="results/<data set>")
     command.add_argument("--video", type=Path, help="the video whose prediction is explained")
     command.set_defaults(run=summary)
+
+    add_exchange_commands(commands)
     return result
 
 

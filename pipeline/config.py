@@ -72,10 +72,12 @@ class Data(Section):
 
 
 class Poses(Section):
-    source: Literal["computed", "penn_action"] = Field(
-        "computed", description="penn_action: the .mat annotations of that data set (13 joints)"
+    source: Literal["computed", "penn_action", "coco", "mmaction", "arrays"] = Field(
+        "computed",
+        description="penn_action: the .mat annotations of that data set (13 joints); coco: keypoint JSON; mmaction: "
+        "skeleton pickle, read safely; arrays: .npy, .npz, .mat or .pt (docs/exchange.md)",
     )
-    path: str = Field("", description="where imported poses lie, relative to the root of the data set")
+    path: str = Field("", description="file or folder of imported poses, relative to the root of the data set")
     skeleton: Literal["coco", "penn_action"] = "coco"
     model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
@@ -119,7 +121,7 @@ class PoseClips(Section):
 
 class MotionConcepts(Section):
     source: Literal["discovered", "imported"] = "discovered"
-    path: dict[str, str] = Field(default_factory=dict, description="split → JSON of published motion labels")
+    path: dict[str, str] = Field(default_factory=dict, description="split → JSON or pickle of published motion labels")
     metric: Literal["cosine", "euclidean"] = "cosine"
     partition: int | None = Field(None, description="FINCH partition by index, 0 the finest")
     n_concepts: int | None = Field(None, description="wanted number of concepts")
@@ -138,8 +140,11 @@ class Motion(Section):
 
 
 class DualEncoder(Section):
-    source: Literal["computed", "tensor"] = Field("computed", description="tensor: one .pt matrix per list file")
-    path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
+    source: Literal["computed", "tensor"] = Field("computed", description="tensor: imported, see docs/exchange.md")
+    path: dict[str, str] = Field(
+        default_factory=dict, description="split → .pt, .npy, .npz or .mat; rows named, or in the order of that list"
+    )
+    array: str = Field("", description="name of the matrix in files that hold several")
     model: str = Field("openai/clip-vit-base-patch16", description="hub id or folder of a CLIP-style dual encoder")
     revision: str = "main"
     n_frames: int = Field(8, ge=1, description="frames averaged into one video embedding")
@@ -163,7 +168,10 @@ class Texts(Section):
     candidates: dict[Literal["object", "scene"], str] = Field(
         default_factory=dict, description="type → file with one candidate per line, relative to the root"
     )
-    path: dict[Literal["object", "scene"], str] = Field(default_factory=dict, description="type → .pt file of rows")
+    path: dict[Literal["object", "scene"], str] = Field(
+        default_factory=dict, description="type → .pt, .npy, .npz or .mat; rows named, or in the order of candidates"
+    )
+    array: str = Field("", description="name of the matrix in files that hold several")
     model: str = "openai/clip-vit-base-patch16"
     revision: str = "main"
     prompt: str = Field("A video of {concept}", description="prompt of the pseudo labels (DANCE eq. 3)")
@@ -188,8 +196,11 @@ class Context(Section):
 
 
 class Features(Section):
-    source: Literal["computed", "tensor"] = "computed"
-    path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
+    source: Literal["computed", "tensor"] = Field("computed", description="tensor: imported, see docs/exchange.md")
+    path: dict[str, str] = Field(
+        default_factory=dict, description="split → .pt, .npy, .npz or .mat; rows named, or in the order of that list"
+    )
+    array: str = Field("", description="name of the matrix in files that hold several")
     model: str = Field(
         "MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE, ViT, CLIP, ResNet or ConvNeXt checkpoint"
     )

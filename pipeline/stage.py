@@ -123,6 +123,10 @@ class Job:
         self._input_digests[f"{name}/{path.name}"] = digest_of_file(path)
         return path
 
+    def note_files(self, name: str, paths: Iterable[Path]) -> None:
+        """Record many foreign input files as one digest of their names and contents."""
+        self._input_digests[name] = digest_of({path.name: digest_of_file(path) for path in paths})
+
     # ------------------------------------------------------------------------------------------------------ writing
 
     def _records(

@@ -14,10 +14,9 @@ def build(job: stage.Job) -> None:
         from pipeline.backbone.tensors import rows_for
         from pipeline.data.table import listed_ids
 
-        videos = read_index(job)
-        ids = videos.video_id.tolist()
-        matrix = rows_for(job, settings.path, listed_ids(job), ids, "features")
-        job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids))
+        wanted = read_index(job).video_id.tolist()
+        ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "features", settings.array)
+        job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids), failed=failed)
         return
 
     from pipeline import checkpoints

@@ -16,13 +16,14 @@ def build(job: stage.Job) -> None:
         from pipeline.backbone.tensors import rows_for
         from pipeline.data.table import listed_ids
 
-        videos = read_index(job)
-        ids = videos.video_id.tolist()
-        matrix = rows_for(job, settings.path, listed_ids(job), ids, "dual_encoder")
+        wanted = read_index(job).video_id.tolist()
+        ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "dual_encoder", settings.array)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not (norms > 0).all():
             raise stage.StageError("dual_encoder: an imported embedding is all zeros")
-        job.write_arrays("dual_encoder", {"embeddings": matrix / norms}, {"video_id": ids}, n_ok=len(ids))
+        job.write_arrays(
+            "dual_encoder", {"embeddings": matrix / norms}, {"video_id": ids}, n_ok=len(ids), failed=failed
+        )
         return
 
     from pipeline import checkpoints

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline import stage
 from pipeline.config import Texts
+from pipeline.exchange.matrices import Matrix
 from pipeline.stage import Job, StageError
 from pipeline.store.code import PROJECT
 
@@ -43,6 +44,19 @@ def spoken(class_name: str) -> str:
     return " ".join(parted.replace("_", " ").replace("-", " ").lower().split())
 
 
+def in_order(rows: Matrix, candidates: list[str], where: str) -> np.ndarray:
+    """Rows ``[m, d]`` of a file that names its texts, in the order of the candidates.
+
+    Raises:
+        StageError: a candidate has no row.
+    """
+    row_of = {text: row for row, text in enumerate(rows.ids or [])}
+    absent = [text for text in candidates if text not in row_of]
+    if absent:
+        raise StageError(f"{where} has no row for {len(absent)} candidates, for example `{absent[0]}`")
+    return rows.values[[row_of[text] for text in candidates]]
+
+
 def build(job: Job) -> None:
     """Write the embeddings of prompts, of bare candidates and of class names."""
     settings = Texts.model_validate(job.settings)
@@ -65,12 +79,16 @@ def build(job: Job) -> None:
 
         matrices = []
         for kind in TYPES:
-            matrix = load_matrix(job, f"texts_{kind}", settings.path[kind])
+            rows = load_matrix(job, f"texts_{kind}", settings.path.get(kind, ""), settings.array)
+            matrix = rows.values if rows.ids is None else in_order(rows, candidates[kind], settings.path[kind])
             if len(matrix) != len(candidates[kind]):
                 raise StageError(
                     f"{settings.path[kind]} has {len(matrix)} rows for {len(candidates[kind])} {kind} candidates"
                 )
-            matrices.append(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
+            norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+            if not (norms > 0).all():
+                raise StageError(f"{settings.path[kind]}: an imported embedding is all zeros")
+            matrices.append(matrix / norms)
         prompts = bare = np.concatenate(matrices)
         # Class names were not embedded by whoever made the file; the filter that needs them then says so.
         classes = np.zeros((0, prompts.shape[1]), np.float32)

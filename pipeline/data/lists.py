@@ -486,6 +486,19 @@ def read_entries(settings, root: str | Path) -> list[Entry]:
     return carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
 
 
+def read_labelled_list(path: Path, names: list[str]) -> list[Entry]:
+    """Videos of one list alone, in its order, labelled by the given class names; no file need exist.
+
+    Raises:
+        ListError: the list cannot be read or is empty.
+    """
+    lines = _read_list(path, names)
+    entries = list(_from_list(path, lines, "test", names, _label_offset([lines], len(names))))
+    if not entries:
+        raise ListError(f"{path} lists no video; write lines `path label`")
+    return _check(entries, path.parent, check_files=False)
+
+
 def members_digest(
     entries: list[Entry], shard: int | None, count: int, root: str | Path | None, *, with_labels: bool = False
 ) -> str:

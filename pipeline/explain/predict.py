@@ -46,7 +46,8 @@ class VideoPredictor:
         if self.features.source != "computed":
             raise StageError(
                 f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
-                f"is not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
+                f"is not known, so it cannot look at a video. From features it predicts: conceptreel predict-features, "
+                f"in Python model.predict(features)"
             )
         self.backbone = load_backbone(self.features.model, self.features.revision)
         self.places = model.about.get("maps")

@@ -11,6 +11,7 @@ from pipeline import stage
 from pipeline.config import MotionConcepts
 from pipeline.data.lists import video_id as id_of_path
 from pipeline.data.table import read_index
+from pipeline.exchange import pickles
 from pipeline.motion.finch import (
     Partition,
     assign,
@@ -75,18 +76,18 @@ def multi_hot(labels: np.ndarray, video: np.ndarray, n_videos: int, n_concepts: 
 
 
 def read_published(job: stage.Job, settings: MotionConcepts) -> tuple[list[str], np.ndarray]:
-    """Published labels: JSON rows of ``video_name`` and ``attribute_label``; rows of −1 are videos without a clip."""
+    """Published labels: JSON or pickled rows of ``video_name`` and ``attribute_label``; −1: a video without a clip."""
     ids: list[str] = []
     rows: list[list[int]] = []
     for split, name in settings.path.items():
         path = job.note_file(f"labels_{split}", job.root / name)
         try:
-            for item in json.loads(path.read_text()):
+            for item in pickles.load(path) if path.suffix == ".pkl" else json.loads(path.read_text()):
                 ids.append(id_of_path(item["video_name"]))
                 rows.append(item["attribute_label"])
         except (ValueError, KeyError, TypeError) as error:
             raise stage.StageError(
-                f"{path}: expected a JSON list of objects with video_name and attribute_label ({error!r})"
+                f"{path}: expected a list of objects with video_name and attribute_label ({error!r})"
             ) from None
     if len({len(row) for row in rows}) != 1:
         raise stage.StageError(f"motion labels differ in length: {sorted({len(row) for row in rows})}")

@@ -11,8 +11,8 @@ from pipeline import stage
 from pipeline.config import Poses
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError, open_video
-from pipeline.data.table import read_index
-from pipeline.motion.importers import read_penn_action
+from pipeline.data.table import listed_ids, read_index
+from pipeline.exchange.poses import files_of, pose_reader
 from pipeline.motion.normalise import interpolate_gaps
 from pipeline.motion.skeleton import mirrored, skeleton
 from pipeline.store.arrays import ragged
@@ -125,9 +125,16 @@ def build(job: stage.Job) -> None:
                 return estimate_video(job.root / path, estimator, settings, size, decoder.open)
 
         else:
+            place = job.root / settings.path
+            all_ids = [key for ids in listed_ids(job).values() for key in ids]
+            imported = pose_reader(settings.source, place, len(joints.joints), all_ids)
+            if place.is_file():
+                job.note_file("imported", place)
+            else:
+                job.note_files("imported", files_of(place, videos.video_id.tolist()))
 
             def read(video_id: str, path: str) -> dict[str, np.ndarray]:
-                return read_penn_action(job.root / settings.path / f"{video_id}.mat")
+                return imported(video_id)
 
         for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "poses"):
             try:

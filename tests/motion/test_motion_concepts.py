@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -63,7 +64,14 @@ def test_published_labels(tmp_path):
     ids, labels = read_published(job, settings)
     assert ids == ["a__1", "2"] and labels.tolist() == [[0, 1], [-1, -1]]
     (tmp_path / "labels.json").write_text('[{"video": 1}]')
-    with pytest.raises(StageError, match="expected a JSON list of objects with video_name"):
+    with pytest.raises(StageError, match="expected a list of objects with video_name"):
+        read_published(job, settings)
+    settings = MotionConcepts(source="imported", path={"train": "labels.pkl"})
+    (tmp_path / "labels.pkl").write_bytes(pickle.dumps(rows))
+    ids, labels = read_published(job, settings)
+    assert ids == ["a__1", "2"] and labels.tolist() == [[0, 1], [-1, -1]]
+    (tmp_path / "labels.pkl").write_bytes(pickle.dumps(print))
+    with pytest.raises(StageError, match="would have to be executed"):
         read_published(job, settings)
 
 

@@ -2,6 +2,7 @@ rule poses:
     input:
         index=ancient(index_of),
         videos=videos_of_shard,
+        imported=under_root(lambda section: section.motion.poses, "path"),
         checkpoint=checkpoint(lambda section: section.motion.poses),
         code=code("pipeline.motion.poses"),
     output:
