@@ -48,7 +48,7 @@ class VideoPredictor:
                 f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
                 f"is not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
             )
-        self.backbone = load_backbone(self.features.model, self.features.revision)
+        self.backbone = load_backbone(self.features.model, self.features.revision, sha256=self.features.sha256)
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone

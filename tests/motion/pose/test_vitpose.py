@@ -8,8 +8,8 @@ import torch
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
 from pipeline.demo.clips import render, sample_spec
+from pipeline.motion.pose.vitpose import PoseEstimator, crop, decode_heatmaps, fit_boxes
 from pipeline.motion.skeleton import mirrored, skeleton
-from pipeline.motion.vitpose import PoseEstimator, crop, decode_heatmaps, fit_boxes
 from pipeline.stage import StageError
 
 
