@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
+from pipeline import __version__, convert
 from pipeline.config import ConfigError, dataset, load
 from pipeline.store.atomic import ArtifactError
 
@@ -443,6 +443,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, help="results/<data set>")
     command.add_argument("--video", type=Path, help="the video whose prediction is explained")
     command.set_defaults(run=summary)
+
+    convert.add_commands(commands)
     return result
 
 

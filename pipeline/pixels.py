@@ -33,12 +33,17 @@ def normalise_pixels(frames: torch.Tensor, mean: list[float], std: list[float]) 
 
 
 def resize(frames: torch.Tensor, shape: tuple[int, int], how: str = "bicubic") -> torch.Tensor:
-    """Frames ``[n, H, W, 3]`` in 0…255 → float32 ``[n, *shape, 3]``, antialiased, in whole grey levels as PIL's are."""
-    if tuple(frames.shape[1:3]) == tuple(shape):
-        return frames.float()
-    channels_first = frames.movedim(-1, 1).float()
-    result = F.interpolate(channels_first, tuple(shape), mode=how, antialias=True, align_corners=False)
-    return result.round_().clamp_(0, 255).movedim(1, -1)
+    """Frames ``[n, H, W, 3]`` in 0…255 → float32 ``[n, *shape, 3]``, antialiased.
+
+    As PIL does it: along the rows, then along the columns, and whole grey levels after each, which cuts off what
+    bicubic filters add beyond black and white.
+    """
+    result = frames.movedim(-1, 1).float()
+    for size in ((frames.shape[1], shape[1]), tuple(shape)):
+        if tuple(result.shape[2:]) != size:
+            result = F.interpolate(result, size, mode=how, antialias=True, align_corners=False)
+            result = result.round_().clamp_(0, 255)
+    return result.movedim(1, -1)
 
 
 @dataclass(frozen=True)

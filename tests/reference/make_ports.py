@@ -22,6 +22,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
+import packaging.version
 import torch
 
 HERE = Path(__file__).resolve().parent
@@ -51,11 +52,8 @@ def stand_ins() -> None:
     registry.register_model = lambda function: function
     ftfy = types.ModuleType("ftfy")
     ftfy.fix_text = lambda text: text  # the texts here need no mending
-    packaging = types.ModuleType("pkg_resources")
-    import packaging as real
-    import packaging.version
-
-    packaging.packaging = real
+    resources = types.ModuleType("pkg_resources")
+    resources.packaging = packaging
     sys.modules.update(
         {
             "timm": types.ModuleType("timm"),
@@ -63,7 +61,7 @@ def stand_ins() -> None:
             "timm.models.layers": layers,
             "timm.models.registry": registry,
             "ftfy": ftfy,
-            "pkg_resources": packaging,
+            "pkg_resources": resources,
         }
     )
     for name in ("narrator", "gpt2_gated", "loss", "openai_clip", "utils"):

@@ -46,5 +46,19 @@ def token_ids(size: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def merge_list() -> str:
     """A short list of merges in the form of CLIP's file."""
-    pairs = ["t h", "th e</w>", "i n", "a n", "r u", "ru n", "d o", "do g</w>", "v i", "vi d", "x x", "xx xx", "o f</w>"]
+    pairs = [
+        "t h",
+        "th e</w>",
+        "i n",
+        "a n",
+        "r u",
+        "ru n",
+        "d o",
+        "do g</w>",
+        "v i",
+        "vi d",
+        "x x",
+        "xx xx",
+        "o f</w>",
+    ]
     return "\n".join(["#version: 0.2", *pairs, ""])
