@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -227,37 +228,56 @@ def encode_rows(
     return np.concatenate(parts) if parts else None
 
 
+@dataclass
+class _Waiting:
+    """Rows of one caller, and the results that are there so far."""
+
+    rows: torch.Tensor
+    done: Callable[[torch.Tensor], None]
+    results: list[torch.Tensor] = field(default_factory=list)
+
+
 class Collector:
     """Rows from many callers, run together: a batch crosses the borders between videos.
 
     Args:
-        run: rows → one tensor, or a tuple of tensors, of as many rows.
+        run: rows → a tensor of as many rows.
         size: rows per batch.
     """
 
     def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], size: int):
         self.size = max(1, size)
         self._run = Shrinking(run, self.size)
-        self._waiting: list[tuple[torch.Tensor, Callable[[torch.Tensor], None]]] = []
+        self._waiting: list[_Waiting] = []
         self._count = 0
 
     def add(self, rows: torch.Tensor, done: Callable[[torch.Tensor], None]) -> None:
-        """Hand in rows; ``done`` gets their results, in one piece, as soon as their batch is full."""
+        """Hand in rows; ``done`` gets their results, in one piece, as soon as all of them were in a full batch."""
         if not len(rows):
             return
-        self._waiting.append((rows, done))
+        self._waiting.append(_Waiting(rows, done))
         self._count += len(rows)
-        if self._count >= self.size:
-            self.flush()
+        while self._count >= self.size:
+            self._batch(self.size)
 
     def flush(self) -> None:
-        """Run what waits, full batch or not."""
-        waiting, self._waiting, self._count = self._waiting, [], 0
-        if not waiting:
-            return
-        rows = torch.cat([rows for rows, _ in waiting])
-        results = torch.cat([self._run(part) for part in rows.split(self.size)])
-        start = 0
-        for part, done in waiting:
-            done(results[start : start + len(part)])
-            start += len(part)
+        """Run what waits in a batch that is not full."""
+        if self._count:
+            self._batch(self._count)
+
+    def _batch(self, count: int) -> None:
+        self._count -= count
+        parts: list[tuple[_Waiting, torch.Tensor, bool]] = []
+        while count:
+            first = self._waiting[0]
+            taken, first.rows = first.rows[:count], first.rows[count:]
+            count -= len(taken)
+            parts.append((first, taken, not len(first.rows)))
+            if not len(first.rows):
+                self._waiting.pop(0)
+        results = self._run(torch.cat([taken for _, taken, _ in parts]))
+        # ``done`` may hand in further rows, so nothing is left half-way when it is called.
+        for (waiting, _, complete), result in zip(parts, results.split([len(p[1]) for p in parts]), strict=True):
+            waiting.results.append(result)
+            if complete:
+                waiting.done(torch.cat(waiting.results))

@@ -29,6 +29,7 @@ WEIGHTS, SHARDED_WEIGHTS = "model.safetensors", "model.safetensors.index.json"
 # What an encoder can need of a repository; weights of other frameworks and pickles stay where they are.
 WANTED = ("*.json", WEIGHTS, "model-*.safetensors", "merges.txt", "vocab.*", "*.model", "*.txt.gz")
 PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".h5", ".msgpack")
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
 SETTINGS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
 
@@ -94,6 +95,11 @@ def _from_hub(name: str, revision: str) -> str:
         ) from None
     if not (folder / "config.json").is_file():
         raise StageError(f"`{name}` (revision {revision}) has no readable config.json; it holds no encoder known here")
+    if not weight_files(folder):
+        raise StageError(
+            f"`{name}` (revision {revision}) has no complete {WEIGHTS} in the local cache nor on the hub; run "
+            f"`hf download {name} --revision {revision}`, or make a folder of pickled weights by `conceptreel convert`"
+        )
     return str(folder)
 
 
@@ -309,7 +315,11 @@ def load_tokenizer(name: str, revision: str = "main") -> Any:
     Raises:
         StageError: it has none.
     """
+    folder = Path(locate(name, revision))
+    # Without a vocabulary `transformers` makes an empty one, in which all texts are the same.
+    if not any((folder / file).is_file() for file in VOCABULARIES):
+        raise StageError(f"`{name}` has no tokenizer (none of {', '.join(VOCABULARIES)})")
     try:
-        return transformers.AutoTokenizer.from_pretrained(locate(name, revision), local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StageError(f"`{name}` has no tokenizer ({str(error).splitlines()[0]})") from None
