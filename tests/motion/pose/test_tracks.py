@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -103,17 +105,76 @@ def test_flicker_is_nobody_unless_there_is_nothing_else():
     assert link([np.zeros((0, 5))] * 3, 2) == []
 
 
-def moving_boxes(path, min_area: int = 100) -> tuple[list[np.ndarray], np.ndarray]:
-    """What differs from the median picture as boxes by frame, and its area; a detector for a still camera."""
+def blobs(mask: np.ndarray, min_area: int) -> np.ndarray:
+    """Boxes ``[k, 5]`` of the connected parts of a mask, their filled share as the score."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    found = [[x, y, x + w, y + h, area / (w * h)] for x, y, w, h, area in stats[1:] if area >= min_area]
+    return np.array(found, float).reshape(-1, 5)
+
+
+def real_frames(path) -> np.ndarray:
+    """Green channel of all frames ``[F, H, W]``."""
     with open_video(path) as video:
-        clip = np.concatenate([frames for _, frames in video.batches()])[..., 1]
-    background = np.median(clip[:: max(1, len(clip) // 60)], axis=0)
-    found, area = [], []
-    for frame in clip:
-        mask = (np.abs(frame - background) > 18).astype(np.uint8)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((13, 7), np.uint8))
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
-        blobs = [row for row in stats[1:] if row[4] >= min_area]
-        found.append(np.array([[x, y, x + w, y + h, 0.9] for x, y, w, h, _ in blobs], float).reshape(-1, 5))
-        area.append(sum(row[4] for row in blobs))
-    return found, np.array(area)
+        return np.concatenate([frames[..., 1] for _, frames in video.batches()])
+
+
+def dark_boxes(clip: np.ndarray) -> list[np.ndarray]:
+    """Dark people on a bright field, as KTH's outdoor recordings show them."""
+    return [blobs(frame < 0.55 * np.median(frame), 25) for frame in clip]
+
+
+def moving_boxes(clip: np.ndarray) -> list[np.ndarray]:
+    """What differs from the median picture: people of a crowd in pieces, joined and parted from frame to frame."""
+    background = np.median(clip, axis=0)
+    close = np.ones((25, 15), np.uint8)
+    return [
+        blobs(cv2.morphologyEx((np.abs(frame - background) > 25).astype(np.uint8), cv2.MORPH_CLOSE, close), 300)
+        for frame in clip
+    ]
+
+
+@pytest.fixture(scope="module")
+def kth(real_data):
+    folder = real_data / "kth" / "videos"
+    if not folder.is_dir():
+        pytest.skip("no KTH videos")
+    return {path.name.split("_uncomp")[0]: dark_boxes(real_frames(path)) for path in sorted(folder.glob("*boxing*"))}
+
+
+@pytest.mark.parametrize("name", ["person01_boxing_d2", "person04_boxing_d1"])
+def test_one_person_in_a_real_video_is_one_track_through_zoom_and_flicker(kth, name):
+    boxes = main_person(link(kth[name], 5, min_score=0.2), len(kth[name]), 5)
+    there = np.isfinite(boxes[:, 0])
+    assert there.mean() > 0.99
+    largest = [found[np.prod(found[:, 2:4] - found[:, :2], 1).argmax(), :4] for found in kth[name]]
+    overlap = [overlaps(boxes[f : f + 1], largest[f][None])[0, 0] for f in np.flatnonzero(there)]
+    assert np.median(overlap) > 0.95
+
+
+def test_an_empty_stretch_of_a_real_video_stays_empty_and_the_person_comes_back(kth):
+    detections = list(kth["person01_boxing_d2"])
+    for frame in range(150, 230):
+        detections[frame] = np.zeros((0, 5))
+    boxes = main_person(link(detections, 5, min_score=0.2), len(detections), 5)
+    there = np.isfinite(boxes[:, 0])
+    assert not there[150:230].any()
+    assert there[:150].mean() > 0.97 and there[230:].mean() > 0.97
+
+
+def test_the_main_person_of_a_real_crowd_never_jumps(real_data):
+    """Whoever it is: from one frame to the next it is the same box, moved a little, or nobody for a long while."""
+    paths = sorted((real_data / "crowd").glob("*/*.mp4"))[::4]
+    if not paths:
+        pytest.skip("no crowd clips")
+    followed = 0
+    for path in paths:
+        detections = moving_boxes(real_frames(path))
+        boxes = main_person(link(detections, 5, min_score=0.2), len(detections), 5)
+        there = np.flatnonzero(np.isfinite(boxes[:, 0]))
+        followed += len(there)
+        for before, after in pairwise(there):
+            if after - before == 1:
+                assert overlaps(boxes[before : before + 1], boxes[after : after + 1])[0, 0] > 0.1, (path.name, after)
+            else:
+                assert after - before > 6, (path.name, before, after)
+    assert followed > 60
