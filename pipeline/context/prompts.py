@@ -76,7 +76,7 @@ class PromptGrid:
         self.encoder = encoder
         self.masks = torch.from_numpy(grid_masks(encoder.size, settings)).to(encoder.device)
         red = torch.tensor(RED, dtype=torch.uint8, device=encoder.device)
-        self.red = normalise_pixels(red[None, None], encoder.preprocessing.mean, encoder.preprocessing.std)[:, 0, 0]
+        self.red = normalise_pixels(red[None, None], encoder.mean, encoder.std)[:, 0, 0]
         self.dtype = torch.bfloat16 if has_fast_bfloat16(encoder.device) else torch.float32
 
     def pictures(self, frames: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ class DualEncoder(ABC):
 
     Attributes:
         model: the network.
-        preprocessing: of its pictures; size: side of these in pixels.
+        preprocessing: of its pictures; size: side of these in pixels; mean, std: of their channels.
         width: E, dimensions of the common space.
         patch: side of the smallest picture that it can see, in pixels.
         n_frames: frames of a clip that it sees, None for any number.
@@ -33,7 +33,7 @@ class DualEncoder(ABC):
 
     def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, tokenizer: Any):
         self.model, self.preprocessing, self.tokenizer = model, preprocessing, tokenizer
-        self.size = preprocessing.size[0]
+        self.size, self.mean, self.std = preprocessing.size[0], preprocessing.mean, preprocessing.std
 
     @property
     def device(self) -> torch.device:
