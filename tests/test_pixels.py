@@ -62,7 +62,7 @@ FAMILIES = {
 }  # fmt: skip
 # Largest and mean difference in grey levels; docs/encoders.md quotes them.
 LARGEST, MEAN = 2.01, 0.2
-SIZES = ((240, 320), (480, 640), (120, 160), (288, 180), (224, 224))
+SIZES = ((240, 320), (120, 160), (288, 180))
 # Pillow 13 begins with the columns where that costs less, older ones and ours never do; each begins by rounding.
 PORTRAIT = (288, 180)
 LARGEST_PORTRAIT, MEAN_PORTRAIT = 16, 0.3

@@ -129,6 +129,16 @@ def test_fine_tuned_videomae_gives_what_its_classifier_sees(folders):
     np.testing.assert_allclose(ours, logits, atol=1e-5)
 
 
+def test_published_features_went_through_a_normalisation(real_data):
+    """Weighted by one over its gains, the output of a LayerNorm sums to the same number in every row."""
+    path = real_data / "penn_action/features/penn-action_train_vmae_vit_base_patch16_224.pt"
+    if not path.is_file():
+        pytest.skip("no published features")
+    rows = torch.load(path, weights_only=True).double()
+    values = torch.linalg.svdvals(rows - rows.mean(0))
+    assert values[-1] < 1e-4 and values[-2] > 0.1
+
+
 def test_feature_of_timesformer_is_what_its_classifier_sees(folders):
     backbone = load_backbone(str(folders["timesformer"]))
     model = transformers.TimesformerForVideoClassification.from_pretrained(folders["timesformer"]).eval()
