@@ -43,7 +43,6 @@ from pipeline.store.code import PROJECT  # noqa: E402
 SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 2}
 CLIP_FRAMES, SIDE = 16, 224
-VIDEO_FRAMES = 60
 
 
 def transformer(size: str) -> dict[str, int]:
@@ -69,12 +68,12 @@ def clips_file(folder: Path, n: int) -> Path:
     return folder / "clips.zarr.zip"
 
 
-def video_files(folder: Path, n: int) -> list[tuple[str, Path]]:
+def video_files(folder: Path, n: int, n_frames: int) -> list[tuple[str, Path]]:
     """Short videos, 320 × 240, as those of UCF-101."""
     rng = np.random.default_rng(0)
     for k in range(n):
         base = np.repeat(np.repeat(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), 10, 0), 10, 1)
-        write_video(folder / f"{k}.mp4", np.stack([np.roll(base, t, 1) for t in range(VIDEO_FRAMES)]))
+        write_video(folder / f"{k}.mp4", np.stack([np.roll(base, t, 1) for t in range(n_frames)]))
     return [(str(k), folder / f"{k}.mp4") for k in range(n)]
 
 
@@ -157,7 +156,7 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
             torch.nn.init.constant_(head.bias[:1], 3)  # random weights must see persons, or there is nothing to pose
         found = save(network, folder / "detector", size={"height": 640, "width": 640}, do_normalize=False)
         detector = PersonDetector(found)
-    videos = video_files(folder, call.items)
+    videos = video_files(folder, call.items, call.frames)
     watch, start = batches.Stopwatch(), now()
     estimation = Estimation(estimator, settings, call.batch, detector, watch=watch)
     with Decoder() as decoder:
@@ -175,8 +174,8 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
         bare *= 2
     if detector:
         pictures = torch.rand(call.batch, 3, 640, 640, device=estimator.device)
-        bare += bare_seconds(detector, pictures, call.items * VIDEO_FRAMES)
-    return call.items * VIDEO_FRAMES, "frames", bare, took, watch
+        bare += bare_seconds(detector, pictures, call.items * call.frames)
+    return call.items * call.frames, "frames", bare, took, watch
 
 
 def hardware(device: torch.device) -> str:
@@ -194,7 +193,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--role", choices=ROLES, required=True)
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--items", type=int, help="clips, or videos of 60 frames for poses")
+    parser.add_argument("--items", type=int, help="clips, or videos")
+    parser.add_argument("--frames", type=int, default=60, help="of each video")
     parser.add_argument("--batch", type=int, help="clips or crops at once")
     parser.add_argument("--boxes", choices=("whole_frame", "refined", "detected"), default="whole_frame")
     parser.add_argument("--device", default="auto")

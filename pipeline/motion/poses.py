@@ -66,7 +66,8 @@ def _computed(
         detector = PersonDetector(*named, settings.detector_sha256)
         about["detector_weights"] = checkpoints.weights_digest(*named)
     elif settings.boxes == "annotations":
-        annotated = read_boxes(job.note_file("boxes", job.root / settings.boxes_path))
+        annotated = read_boxes(job.root / settings.boxes_path)
+        job.note_file("boxes", job.root / settings.boxes_path)
     watch = batches.Stopwatch()
     size = checkpoints.batch_size("poses", 64)
     estimation = Estimation(estimator, settings, size, detector, annotated, watch)
