@@ -105,7 +105,8 @@ class Estimation:
         Args:
             videos: ids and files.
             opener: `pipeline.data.readers.open_video` or the same of an isolated decoder; called in another thread.
-            again: the same for videos whose frames are too many to be kept; by default ``opener``.
+            again: the same for videos whose frames are too many to be kept, called in this thread; by default
+                ``opener``, which must then be free of state.
 
         Yields:
             Video id, and ``keypoints`` ``[F, J, 2]``, ``confidence`` ``[F, J]``, ``box`` ``[F, 4]`` and, where boxes
