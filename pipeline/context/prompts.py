@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from pipeline import stage
-from pipeline.batches import Stopwatch, encode_rows
+from pipeline.batches import Shrinking, Stopwatch, encode_rows
 from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
@@ -94,10 +94,12 @@ class PromptGrid:
             float16 ``[n, p, E]``.
         """
         n_places = len(self.masks)
+        # A frame's prompts may be too many for the GPU's memory, above all where each becomes a clip that stands still.
+        project = Shrinking(self.encoder.project, max(batch_size, n_places))
 
         def run(pictures: torch.Tensor) -> torch.Tensor:
             prompts = self.pictures(pictures).flatten(0, 1)
-            rows = F.normalize(self.encoder.project(prompts).float(), dim=1)
+            rows = F.normalize(project(prompts).float(), dim=1)
             return rows.unflatten(0, (-1, n_places)).half()
 
         step = max(1, batch_size // n_places)

@@ -98,6 +98,23 @@ def test_prompts_can_be_embedded(folders, kind):
     assert regions.shape == (2, 6, 16) and np.abs(regions[0, 0] - regions[0, 5]).max() > 1e-3
 
 
+def test_prompts_of_one_frame_are_divided_when_memory_runs_out(folders, monkeypatch):
+    encoder = load_dual_encoder(str(folders["clip"]))
+    grid = PromptGrid(encoder, Prompts(grid=(2, 3), placement="cells", radius=60))
+    whole = grid.embed(clips(2, frames=1)[:, 0], 6)
+    project, seen = encoder.project, []
+
+    def small(pixels):
+        if len(pixels) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        seen.append(len(pixels))
+        return project(pixels)
+
+    monkeypatch.setattr(encoder, "project", small)
+    np.testing.assert_allclose(grid.embed(clips(2, frames=1)[:, 0], 6), whole, atol=2e-3)
+    assert sum(seen) == 12 and max(seen) <= 2
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_smaller_than_a_patch_are_refused(folders, kind):
     with pytest.raises(StageError, match=r"smaller than one patch .* of the dual encoder; set data\.decode\.size"):
