@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
+from pipeline import __version__, convert
 from pipeline.config import ConfigError, dataset, load
 from pipeline.exchange.commands import add_commands as add_exchange_commands
 from pipeline.store.atomic import ArtifactError
@@ -446,6 +446,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=summary)
 
     add_exchange_commands(commands)
+    convert.add_commands(commands)
     return result
 
 

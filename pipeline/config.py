@@ -28,6 +28,10 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+# Of the weights of an encoder; another file stops the stage.
+SHA256 = Field("", pattern="^([0-9a-fA-F]{64})?$", description="of the weights, to stop at others; any if empty")
+
+
 # ---------------------------------------------------------------------------------------------------------------- data
 
 
@@ -81,16 +85,27 @@ class Poses(Section):
     skeleton: Literal["coco", "penn_action"] = "coco"
     model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
-    expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO); null for plain ViTPose")
-    boxes: Literal["whole_frame", "refined"] = Field(
-        "refined",
-        description="whole_frame: the frame is the person box; refined: a second look at the first pose's box",
+    sha256: str = SHA256
+    expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO, the joints of published files)")
+    boxes: Literal["detected", "annotations", "whole_frame", "refined"] = Field(
+        "detected",
+        description="detected: by the detector, linked into tracks; annotations: from boxes_path, linked likewise; "
+        "whole_frame: the frame is the person box; refined: a second look at the first pose's box",
     )
+    boxes_path: str = Field(
+        "",
+        description="CSV or Parquet table of annotated boxes, relative to the root of the data set: video_id, frame, "
+        "x0, y0, x1, y1, and score if there is one",
+    )
+    detector: str = Field("PekingU/rtdetr_r50vd_coco_o365", description="hub id or folder of an RT-DETR checkpoint")
+    detector_revision: str = "main"
+    detector_sha256: str = SHA256
+    min_box_score: float = Field(0.5, ge=0, le=1, description="boxes above it begin a track; others only continue one")
     flip_test: bool = Field(False, description="average with the mirrored picture; a little better, twice the cost")
     box_padding: float = Field(1.25, ge=1, description="person box is enlarged by this factor (ViTPose: 1.25)")
     min_joint_confidence: float = Field(0.2, ge=0, le=1, description="joints above it make the refined person box")
     min_person_confidence: float = Field(0.3, ge=0, le=1, description="frames below it hold no person")
-    max_gap: int = Field(5, ge=0, description="longest gap in frames that is interpolated")
+    max_gap: int = Field(5, ge=0, description="longest gap in frames that a track may have, and that is interpolated")
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
 
 
@@ -145,14 +160,20 @@ class DualEncoder(Section):
         default_factory=dict, description="split → .pt, .npy, .npz or .mat; rows named, or in the order of that list"
     )
     array: str = Field("", description="name of the matrix in files that hold several")
-    model: str = Field("openai/clip-vit-base-patch16", description="hub id or folder of a CLIP-style dual encoder")
+    model: str = Field(
+        "openai/clip-vit-base-patch16", description="hub id or folder: CLIP, X-CLIP, ViCLIP, VideoPrism, LaViLa"
+    )
     revision: str = "main"
-    n_frames: int = Field(8, ge=1, description="frames averaged into one video embedding")
+    sha256: str = SHA256
+    n_frames: int = Field(
+        8, ge=1, description="frames averaged into one video embedding; video encoders have their own"
+    )
 
 
 class Prompts(Section):
     model: str = Field("openai/clip-vit-base-patch16", description="the dual encoder of the texts")
     revision: str = "main"
+    sha256: str = SHA256
     n_frames: int = Field(8, ge=1, description="frames of each clip that are prompted, K; a picture has one")
     grid: tuple[int, int] = Field((7, 7), description="rows and columns of the grid (SALF-CBM: 7 × 7)")
     placement: Literal["stride", "inset", "cells"] = Field(
@@ -174,6 +195,7 @@ class Texts(Section):
     array: str = Field("", description="name of the matrix in files that hold several")
     model: str = "openai/clip-vit-base-patch16"
     revision: str = "main"
+    sha256: str = SHA256
     prompt: str = Field("A video of {concept}", description="prompt of the pseudo labels (DANCE eq. 3)")
 
 
@@ -202,9 +224,11 @@ class Features(Section):
     )
     array: str = Field("", description="name of the matrix in files that hold several")
     model: str = Field(
-        "MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE, ViT, CLIP, ResNet or ConvNeXt checkpoint"
+        "MCG-NJU/videomae-base",
+        description="hub id or folder: VideoMAE, V-JEPA 2, TimeSformer, CLIP, ViT, ResNet, ConvNeXt",
     )
     revision: str = "main"
+    sha256: str = SHA256
 
 
 class Maps(Section):
@@ -349,6 +373,9 @@ class Runtime(Section):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
     batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts"], int] = Field(
         default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64, "prompts": 49}
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of encoders: auto is bfloat16 on GPUs that have it, float32 elsewhere"
     )
     decoder: DecoderLimits = DecoderLimits()
 

@@ -109,6 +109,7 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
         return {
             "model": features.model,
             "revision": features.revision,
+            "sha256": features.sha256,
             **section.backbone.maps.model_dump(mode="json"),
             **prompts.model_dump(mode="json", include={"grid", "placement", "radius"}),
         }

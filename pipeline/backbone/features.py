@@ -19,20 +19,23 @@ def build(job: stage.Job) -> None:
         job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids), failed=failed)
         return
 
-    from pipeline import checkpoints
+    from pipeline import batches, checkpoints
     from pipeline.backbone.encoders import encode, load_backbone
 
     ((arrays, described),) = job.read_arrays("clips")
-    backbone = load_backbone(settings.model, settings.revision)
+    backbone = load_backbone(settings.model, settings.revision, sha256=settings.sha256)
+    watch = batches.Stopwatch()
+    features = encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4), watch=watch)
+    stage.logger.info("features: %s", watch.words())
     job.write_arrays(
         "features",
-        {"features": encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4))},
+        {"features": features},
         {"video_id": described["video_id"]},
         n_ok=len(described["video_id"]),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(backbone.device),
-        dtype="float32",
+        dtype=batches.dtype_name(backbone.device),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import checkpoints, stage
+from pipeline import batches, checkpoints, stage
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.context.grid import cell_positions, interpolation, positions
 
@@ -35,7 +35,7 @@ def build(job: stage.Job) -> None:
     """Write the maps of one shard."""
     settings = job.settings
     ((arrays, described),) = job.read_arrays("clips")
-    backbone = load_backbone(settings["model"], settings["revision"], settings["cls_token"])
+    backbone = load_backbone(settings["model"], settings["revision"], settings["cls_token"], settings["sha256"])
     grid = tuple(settings["grid"])
     batch = checkpoints.batch_size("features", 4)
     parts = [
@@ -44,7 +44,7 @@ def build(job: stage.Job) -> None:
         for part in np.array_split(arrays["frames"], max(1, len(arrays["frames"]) // 64))
         if len(part)
     ]
-    maps = np.concatenate(parts) if parts else np.zeros((0, 0, *grid, backbone.width), np.float16)
+    maps = np.concatenate(parts) if parts else np.zeros((0, 0, *grid, backbone.map_width), np.float16)
     job.write_arrays(
         "maps",
         {"maps": maps},
@@ -53,7 +53,7 @@ def build(job: stage.Job) -> None:
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(settings["model"], settings["revision"]),
         device=str(backbone.device),
-        dtype="float32",
+        dtype=batches.dtype_name(backbone.device),
     )
 
 

@@ -26,12 +26,15 @@ def build(job: stage.Job) -> None:
         )
         return
 
-    from pipeline import checkpoints
-    from pipeline.context.clip import DualEncoder
+    from pipeline import batches, checkpoints
+    from pipeline.context.encoders import load_dual_encoder
 
     ((arrays, described),) = job.read_arrays("clips")
-    encoder = DualEncoder(settings.model, settings.revision)
-    embeddings = encoder.videos(arrays["frames"], settings.n_frames, checkpoints.batch_size("dual_encoder", 64))
+    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
+    watch = batches.Stopwatch()
+    size = checkpoints.batch_size("dual_encoder", 64)
+    embeddings = encoder.videos(arrays["frames"], settings.n_frames, size, watch)
+    stage.logger.info("dual_encoder: %s", watch.words())
     job.write_arrays(
         "dual_encoder",
         {"embeddings": embeddings},
@@ -40,7 +43,7 @@ def build(job: stage.Job) -> None:
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(encoder.device),
-        dtype="float32",
+        dtype=batches.dtype_name(encoder.device),
     )
 
 

@@ -93,17 +93,17 @@ def build(job: Job) -> None:
         # Class names were not embedded by whoever made the file; the filter that needs them then says so.
         classes = np.zeros((0, prompts.shape[1]), np.float32)
     else:
-        from pipeline import checkpoints
-        from pipeline.context.clip import DualEncoder
+        from pipeline import batches, checkpoints
+        from pipeline.context.encoders import load_dual_encoder
 
-        encoder = DualEncoder(settings.model, settings.revision)
+        encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
         prompts = encoder.texts([settings.prompt.format(concept=text) for text in texts])
         bare = encoder.texts(texts)
         classes = encoder.texts([spoken(name) for name in class_names])
         extra = {
             "weights": checkpoints.weights_digest(settings.model, settings.revision),
             "device": str(encoder.device),
-            "dtype": "float32",
+            "dtype": batches.dtype_name(encoder.device),
         }
     job.write_arrays(
         "texts",

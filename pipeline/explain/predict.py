@@ -49,7 +49,7 @@ class VideoPredictor:
                 f"is not known, so it cannot look at a video. From features it predicts: conceptreel predict-features, "
                 f"in Python model.predict(features)"
             )
-        self.backbone = load_backbone(self.features.model, self.features.revision)
+        self.backbone = load_backbone(self.features.model, self.features.revision, sha256=self.features.sha256)
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone

@@ -197,12 +197,14 @@ def under_root(stage_settings, *keys):
     return files
 
 
-def checkpoint(stage_settings):
-    """Input function: the weights of an encoder where they are a local folder; a hub id is pinned by its revision."""
+def checkpoint(stage_settings, *keys):
+    """Input function: the weights of encoders where they are local folders; a hub id is pinned by its revision."""
 
     def files(wildcards):
-        folder = Path(workflow.basedir, stage_settings(section(wildcards)).model)
-        return sorted(os.path.relpath(path) for path in folder.glob("*") if path.suffix in (".json", ".safetensors"))
+        value = stage_settings(section(wildcards))
+        folders = [Path(workflow.basedir, getattr(value, key)) for key in keys or ("model",)]
+        found = (path for folder in folders for path in folder.glob("*") if path.suffix in (".json", ".safetensors"))
+        return sorted(os.path.relpath(path) for path in found)
 
     return files
 

@@ -3,7 +3,8 @@ rule poses:
         index=ancient(index_of),
         videos=videos_of_shard,
         imported=under_root(lambda section: section.motion.poses, "path"),
-        checkpoint=checkpoint(lambda section: section.motion.poses),
+        boxes=under_root(lambda section: section.motion.poses, "boxes_path"),
+        checkpoint=checkpoint(lambda section: section.motion.poses, "model", "detector"),
         code=code("pipeline.motion.poses"),
     output:
         "results/{dataset}/motion/poses/{shard}.zarr.zip",

@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from transformers import VitPoseForPoseEstimation
 
-from pipeline.checkpoints import load_model, normalise_pixels, processor_settings
+from pipeline.batches import autocast
+from pipeline.checkpoints import check_kind, load_model, processor_settings
+from pipeline.pixels import normalise_pixels
+from pipeline.stage import StageError
 
 DARK_KERNEL = 11  # blur of the heatmap before its maximum is refined; ViTPose uses 11 at 64×48
 
@@ -35,7 +38,7 @@ def fit_boxes(boxes: torch.Tensor, padding: float, aspect: float) -> torch.Tenso
 def crop(frames: torch.Tensor, regions: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Sample ``[n, 3, height, width]`` from ``frames`` ``[n, 3, H, W]`` at ``regions`` (centre, size) ``[n, 4]``.
 
-    Outside of the frame is 0, which after normalisation is the mean colour.
+    Outside of the frame is 0: black, as where the published networks were trained, so crop first and normalise then.
     """
     full_height, full_width = frames.shape[-2:]
     theta = frames.new_zeros(len(frames), 2, 3)
@@ -92,13 +95,21 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     return torch.stack([x, y], -1).to(step.dtype) + step, confidence.clamp(0, 1)
 
 
+# Which data set each expert of ViTPose++ learned (Xu et al. 2023); published files hold the head of the first only.
+EXPERTS = ("COCO", "AI Challenger", "MPII", "AP-10K", "APT-36K", "COCO-WholeBody")
+
+
 class PoseEstimator:
-    """Keypoints of the person in a box; see `pipeline.motion.poses` for which box.
+    """Keypoints of the person in a box; see `pipeline.motion.pose.estimate` for which box.
 
     Args:
-        name, revision: hub id or folder.
-        expert: data set index of ViTPose++; None for plain ViTPose.
+        name, revision: hub id or folder; sha256: digest that the weights must have, empty for any.
+        expert: data set index of ViTPose++; plain ViTPose has none and does not look at it.
         mirrored: joint → the joint that it becomes in a mirrored picture; for ``flip_test``.
+        n_joints: joints of the skeleton that is wanted.
+
+    Raises:
+        StageError: it cannot be loaded, is another network, has other joints, or lacks this expert.
     """
 
     def __init__(
@@ -107,15 +118,71 @@ class PoseEstimator:
         revision: str = "main",
         expert: int | None = None,
         mirrored: Sequence[int] = (),
+        sha256: str = "",
+        n_joints: int | None = None,
     ):
-        self.model = load_model(VitPoseForPoseEstimation, name, revision)
+        check_kind(name, revision, "pose estimators", ("vitpose",))
+        # Files with six heads differ from the published ones only by the five that COCO's joints do not need.
+        self.model = load_model(
+            VitPoseForPoseEstimation, name, revision, surplus=("associate_keypoint_heads.",), sha256=sha256
+        )
         settings = processor_settings(name, revision)
         self.mean, self.std = settings["image_mean"], settings["image_std"]
         self.height, self.width = self.model.config.backbone_config.image_size
-        experts = getattr(self.model.config.backbone_config, "num_experts", 1)
-        self.expert = expert if experts > 1 else None
+        self.expert = self._expert(name, expert)
         self.mirrored = list(mirrored)
         self.device = self.model.device
+        if n_joints not in (None, self.model.config.num_labels):
+            raise StageError(
+                f"`{name}` gives {self.model.config.num_labels} joints, the skeleton has {n_joints}; take another "
+                f"checkpoint, or the skeleton that it was trained for (motion.poses.skeleton)"
+            )
+
+    def _expert(self, name: str, expert: int | None) -> int | None:
+        n_experts = self.model.config.backbone_config.num_experts
+        if n_experts == 1:
+            return None
+        if expert is None or not 0 <= expert < n_experts:
+            known = ", ".join(f"{index} {data}" for index, data in enumerate(EXPERTS[:n_experts]))
+            raise StageError(f"`{name}` is a ViTPose++ with {n_experts} experts; set motion.poses.expert: {known}")
+        return expert
+
+    def crops(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network sees of each frame.
+
+        Args:
+            frames: uint8 ``[n, H, W, 3]`` RGB; boxes ``[n, 4]`` as x0, y0, x1, y1 in pixels; on any device.
+            padding: factor by which boxes are enlarged.
+
+        Returns:
+            ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show.
+        """
+        pixels = frames.to(self.device).movedim(-1, 1).float()  # [n, 3, H, W]
+        regions = fit_boxes(boxes.to(self.device, torch.float32), padding, self.width / self.height)
+        crops = crop(pixels, regions, self.height, self.width).movedim(1, -1)
+        return normalise_pixels(crops, self.mean, self.std), regions
+
+    @torch.inference_mode()
+    def heatmaps(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
+        """Heatmaps ``[n, J, h, w]`` of crops; see `__call__`."""
+        options = {}
+        if self.expert is not None:
+            options["dataset_index"] = torch.full((len(crops),), self.expert, device=self.device)
+        with autocast(self.device):
+            heatmaps = self.model(crops, **options).heatmaps.float()
+            if flip_test:
+                # The mirrored person's left joints are the right ones of the picture.
+                mirror = self.model(crops.flip(3), **options).heatmaps.float().flip(3)[:, self.mirrored]
+                heatmaps = (heatmaps + mirror) / 2
+        return heatmaps
+
+    @torch.inference_mode()
+    def poses(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
+        """Positions as parts of the crop, from edge to edge, and confidences: ``[n, J, 3]``."""
+        heatmaps = self.heatmaps(crops, flip_test)
+        positions, confidence = decode_heatmaps(heatmaps)  # [n, J, 2], [n, J]
+        cells = positions.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
+        return torch.cat([positions / cells, confidence[..., None]], -1)
 
     @torch.inference_mode()
     def __call__(
@@ -124,27 +191,18 @@ class PoseEstimator:
         """Estimate one pose per frame.
 
         Args:
-            frames: uint8 ``[n, H, W, 3]`` RGB on any device.
-            boxes: ``[n, 4]`` as x0, y0, x1, y1 in pixels.
-            padding: factor by which boxes are enlarged.
+            frames, boxes, padding: see `crops`.
             flip_test: average the heatmaps of the picture and of its mirror image, as ViTPose's own evaluation does, at
                 twice the cost; needs ``mirrored``.
 
         Returns:
             keypoints ``[n, J, 2]`` (x, y) in pixels of the frame, and confidence ``[n, J]``.
         """
-        pixels = normalise_pixels(frames.to(self.device), self.mean, self.std)  # [n, 3, H, W]
-        regions = fit_boxes(boxes.to(self.device, torch.float32), padding, self.width / self.height)
-        options = {}
-        if self.expert is not None:
-            options["dataset_index"] = torch.full((len(frames),), self.expert, device=self.device)
-        crops = crop(pixels, regions, self.height, self.width)
-        heatmaps = self.model(crops, **options).heatmaps
-        if flip_test:
-            # The mirrored person's left joints are the right ones of the picture.
-            mirror = self.model(crops.flip(3), **options).heatmaps.flip(3)[:, self.mirrored]
-            heatmaps = (heatmaps + mirror) / 2
-        positions, confidence = decode_heatmaps(heatmaps)  # [n, J, 2], [n, J]
-        cells = positions.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
-        corner = regions[:, None, :2] - regions[:, None, 2:] / 2
-        return corner + positions / cells * regions[:, None, 2:], confidence
+        crops, regions = self.crops(frames, boxes, padding)
+        return in_frame(self.poses(crops, flip_test), regions)
+
+
+def in_frame(poses: torch.Tensor, regions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses of crops ``[n, J, 3]`` in pixels of their frames ``[n, J, 2]``, and confidences ``[n, J]``."""
+    corner = regions[:, None, :2] - regions[:, None, 2:] / 2
+    return corner + poses[..., :2] * regions[:, None, 2:], poses[..., 2]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.context.clip import DualEncoder
+from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.texts import read_candidates, spoken
 from pipeline.stage import StageError
 
@@ -12,7 +12,7 @@ SHIPPED = "pipeline/demo/encoders/dual_encoder"
 
 @pytest.fixture(scope="module")
 def encoder() -> DualEncoder:
-    return DualEncoder(SHIPPED)
+    return load_dual_encoder(SHIPPED)
 
 
 def clips(n: int) -> np.ndarray:
