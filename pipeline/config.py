@@ -32,10 +32,22 @@ class Section(pydantic.BaseModel):
 
 
 class Index(Section):
-    source: Literal["lists", "folders", "images", "generated"] = Field(
+    source: Literal[
         "lists",
-        description="lists: one file per split; folders: one folder of videos per class; images: one folder of "
-        "pictures per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
+        "folders",
+        "images",
+        "generated",
+        "haa500",
+        "kth",
+        "mimetics",
+        "penn_action",
+        "ucf101",
+        "ucf101_scuba",
+        "weizmann",
+    ] = Field(
+        "lists",
+        description="lists: one file per split; folders: one folder of videos per class, or train/, val/ and test/ "
+        "with such folders; images: the same of pictures; generated: the embedded demo; the others: docs/datasets",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
@@ -44,7 +56,17 @@ class Index(Section):
     class_list: str = Field("", description="file with one class name per line, relative to the root")
     check_files: bool = Field(True, description="false where everything is imported and no video is on disk")
     group_pattern: str = Field("", description="regular expression with a group named `group` (actor, source video)")
-    test_groups: list[str] = Field(default_factory=list, description="groups that make the test split (folders only)")
+    official_split: Literal[1, 2, 3] = Field(1, description="of UCF-101")
+    class_map: str = Field(
+        "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
+    )
+    test_groups: list[str] = Field(
+        default_factory=list, description="groups that make the test split (folders, KTH, Weizmann)"
+    )
+    test_fraction: float = Field(0, ge=0, lt=1, description="part of a set without a test split that becomes one")
+    validation_groups: list[str] = Field(
+        default_factory=list, description="groups of train that make the validation split; empty: carved"
+    )
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="part of train carved off for every choice")
     validation_by: Literal["group", "video"] = "group"
     seed: int = 0

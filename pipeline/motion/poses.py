@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -121,17 +122,18 @@ def build(job: stage.Job) -> None:
                 "dtype": "float32",
             }
 
-            def read(video_id: str, path: str) -> dict[str, np.ndarray]:
-                return estimate_video(job.root / path, estimator, settings, size, decoder.open)
+            def read(video_id: str, path: str, frames: tuple[int, int] | None) -> dict[str, np.ndarray]:
+                opener = partial(decoder.open, frames=frames)
+                return estimate_video(job.root / path, estimator, settings, size, opener)
 
         else:
 
-            def read(video_id: str, path: str) -> dict[str, np.ndarray]:
+            def read(video_id: str, *_: object) -> dict[str, np.ndarray]:
                 return read_penn_action(job.root / settings.path / f"{video_id}.mat")
 
-        for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "poses"):
+        for video_id, path, frames in stage.progress(videos.files(), "poses"):
             try:
-                done.append(finish(read(video_id, path), settings))
+                done.append(finish(read(video_id, path, frames), settings))
                 ids.append(video_id)
             except VideoError as error:
                 failed[video_id] = str(error)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipeline.context.texts import TYPES, read_candidates
-from pipeline.data.lists import read_class_list
+from pipeline.data.entries import read_class_list
 
 CLASS_COUNTS = {"haa100": 100, "kth": 6, "penn_action": 15, "ucf101": 101}
 # Weizmann has no class list of its own: its classes are the names of its folders.

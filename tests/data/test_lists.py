@@ -7,17 +7,8 @@ from collections import defaultdict
 import pytest
 
 from pipeline.config import Index
-from pipeline.data.lists import (
-    Entry,
-    ListError,
-    carve_validation,
-    members_digest,
-    read_class_list,
-    read_class_names,
-    read_entries,
-    shard_of,
-    video_id,
-)
+from pipeline.data.entries import Entry, ListError, members_digest, read_class_list, shard_of, video_id
+from pipeline.data.lists import carve_validation, read_class_names, read_entries
 
 
 def make(root, **files):

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import restart
 from pipeline.config import ConfigError, dataset as section_named, validate
-from pipeline.data.lists import ListError, members_digest, read_entries
+from pipeline.data.entries import ListError, members_digest
+from pipeline.data.lists import read_entries
 from pipeline.stage import RUNTIME_VARIABLE
 from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
 from pipeline.store.code import files_of
