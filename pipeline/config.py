@@ -180,10 +180,41 @@ class Prompts(Section):
     line_width: int = Field(2, ge=1, description="of the circle, in pixels of the encoder's picture (SALF-CBM: 2)")
 
 
+class Candidates(Section):
+    source: Literal["files", "endpoint", "wordnet", "names"] = Field(
+        "files",
+        description="files: those of context.texts.candidates; endpoint: a language model is asked for every class; "
+        "wordnet: nouns; names: class names of ImageNet and Places365",
+    )
+    types: list[Literal["object", "scene", "temporal", "spatio_temporal"]] = Field(
+        default=["object", "scene"], min_length=1, description="temporal and spatio_temporal: language baselines"
+    )
+    url: str = Field("", description="base address of an OpenAI-compatible server, such as http://localhost:8000/v1")
+    model: str = Field("", description="name of the model at that server")
+    key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; empty for none")
+    per_class: int = Field(5, ge=1, description="candidates of a type that are asked for at once")
+    turns: int = Field(2, ge=1, description="how often each question is asked (official code: 2)")
+    temperature: float = Field(0.2, ge=0, description="official code: 0.2")
+    wordnet: str = Field("", description="folder with index.noun and data.noun, relative to the root")
+    names: dict[Literal["object", "scene"], str] = Field(
+        default_factory=dict, description="type → file of class names, relative to the root"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self):
+        if self.source == "endpoint" and not (self.url and self.model):
+            raise ValueError("source: endpoint needs a url and a model")
+        if self.source == "wordnet" and not self.wordnet:
+            raise ValueError("source: wordnet needs the folder in `wordnet`")
+        if self.source == "names" and not set(self.types) <= set(self.names):
+            raise ValueError("source: names needs a file in `names` for every type in `types`")
+        return self
+
+
 class Texts(Section):
     source: Literal["computed", "tensor"] = "computed"
-    candidates: dict[Literal["object", "scene"], str] = Field(
-        default_factory=dict, description="type → file with one candidate per line, relative to the root"
+    candidates: dict[Literal["object", "scene"], str | list[str]] = Field(
+        default_factory=dict, description="type → file, or files, with one candidate per line, relative to the root"
     )
     path: dict[Literal["object", "scene"], str] = Field(default_factory=dict, description="type → .pt file of rows")
     model: str = "openai/clip-vit-base-patch16"
@@ -202,6 +233,7 @@ class Concepts(Section):
 class Context(Section):
     dual_encoder: DualEncoder = DualEncoder()
     prompts: Prompts = Prompts()
+    candidates: Candidates = Candidates()
     texts: Texts = Texts()
     concepts: Concepts = Concepts()
 

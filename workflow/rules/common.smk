@@ -13,7 +13,7 @@ from pipeline.config import ConfigError, dataset as section_named, validate
 from pipeline.data.entries import ListError, members_digest
 from pipeline.data.lists import read_entries
 from pipeline.stage import RUNTIME_VARIABLE
-from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
+from pipeline.stages import collects_candidates, has_maps, has_motion, imports, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -174,6 +174,16 @@ def with_motion(pattern):
     return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
 
 
+def with_candidates(pattern):
+    """Input function: the collected candidates, where texts are computed and not from plain text files."""
+
+    def files(wildcards):
+        own = section(wildcards)
+        return pattern.format(**wildcards) if collects_candidates(own) and not imports(own, "texts") else []
+
+    return files
+
+
 def clips_unless_imported(wildcards):
     """All clips of a data set, for pictures; none where the features come from elsewhere."""
     if imports(section(wildcards), "features"):
@@ -189,7 +199,8 @@ def under_root(stage_settings, *keys):
         found = []
         for key in keys:
             named = getattr(value, key)
-            for path in named.values() if isinstance(named, dict) else [named]:
+            paths = list(named.values()) if isinstance(named, dict) else [named]
+            for path in sum(([path] if isinstance(path, str) else path for path in paths), []):
                 places = [os.path.join(root_of(wildcards.dataset), path), os.path.join(workflow.basedir, path)]
                 # A missing file is told by the stage, which knows what it is for.
                 found += [os.path.relpath(place) for place in places if path and os.path.isfile(place)][:1]
