@@ -153,6 +153,8 @@ def read_listing(settings, root: str | Path) -> Listing:
     Raises:
         ListError: a list or folder as a whole cannot be used, or a video is in two splits.
     """
+    if not Path(root).is_dir():
+        raise ListError(f"{root} does not exist; data_root and data.root name the folder of the data set")
     listing = READERS[settings.source](settings, Path(root))
     entries = listing.entries
     if not entries:
