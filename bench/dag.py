@@ -43,8 +43,18 @@ def fabricate(root: Path) -> int:
 
 def dry_run(folder: Path) -> tuple[float, float, int]:
     """Seconds, of the wall and of the processor, and the jobs of one dry run; memory is that of all children so far."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "8", "-n"]
-    command += ["--configfile", str(PROJECT / "config.yaml"), "--quiet", "rules", "results/ucf101/model.pt"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(PROJECT / "Snakefile"),
+        "-n",
+        "results/ucf101/model.pt",
+        "--cores",
+        "8",
+    ]
+    command += ["--configfile", str(PROJECT / "config.yaml")]
     before = os.times()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     after = os.times()

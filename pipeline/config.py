@@ -17,6 +17,9 @@ import pydantic
 import yaml
 from pydantic import Field
 
+# How the Snakefile tells the stages about `Runtime`. It stands here because the Snakefile imports nothing heavy.
+RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
+
 
 class ConfigError(ValueError):
     """A mistake in the configuration, told in the words of the file: which key, what is wrong, what would be right."""

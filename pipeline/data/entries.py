@@ -135,6 +135,14 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def by_shard(entries: list[Entry], count: int) -> list[list[Entry]]:
+    """The entries of every shard."""
+    parts: list[list[Entry]] = [[] for _ in range(count)]
+    for entry in entries:
+        parts[shard_of(entry.video_id, count)].append(entry)
+    return parts
+
+
 def members_digest(
     entries: list[Entry], shard: int | None, count: int, root: str | Path | None, *, with_labels: bool = False
 ) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import restart
-from pipeline.config import ConfigError, dataset as section_named, validate
-from pipeline.data.entries import ListError, members_digest
+from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
+from pipeline.data.entries import ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
-from pipeline.stage import RUNTIME_VARIABLE
 from pipeline.stages import collects_candidates, has_maps, has_motion, imports, settings_json, shards
 from pipeline.store.code import files_of
 
@@ -88,6 +87,7 @@ def code(module):
 
 
 ENTRIES = {}
+MEMBERS = {}
 
 
 def entries(name):
@@ -122,10 +122,13 @@ def position_of(wildcards):
 
 def members(wildcards):
     """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
-    part = position_of(wildcards) if hasattr(wildcards, "shard") else None
-    count = section(wildcards).data.shards
-    with_files = not is_generated(wildcards.dataset)  # there the videos are inputs
-    return members_digest(entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None)
+    name, part = wildcards.dataset, position_of(wildcards)
+    if name not in MEMBERS:
+        # Every stage asks, and a large data set takes seconds to go through: once is enough.
+        root = None if is_generated(name) else root_of(name)  # there the videos are inputs
+        parts = by_shard(entries(name), section(wildcards).data.shards)
+        MEMBERS[name] = [members_digest(own, None, 1, root) for own in parts]
+    return MEMBERS[name][part]
 
 
 def all_members(wildcards):
