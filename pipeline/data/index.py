@@ -20,13 +20,20 @@ def check_classes(listing: Listing) -> None:
     if listing.test_only:
         return
     named = Counter(entry.class_name for entry in listing.entries)
-    usable = {entry.class_name for entry in listing.entries if entry.split == "train" and not entry.problem}
-    empty = [name for name in listing.class_names if name not in usable]
+    good = [entry for entry in listing.entries if not entry.problem]
+    learned = {entry.class_name for entry in good if entry.split == "train"}
+    empty = [name for name in listing.class_names if name not in learned]
     if empty:
-        why = f"of its {named[empty[0]]} listed videos none can be used" if named[empty[0]] else "no video is listed"
+        name = empty[0]
+        elsewhere = sum(entry.class_name == name for entry in good)
+        why = "no video is listed"
+        if named[name]:
+            why = f"of its {named[name]} listed videos none can be used"
+        if elsewhere:
+            why = f"all {elsewhere} are in other splits"
         others = f" (and {len(empty) - 1} further classes)" if len(empty) > 1 else ""
         raise stage.StageError(
-            f"index: the class `{empty[0]}` has no train video: {why}{others}; add videos or take it off the class list"
+            f"index: the class `{name}` has no train video: {why}{others}; add videos or take it off the class list"
         )
 
 

@@ -11,9 +11,12 @@ import scipy.io
 
 from pipeline.config import Decode, Index
 from pipeline.data.decode import decode_video
-from pipeline.data.entries import ListError, members_digest
+from pipeline.data.entries import Entry, ListError, members_digest
+from pipeline.data.index import check_classes
 from pipeline.data.lists import read_listing
 from pipeline.data.readers import open_video
+from pipeline.data.sets.listing import Listing
+from pipeline.stage import StageError
 
 
 def make(root, *names):
@@ -345,3 +348,23 @@ def test_validation_groups_are_taken_as_named(own):
     assert {entry.group for entry in listing.entries if entry.split == "val"} == {"b"}
     with pytest.raises(ListError, match="validation_groups: no train video is of the group a"):
         read_listing(settings.model_copy(update={"validation_groups": ["a"]}), own)
+
+
+def test_classes_that_cannot_be_learned_stop():
+    def listing(*rows, **more):
+        names = ["fall", "sit"]
+        return Listing(
+            names, [Entry("v", "v.mp4", 0, name, split, split, None, why) for name, split, why in rows], **more
+        )
+
+    good = ("fall", "train", None)
+    check_classes(listing(good, ("sit", "train", None)))
+    check_classes(listing(good, test_only=True))
+    with pytest.raises(StageError, match="the class `sit` has no train video: no video is listed; add videos"):
+        check_classes(listing(good))
+    with pytest.raises(StageError, match="`sit` has no train video: of its 2 listed videos none can be used"):
+        check_classes(listing(good, ("sit", "train", "missing"), ("sit", "train", "empty")))
+    with pytest.raises(StageError, match="`sit` has no train video: all 1 are in other splits"):
+        check_classes(listing(good, ("sit", "test", None)))
+    with pytest.raises(StageError, match=r"`fall` has no train video: no video is listed \(and 1 further classes\)"):
+        check_classes(listing(("other", "train", None)))
