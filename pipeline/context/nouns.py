@@ -143,3 +143,9 @@ def read_names(path: Path) -> list[str]:
     if not names:
         raise NounError(f"{path} holds no name")
     return list(dict.fromkeys(names))
+
+
+if __name__ == "__main__":
+    import sys
+
+    print({kind: len(names) for kind, names in read_wordnet(Path(sys.argv[1])).items()})
