@@ -51,6 +51,7 @@ def counts(listing: Listing) -> dict[str, Any]:
         "by_class": {name: {part: usable[part, name] for part in splits} for name in listing.class_names},
         "published": listing.published,
         "notes": listing.notes,
+        "missing": listing.missing,
         "problems": {entry.path: entry.problem for entry in listing.entries if entry.problem},
     }
 
@@ -67,6 +68,8 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
             print(f"  {name:<{width}}  " + "  ".join(f"{count:>5,} {part}" for part, count in own.items()))
     for note in report["notes"]:
         print(f"note: {note}")
+    for line in report["missing"]:
+        print(f"missing: {line}")
     problems = list(report["problems"].items())
     for path, problem in problems[:SHOWN]:
         print(f"problem: {path}: {problem}")
@@ -75,7 +78,7 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
 
 
 def check(call: argparse.Namespace) -> int:
-    """``conceptreel check NAME``: what the configuration finds on disk; exit code 1 if something is wrong."""
+    """``conceptreel check NAME``: what the configuration finds on disk; exit code 1 if something is missing."""
     config = load(call.config)
     data = dataset(config, call.name).data
     if data.index.source == "generated":
@@ -86,9 +89,9 @@ def check(call: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         _print_counts(report, call.classes)
-        if not (report["notes"] or report["problems"]):
+        if not (report["missing"] or report["problems"]):
             print("complete" + (", as published" if listing.published else ""))
-    return int(bool(report["notes"] or report["problems"]))
+    return int(bool(report["missing"] or report["problems"]))
 
 
 # ---------------------------------------------------------------------------------------------------------------- init

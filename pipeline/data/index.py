@@ -42,7 +42,7 @@ def build(job: stage.Job) -> None:
     settings = Index.model_validate(job.settings)
     listing = read_listing(settings, job.root)
     entries = listing.entries
-    for note in listing.notes:
+    for note in [*listing.notes, *listing.missing]:
         logger.warning("%s: %s", job.dataset, note)
     failed = {entry.video_id: entry.problem for entry in entries if entry.problem}
     table = pa.table(
@@ -62,7 +62,7 @@ def build(job: stage.Job) -> None:
     )
     job.check_failures(failed, len(entries), settings.max_failed_fraction)
     check_classes(listing)
-    content = {"class_names": listing.class_names, "published": listing.published, "notes": listing.notes}
+    content = {name: getattr(listing, name) for name in ("class_names", "published", "notes", "missing")}
     job.write_table("index", table, content, failed=failed)
 
 

@@ -162,7 +162,7 @@ def read_listing(settings, root: str | Path) -> Listing:
     entries = _check(entries, Path(root) / listing.videos, settings.check_files)
     if settings.group_pattern:
         entries = _with_groups(entries, settings.group_pattern)
-    notes = check_counts(listing, entries)
+    missing = check_counts(listing, entries)
     if listing.videos.strip("./"):
         prefix = listing.videos.rstrip("/") + "/"
         entries = [replace(entry, path=prefix + entry.path) for entry in entries]
@@ -172,7 +172,7 @@ def read_listing(settings, root: str | Path) -> Listing:
         entries = _validation_groups(entries, settings.validation_groups)
     elif not any(entry.split == "val" for entry in entries) and "val" not in settings.lists:
         entries = carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
-    return replace(listing, entries=entries, notes=notes)
+    return replace(listing, entries=entries, missing=missing)
 
 
 def read_entries(settings, root: str | Path) -> list[Entry]:

@@ -156,7 +156,7 @@ def test_check_tells_what_is_missing(videos, capsys, tmp_path):
     code, out, _ = call(capsys, "check", "haa", "--config", "haa.yaml")
     assert code == 1
     assert "20 videos of 1 classes: 13 train, 3 val, 3 test (of 4)" in out
-    assert "note: 1 of 20 videos are not on disk: 1 of arm_wave" in out
+    assert "missing: 1 of 20 videos are not on disk: 1 of arm_wave" in out
     assert "problem: video/arm_wave/arm_wave_019.mp4: missing: arm_wave/arm_wave_019.mp4 is not on disk" in out
     code, out, _ = call(capsys, "check", "haa", "--config", "haa.yaml", "--json")
     report = json.loads(out)

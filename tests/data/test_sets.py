@@ -58,7 +58,7 @@ def test_kth_is_cut_by_its_sequence_list_and_split_by_person(kth):
     assert found["person12_walking_d4_0"].path == "person12_walking_d4_uncomp.mp4"  # not in a folder of its class
     assert {entry.group for entry in listing.entries if entry.split == "test"} == {"person22"}
     assert found["person12_boxing_d1_1"].problem == "missing: boxing/person12_boxing_d1_uncomp.avi is not on disk"
-    assert listing.notes == [
+    assert listing.missing == [
         "train: 7 videos are listed, 1,528 are published",
         "test: 2 videos are listed, 863 are published",
         "2 of 9 videos are not on disk: 2 of boxing",
@@ -123,7 +123,7 @@ def test_penn_action_reads_frames_and_annotations(tmp_path):
     assert splits(listing, "listed") == {"train": 4, "test": 1}
     assert listing.entries[0].path == "frames/0001" and listing.class_names[listing.entries[0].label] == "squat"
     assert listing.entries[4].problem == "class `yoga` is not in the class list"
-    assert "train: 4 videos are listed, 1,258 are published" in listing.notes
+    assert "train: 4 videos are listed, 1,258 are published" in listing.missing
     (tmp_path / "labels/0002.mat").write_bytes(b"no matrix")
     with pytest.raises(ListError, match=r"0002\.mat is no annotation of Penn Action"):
         read_listing(Index(source="penn_action"), tmp_path)
@@ -135,7 +135,7 @@ def test_penn_action_reads_frames_and_annotations(tmp_path):
 def test_real_penn_action_annotations(real_data):
     listing = read_listing(Index(source="penn_action", check_files=False), real_data / "penn_action")
     assert splits(listing, "listed") == {"train": 1258, "test": 1068}
-    assert not any(entry.problem for entry in listing.entries) and listing.notes == []
+    assert not any(entry.problem for entry in listing.entries) and listing.missing == []
     assert len({entry.label for entry in listing.entries}) == 15
 
 
@@ -150,16 +150,16 @@ def test_haa_names_what_is_missing(tmp_path):
     assert splits(listing, "listed") == {"train": 32, "test": 8}
     problems = [entry.problem for entry in listing.entries if entry.problem]
     assert problems == ["missing: jump rope/jump rope_013.mp4 is not on disk"]
-    assert listing.notes == ["1 of 40 videos are not on disk: 1 of jump rope"]
+    assert listing.missing == ["1 of 40 videos are not on disk: 1 of jump rope"]
     assert listing.entries[0].path == "video/jump rope/jump rope_000.mp4"
     whole = read_listing(Index(source="haa500"), tmp_path)
-    assert "train: 32 videos are listed, 8,000 are published" in whole.notes
+    assert "train: 32 videos are listed, 8,000 are published" in whole.missing
 
 
 def test_haa100_equals_the_published_lists(real_data, project):
     settings = Index(source="haa500", class_list="pipeline/data/classes/haa100.txt", check_files=False)
     listing = read_listing(settings, project)
-    assert listing.notes == []
+    assert listing.missing == []
     for split, file in (("train", "train.csv"), ("test", "val.csv")):
         published = (real_data / "haa100" / file).read_text().split("\n")
         ours = [f"{entry.path},{entry.label}" for entry in listing.entries if entry.listed == split]
@@ -184,7 +184,7 @@ def test_ucf101_takes_the_split_that_is_asked_for(tmp_path, number, folder):
     ]
     assert {entry.class_name for entry in listing.entries} == {"Archery"}
     count = {1: "9,537", 2: "9,586"}[number]
-    assert f"train: 1 videos are listed, {count} are published" in listing.notes
+    assert f"train: 1 videos are listed, {count} are published" in listing.missing
 
 
 def test_official_ucf101_lists_and_real_clips(real_data, tmp_path):
@@ -194,13 +194,13 @@ def test_official_ucf101_lists_and_real_clips(real_data, tmp_path):
     assert splits(listing, "listed") == {"train": 9537, "test": 3783}
     ok = [entry for entry in listing.entries if not entry.problem]
     assert len(ok) == 24 and len({entry.class_name for entry in ok}) == 3
-    (note,) = listing.notes
+    (note,) = listing.missing
     assert note.startswith("13,296 of 13,320 videos are not on disk: ") and note.endswith("and 96 further classes")
     entry = ok[0]
     clip = decode_video(tmp_path / entry.path, Decode(size=64, sampling="dense"))
     assert clip["frames"].shape == (16, 64, 64, 3) and (clip["height"], clip["width"]) == (240, 320)
     whole = read_listing(Index(source="ucf101", check_files=False), tmp_path)
-    assert whole.notes == []
+    assert whole.missing == []
     groups = {split: {entry.group for entry in whole.entries if entry.split == split} for split in ("train", "val")}
     assert not groups["train"] & groups["val"]
     assert {entry.label for entry in whole.entries if entry.split == "val"} == set(range(101))
@@ -235,7 +235,7 @@ def test_scuba_is_test_only_and_its_labels_agree_with_the_names(tmp_path):
 def test_real_scuba_list(real_data):
     settings = Index(source="ucf101_scuba", lists={"test": "val.csv"}, check_files=False)
     listing = read_listing(settings, real_data / "ucf101_scuba")
-    assert splits(listing) == {"test": 4550} and listing.notes == []
+    assert splits(listing) == {"test": 4550} and listing.missing == []
     assert not any(entry.problem for entry in listing.entries)
     assert len({entry.label for entry in listing.entries}) == 24
 
@@ -254,8 +254,9 @@ def test_mimetics_is_mapped_onto_trained_classes(tmp_path):
         ("Archery", "Archery"),
         ("GolfSwing", "GolfSwing"),
     ]
-    assert listing.notes[0] == "test: 3 videos are listed, 713 are published"
-    assert listing.notes[1].startswith("1 videos of ") and "smoking" in listing.notes[1]
+    assert listing.missing == ["test: 3 videos are listed, 713 are published"]
+    (note,) = listing.notes
+    assert note.startswith("1 videos of 20 classes without a counterpart are left out: ") and "smoking" in note
     (tmp_path / "map.csv").write_text("archery,Archery\ngolf,GolfSwing\n")
     with pytest.raises(ListError, match=r"map\.csv, line 2: `golf` is no class of this set"):
         read_listing(mapped.model_copy(update={"class_map": "map.csv"}), tmp_path)
@@ -286,12 +287,12 @@ def test_weizmann_leaves_an_actor_out(tmp_path):
     for take in ("walk/lena_walk2.avi", "run/lena_run2.avi", "skip/lena_skip2.avi"):
         make(tmp_path, take)
     listing = read_listing(Index(source="weizmann", test_groups=["lena"]), tmp_path)
-    assert listing.notes == []
+    assert listing.missing == []
     assert {entry.group for entry in listing.entries if entry.split == "test"} == {"lena"}
     assert splits(listing, "listed") == {"train": 80, "test": 13}
     (tmp_path / "bend/ido_bend.avi").unlink()
     listing = read_listing(Index(source="weizmann", test_groups=["lena"]), tmp_path)
-    assert listing.notes == ["1 of 93 videos are not on disk: 1 of bend"]
+    assert listing.missing == ["1 of 93 videos are not on disk: 1 of bend"]
     with pytest.raises(ListError, match=r"test_groups must name the actors to test on, of daria, "):
         read_listing(Index(source="weizmann"), tmp_path)
     with pytest.raises(ListError, match="no file is of the group leni"):
@@ -300,7 +301,7 @@ def test_weizmann_leaves_an_actor_out(tmp_path):
 
 def test_real_weizmann_clips(real_data):
     listing = read_listing(Index(source="weizmann", test_groups=["ido"]), real_data / "weizmann")
-    assert splits(listing, "listed") == {"train": 80, "test": 10} and listing.notes == []
+    assert splits(listing, "listed") == {"train": 80, "test": 10} and listing.missing == []
     entry = next(entry for entry in listing.entries if entry.split == "test")
     clip = decode_video(real_data / "weizmann" / entry.path, Decode(size=64))
     assert (clip["height"], clip["width"]) == (144, 180)

@@ -23,7 +23,8 @@ class Listing:
         entries: in the order of the lists; paths are relative to ``videos``.
         videos: folder of the videos, relative to the root of the data set.
         published: how many videos the authors name: split, or ``total`` → count. Empty where nobody published a count.
-        notes: what the reader left out and why, one line each.
+        notes: what was left out on purpose and why, one line each.
+        missing: what differs from the published counts or is not on disk, one line each.
         test_only: whether the set is there for evaluation alone.
     """
 
@@ -32,6 +33,7 @@ class Listing:
     videos: str = ""
     published: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     test_only: bool = False
 
 
@@ -131,7 +133,7 @@ def check_counts(listing: Listing, entries: list[Entry]) -> list[str]:
     """What differs from the published counts and what is not on disk, one line each."""
     found = Counter(entry.listed for entry in entries)
     found["total"] = len(entries)
-    notes = [
+    lines = [
         f"{part}: {found[part]:,} videos are listed, {count:,} are published"
         for part, count in listing.published.items()
         if found[part] != count
@@ -141,5 +143,5 @@ def check_counts(listing: Listing, entries: list[Entry]) -> list[str]:
         by_class = Counter(entry.class_name or "no class" for entry in missing).most_common()
         named = ", ".join(f"{count} of {name}" for name, count in by_class[:5])
         more = f" and {len(by_class) - 5} further classes" if len(by_class) > 5 else ""
-        notes.append(f"{len(missing):,} of {len(entries):,} videos are not on disk: {named}{more}")
-    return [*listing.notes, *notes]
+        lines.append(f"{len(missing):,} of {len(entries):,} videos are not on disk: {named}{more}")
+    return [*listing.missing, *lines]
