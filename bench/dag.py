@@ -60,9 +60,9 @@ def dry_run(folder: Path) -> tuple[float, float, int]:
     after = os.times()
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    total = re.search(r"^total\s+(\d+)", done.stdout + done.stderr, re.MULTILINE)
+    jobs = re.findall(r"^(?:local)?(?:rule|checkpoint) \w+:", done.stdout + done.stderr, re.MULTILINE)
     busy = after.children_user + after.children_system - before.children_user - before.children_system
-    return after.elapsed - before.elapsed, busy, int(total[1]) if total else 0
+    return after.elapsed - before.elapsed, busy, len(jobs)
 
 
 def main() -> None:
