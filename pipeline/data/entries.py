@@ -143,16 +143,13 @@ def by_shard(entries: list[Entry], count: int) -> list[list[Entry]]:
     return parts
 
 
-def members_digest(
-    entries: list[Entry], shard: int | None, count: int, root: str | Path | None, *, with_labels: bool = False
-) -> str:
-    """Digest of the videos of one shard (or of all): ids, paths and, below ``root``, size and time of change.
+def members_digest(entries: list[Entry], root: str | Path | None, *, with_labels: bool = False) -> str:
+    """Digest of videos, such as those of one shard: ids, paths and, below ``root``, size and time of change.
 
     A stage gets it as a parameter, so that it runs again when one of its videos is added, replaced or removed.
     """
     digest = hashlib.blake2b(digest_size=8)
-    own = [entry for entry in entries if shard is None or entry.in_shard(shard, count)]
-    for entry in sorted(own, key=lambda entry: (entry.video_id, entry.listed)):
+    for entry in sorted(entries, key=lambda entry: (entry.video_id, entry.listed)):
         parts = [entry.video_id, entry.path, entry.problem or ""]
         if entry.frames:
             parts.append("{}-{}".format(*entry.frames))

@@ -83,9 +83,9 @@ def test_kth_with_other_persons_and_broken_lists(kth):
 
 
 def test_excerpts_change_the_digest_of_their_shard(kth):
-    before = members_digest(read_listing(Index(source="kth"), kth).entries, None, 1, kth)
+    before = members_digest(read_listing(Index(source="kth"), kth).entries, kth)
     (kth / "00sequences.txt").write_text(SEQUENCES.replace("1-95, 96", "1-90, 91"))
-    assert members_digest(read_listing(Index(source="kth"), kth).entries, None, 1, kth) != before
+    assert members_digest(read_listing(Index(source="kth"), kth).entries, kth) != before
 
 
 def test_real_kth_films_are_cut(real_data, tmp_path):

@@ -127,13 +127,13 @@ def members(wildcards):
         # Every stage asks, and a large data set takes seconds to go through: once is enough.
         root = None if is_generated(name) else root_of(name)  # there the videos are inputs
         parts = by_shard(entries(name), section(wildcards).data.shards)
-        MEMBERS[name] = [members_digest(own, None, 1, root) for own in parts]
+        MEMBERS[name] = [members_digest(own, root) for own in parts]
     return MEMBERS[name][part]
 
 
 def all_members(wildcards):
     """Digest of everything that the index says: ids, labels, splits."""
-    return members_digest(entries(wildcards.dataset), None, 1, None, with_labels=True)
+    return members_digest(entries(wildcards.dataset), None, with_labels=True)
 
 
 def index_of(wildcards):
