@@ -1,3 +1,4 @@
+import functools
 import json
 import logging
 import os
@@ -78,7 +79,8 @@ shell.prefix(
 
 def settings(stage):
     """The single parameter of a rule that decides its result; see the cache rules in docs/cache.md."""
-    return lambda wildcards: settings_json(CONFIG, wildcards.dataset, stage)
+    of_data_set = functools.cache(lambda name: settings_json(CONFIG, name, stage))
+    return lambda wildcards: of_data_set(wildcards.dataset)
 
 
 def code(module):
