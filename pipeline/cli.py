@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline import __version__, convert
 from pipeline.config import ConfigError, dataset, load
+from pipeline.data import commands as data_commands
 from pipeline.exchange.commands import add_commands as add_exchange_commands
 from pipeline.store.atomic import ArtifactError
 
@@ -440,6 +441,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=int, default=5, help="classes that are told")
     command.set_defaults(run=edit)
 
+    data_commands.add_commands(commands)
+
     command = commands.add_parser("summary", help="figures of a finished run and where its files are")
     command.add_argument("results", type=Path, help="results/<data set>")
     command.add_argument("--video", type=Path, help="the video whose prediction is explained")
@@ -457,7 +460,7 @@ def main(arguments: list[str] | None = None) -> int:
     call = parser().parse_args(arguments)
     try:
         return call.run(call)
-    except (UsageError, ConfigError, ArtifactError, StageError, OSError) as error:
+    except (UsageError, ConfigError, ArtifactError, StageError, OSError, *data_commands.ERRORS) as error:
         print(f"conceptreel: {error}", file=sys.stderr)
         return 2
 

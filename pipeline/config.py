@@ -17,6 +17,9 @@ import pydantic
 import yaml
 from pydantic import Field
 
+# How the Snakefile tells the stages about `Runtime`. It stands here because the Snakefile imports nothing heavy.
+RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
+
 
 class ConfigError(ValueError):
     """A mistake in the configuration, told in the words of the file: which key, what is wrong, what would be right."""
@@ -36,10 +39,22 @@ SHA256 = Field("", pattern="^([0-9a-fA-F]{64})?$", description="of the weights, 
 
 
 class Index(Section):
-    source: Literal["lists", "folders", "images", "generated"] = Field(
+    source: Literal[
         "lists",
-        description="lists: one file per split; folders: one folder of videos per class; images: one folder of "
-        "pictures per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
+        "folders",
+        "images",
+        "generated",
+        "haa500",
+        "kth",
+        "mimetics",
+        "penn_action",
+        "ucf101",
+        "ucf101_scuba",
+        "weizmann",
+    ] = Field(
+        "lists",
+        description="lists: one file per split; folders: one folder of videos per class, or train/, val/ and test/ "
+        "with such folders; images: the same of pictures; generated: the embedded demo; the others: docs/datasets",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
@@ -48,7 +63,17 @@ class Index(Section):
     class_list: str = Field("", description="file with one class name per line, relative to the root")
     check_files: bool = Field(True, description="false where everything is imported and no video is on disk")
     group_pattern: str = Field("", description="regular expression with a group named `group` (actor, source video)")
-    test_groups: list[str] = Field(default_factory=list, description="groups that make the test split (folders only)")
+    official_split: Literal[1, 2, 3] = Field(1, description="of UCF-101")
+    class_map: str = Field(
+        "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
+    )
+    test_groups: list[str] = Field(
+        default_factory=list, description="groups that make the test split (folders, KTH, Weizmann)"
+    )
+    test_fraction: float = Field(0, ge=0, lt=1, description="part of a set without a test split that becomes one")
+    validation_groups: list[str] = Field(
+        default_factory=list, description="groups of train that make the validation split; empty: carved"
+    )
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="part of train carved off for every choice")
     validation_by: Literal["group", "video"] = "group"
     seed: int = 0
@@ -184,10 +209,41 @@ class Prompts(Section):
     line_width: int = Field(2, ge=1, description="of the circle, in pixels of the encoder's picture (SALF-CBM: 2)")
 
 
+class Candidates(Section):
+    source: Literal["files", "endpoint", "wordnet", "names"] = Field(
+        "files",
+        description="files: those of context.texts.candidates; endpoint: a language model is asked for every class; "
+        "wordnet: nouns; names: class names of ImageNet and Places365",
+    )
+    types: list[Literal["object", "scene", "temporal", "spatio_temporal"]] = Field(
+        default=["object", "scene"], min_length=1, description="temporal and spatio_temporal: language baselines"
+    )
+    url: str = Field("", description="base address of an OpenAI-compatible server, such as http://localhost:8000/v1")
+    model: str = Field("", description="name of the model at that server")
+    key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; empty for none")
+    per_class: int = Field(5, ge=1, description="candidates of a type that are asked for at once")
+    turns: int = Field(2, ge=1, description="how often each question is asked (official code: 2)")
+    temperature: float = Field(0.2, ge=0, description="official code: 0.2")
+    wordnet: str = Field("", description="folder with index.noun and data.noun, relative to the root")
+    names: dict[Literal["object", "scene"], str] = Field(
+        default_factory=dict, description="type → file of class names, relative to the root"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self):
+        if self.source == "endpoint" and not (self.url and self.model):
+            raise ValueError("source: endpoint needs a url and a model")
+        if self.source == "wordnet" and not self.wordnet:
+            raise ValueError("source: wordnet needs the folder in `wordnet`")
+        if self.source == "names" and not set(self.types) <= set(self.names):
+            raise ValueError("source: names needs a file in `names` for every type in `types`")
+        return self
+
+
 class Texts(Section):
     source: Literal["computed", "tensor"] = "computed"
-    candidates: dict[Literal["object", "scene"], str] = Field(
-        default_factory=dict, description="type → file with one candidate per line, relative to the root"
+    candidates: dict[Literal["object", "scene"], str | list[str]] = Field(
+        default_factory=dict, description="type → file, or files, with one candidate per line, relative to the root"
     )
     path: dict[Literal["object", "scene"], str] = Field(
         default_factory=dict, description="type → .pt, .npy, .npz or .mat; rows named, or in the order of candidates"
@@ -210,6 +266,7 @@ class Concepts(Section):
 class Context(Section):
     dual_encoder: DualEncoder = DualEncoder()
     prompts: Prompts = Prompts()
+    candidates: Candidates = Candidates()
     texts: Texts = Texts()
     concepts: Concepts = Concepts()
 

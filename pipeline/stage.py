@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline import joblog
+from pipeline.config import RUNTIME_VARIABLE
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError
@@ -32,7 +33,6 @@ from pipeline.store.code import code_digest
 from pipeline.store.provenance import digest_of, digest_of_file, git_state, versions
 
 SCHEMA_VERSION = 1
-RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
 
 logger = logging.getLogger("conceptreel")
 T = TypeVar("T")

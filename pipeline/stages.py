@@ -41,7 +41,8 @@ STAGES: dict[str, Stage] = {
     "motion_concepts": Stage("motion", ("index", "pose_clips"), ("motion_concepts.zarr.zip", "motion_labels.parquet")),
     "dual_encoder": Stage("context", ("decode",), ("dual_encoder/{shard}.zarr.zip",)),
     "prompts": Stage("context", ("decode",), ("prompts/{shard}.zarr.zip",)),
-    "texts": Stage("context", (), ("texts.zarr.zip",)),
+    "candidates": Stage("context", ("index",), ("candidates.parquet",)),
+    "texts": Stage("context", ("candidates",), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
     "features": Stage("backbone", ("decode",), ("features/{shard}.zarr.zip",)),
     "maps": Stage("backbone", ("decode",), ("maps/{shard}.zarr.zip",)),
@@ -84,11 +85,17 @@ def has_maps(section: Dataset) -> bool:
     return any(kind != "dance" for kind in section.bottleneck.concept_layers.kinds)
 
 
+def collects_candidates(section: Dataset) -> bool:
+    """Whether concept candidates come from elsewhere than the text files that ``context.texts`` names."""
+    return section.context.candidates.source != "files"
+
+
 def reads(section: Dataset, stage: str) -> tuple[str, ...]:
     """Stages whose artifacts a stage opens under this configuration."""
     if imports(section, stage):
         return ()
     absent = (() if has_motion(section) else ("motion_concepts",)) + (() if has_maps(section) else ("prompts", "maps"))
+    absent += () if collects_candidates(section) else ("candidates",)
     return tuple(name for name in STAGES[stage].reads if name not in absent)
 
 

@@ -16,7 +16,9 @@ TYPES = ("object", "scene")
 
 
 def read_candidates(path: Path) -> list[str]:
-    """One candidate per line; blank lines and lines that start with ``#`` are skipped.
+    """One candidate per line, without repeats; blank lines and lines that start with ``#`` are skipped.
+
+    The shipped lists are ordered by class, under headings such as ``## Archery``: classes share objects and scenes.
 
     Raises:
         StageError: the file is missing or holds no candidate.
@@ -32,6 +34,36 @@ def read_candidates(path: Path) -> list[str]:
     found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not found:
         raise StageError(f"{path} holds no candidate")
+    return list(dict.fromkeys(found))
+
+
+def find_candidates(job: Job, settings: Texts) -> dict[str, list[str]]:
+    """Candidates of every type: those of the stage `candidates` where it ran, else from the configured files.
+
+    Raises:
+        StageError: a type has no file, or a file cannot be read.
+    """
+    if job.inputs.get("candidates"):
+        table, _ = job.read_table("candidates")
+        found: dict[str, list[str]] = {kind: [] for kind in TYPES}
+        for kind, text in zip(table["type"].to_pylist(), table["text"].to_pylist(), strict=True):
+            if kind in found:
+                found[kind].append(text)
+        return {kind: list(dict.fromkeys(texts)) for kind, texts in found.items()}
+    if set(settings.candidates) != set(TYPES):
+        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)}")
+    found = {}
+    for kind in TYPES:
+        named = settings.candidates[kind]
+        # The project ships lists for the published data sets; a list below the data set's own root comes first.
+        places = [
+            job.root / path if (job.root / path).is_file() else PROJECT / path
+            for path in ([named] if isinstance(named, str) else named)
+        ]
+        texts = [text for place in places for text in read_candidates(place)]
+        found[kind] = list(dict.fromkeys(texts))
+        for place in places:
+            job.note_file(kind, place)
     return found
 
 
@@ -62,15 +94,7 @@ def build(job: Job) -> None:
     settings = Texts.model_validate(job.settings)
     _, described = job.read_table("index")
     class_names = described["class_names"]
-    unknown = sorted(set(settings.candidates) ^ set(TYPES))
-    if unknown:
-        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)}")
-    # The project ships lists for the published data sets; a list below the data set's own root comes first.
-    places = {kind: job.root / settings.candidates[kind] for kind in TYPES}
-    places = {kind: path if path.is_file() else PROJECT / settings.candidates[kind] for kind, path in places.items()}
-    candidates = {kind: read_candidates(places[kind]) for kind in TYPES}
-    for kind in TYPES:
-        job.note_file(kind, places[kind])
+    candidates = find_candidates(job, settings)
     kinds = [kind for kind in TYPES for _ in candidates[kind]]
     texts = [text for kind in TYPES for text in candidates[kind]]
     extra = {}

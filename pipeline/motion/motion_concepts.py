@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.config import MotionConcepts
-from pipeline.data.lists import video_id as id_of_path
+from pipeline.data.entries import video_id as id_of_path
 from pipeline.data.table import read_index
 from pipeline.exchange import pickles
 from pipeline.motion.finch import (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,11 +77,16 @@ def _computed(
     limits = job.runtime.get("decoder", {})
     # The second decoder starts only where a video is too long to be kept in memory.
     with Decoder(**limits) as decoder, Decoder(**limits) as again:
-        listed = [(key, job.root / path) for key, path in zip(videos.video_id, videos.path, strict=True)]
-        found = estimation.run(listed, decoder.open, again.open)
+        listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]
+        found = estimation.run(listed, partial(_open, decoder), partial(_open, again))
         for video_id, item in stage.progress(found, "poses", total=len(videos)):
             yield video_id, item, about
     stage.logger.info("poses: %s", watch.words())
+
+
+def _open(decoder: Decoder, place: tuple[Path, tuple[int, int] | None]) -> AbstractContextManager[Any]:
+    path, frames = place
+    return decoder.open(path, frames=frames)
 
 
 def _imported(

@@ -1,3 +1,4 @@
+import functools
 import json
 import logging
 import os
@@ -9,10 +10,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import restart
-from pipeline.config import ConfigError, dataset as section_named, validate
-from pipeline.data.lists import ListError, members_digest, read_entries
-from pipeline.stage import RUNTIME_VARIABLE
-from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
+from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
+from pipeline.data.entries import ListError, by_shard, members_digest
+from pipeline.data.lists import read_entries
+from pipeline.stages import collects_candidates, has_maps, has_motion, imports, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -78,7 +79,8 @@ shell.prefix(
 
 def settings(stage):
     """The single parameter of a rule that decides its result; see the cache rules in docs/cache.md."""
-    return lambda wildcards: settings_json(CONFIG, wildcards.dataset, stage)
+    of_data_set = functools.cache(lambda name: settings_json(CONFIG, name, stage))
+    return lambda wildcards: of_data_set(wildcards.dataset)
 
 
 def code(module):
@@ -87,6 +89,7 @@ def code(module):
 
 
 ENTRIES = {}
+MEMBERS = {}
 
 
 def entries(name):
@@ -121,15 +124,18 @@ def position_of(wildcards):
 
 def members(wildcards):
     """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
-    part = position_of(wildcards) if hasattr(wildcards, "shard") else None
-    count = section(wildcards).data.shards
-    with_files = not is_generated(wildcards.dataset)  # there the videos are inputs
-    return members_digest(entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None)
+    name, part = wildcards.dataset, position_of(wildcards)
+    if name not in MEMBERS:
+        # Every stage asks, and a large data set takes seconds to go through: once is enough.
+        root = None if is_generated(name) else root_of(name)  # there the videos are inputs
+        parts = by_shard(entries(name), section(wildcards).data.shards)
+        MEMBERS[name] = [members_digest(own, root) for own in parts]
+    return MEMBERS[name][part]
 
 
 def all_members(wildcards):
     """Digest of everything that the index says: ids, labels, splits."""
-    return members_digest(entries(wildcards.dataset), None, 1, None, with_labels=True)
+    return members_digest(entries(wildcards.dataset), None, with_labels=True)
 
 
 def index_of(wildcards):
@@ -173,6 +179,16 @@ def with_motion(pattern):
     return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
 
 
+def with_candidates(pattern):
+    """Input function: the collected candidates, where texts are computed and not from plain text files."""
+
+    def files(wildcards):
+        own = section(wildcards)
+        return pattern.format(**wildcards) if collects_candidates(own) and not imports(own, "texts") else []
+
+    return files
+
+
 def clips_unless_imported(wildcards):
     """All clips of a data set, for pictures; none where the features come from elsewhere."""
     if imports(section(wildcards), "features"):
@@ -188,7 +204,8 @@ def under_root(stage_settings, *keys):
         found = []
         for key in keys:
             named = getattr(value, key)
-            for path in named.values() if isinstance(named, dict) else [named]:
+            paths = list(named.values()) if isinstance(named, dict) else [named]
+            for path in sum(([path] if isinstance(path, str) else path for path in paths), []):
                 places = [os.path.join(root_of(wildcards.dataset), path), os.path.join(workflow.basedir, path)]
                 # A missing file is told by the stage, which knows what it is for.
                 found += [os.path.relpath(place) for place in places if path and os.path.isfile(place)][:1]

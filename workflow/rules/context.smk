@@ -52,9 +52,34 @@ rule prompts:
         )
 
 
+rule candidates:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        names=under_root(lambda section: section.context.candidates, "names"),
+        code=code("pipeline.context.candidates"),
+    output:
+        "results/{dataset}/context/candidates.parquet",
+    log:
+        "results/{dataset}/logs/candidates.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(120),
+    params:
+        settings=settings("candidates"),
+    shell:
+        stage(
+            "pipeline.context.candidates",
+            "--input index {input.index:q} --output candidates {output:q}",
+        )
+
+
 rule texts:
     input:
         index="results/{dataset}/data/index.parquet",
+        collected=with_candidates("results/{dataset}/context/candidates.parquet"),
         candidates=under_root(lambda section: section.context.texts, "candidates", "path"),
         checkpoint=checkpoint(lambda section: section.context.texts),
         code=code("pipeline.context.texts"),
@@ -74,7 +99,7 @@ rule texts:
     shell:
         stage(
             "pipeline.context.texts",
-            "--input index {input.index:q} --output texts {output:q}",
+            "--input index {input.index:q} --input candidates {input.collected:q} --output texts {output:q}",
         )
 
 

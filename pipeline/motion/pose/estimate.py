@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,8 @@ from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
 # Frames that wait for the end of their video, where the main person is known; longer videos are decoded a second time.
 KEPT_BYTES = 512 << 20
 
-Opener = Callable[[Path], AbstractContextManager[Any]]
+# Opens what names a video: its file, or whatever the caller gives.
+Opener = Callable[[Any], AbstractContextManager[Any]]
 
 
 def person_boxes(keypoints: np.ndarray, confidence: np.ndarray, whole: np.ndarray, min_confidence: float) -> np.ndarray:
@@ -52,7 +52,7 @@ class _Video:
     """One video on its way through the networks."""
 
     video_id: str
-    path: Path
+    place: Any
     n_frames: int = 0
     shape: tuple[int, int] = (0, 0)
     ended: bool = False
@@ -98,12 +98,12 @@ class Estimation:
     # ------------------------------------------------------------------------------------------------------- the stream
 
     def run(
-        self, videos: Iterable[tuple[str, Path]], opener: Opener, again: Opener | None = None
+        self, videos: Iterable[tuple[str, Any]], opener: Opener, again: Opener | None = None
     ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError]]:
         """Poses of each video, or why there are none, in the order in which they are done.
 
         Args:
-            videos: ids and files.
+            videos: ids and files, or what else the opener takes.
             opener: `pipeline.data.readers.open_video` or the same of an isolated decoder; called in another thread.
             again: the same for videos whose frames are too many to be kept, called in this thread; by default
                 ``opener``, which must then be free of state.
@@ -147,11 +147,11 @@ class Estimation:
             self._second.flush()
         yield from self._done(open_videos, again or opener)
 
-    def _read(self, videos: Iterable[tuple[str, Path]], opener: Opener) -> Iterator[tuple[str, Any]]:
-        for video_id, path in videos:
-            yield "open", _Video(video_id, path)
+    def _read(self, videos: Iterable[tuple[str, Any]], opener: Opener) -> Iterator[tuple[str, Any]]:
+        for video_id, place in videos:
+            yield "open", _Video(video_id, place)
             try:
-                with opener(path) as video:
+                with opener(place) as video:
                     for start, frames in video.batches(self.batch_size):
                         yield "frames", (start, frames)
             except VideoError as error:
@@ -275,7 +275,7 @@ class Estimation:
         if video.kept is not None:
             yield from video.kept
             return
-        with again(video.path) as opened:
+        with again(video.place) as opened:
             for start, frames in opened.batches(self.batch_size):
                 yield start, frames[: max(0, video.n_frames - start)]
 
