@@ -2,10 +2,13 @@
 # A SLURM of one node on 127.0.0.1, for tests: slurm.sh start|stop|node-down|node-up|status. Needs root.
 # Daemons are the distribution's (Debian: slurm-wlm, munge) and are installed if they are missing. Everything that they
 # write lies below $SLURM_TEST_FOLDER; only processes that this script started, known by their files of pids, are ended.
+# /etc/slurm/slurm.conf becomes a link to its configuration, because the executor hides SLURM_CONF from the jobs; where
+# that file belongs to another SLURM, the script refuses.
 set -euo pipefail
 
 FOLDER=${SLURM_TEST_FOLDER:-/tmp/conceptreel-slurm}
-export SLURM_CONF=$FOLDER/slurm.conf
+CONF=$FOLDER/slurm.conf
+SYSTEM_CONF=/etc/slurm/slurm.conf
 MUNGE_SOCKET=$FOLDER/munge/socket
 MEMORY_MB=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 8 / 10))
 
@@ -29,7 +32,12 @@ configure() {
         (umask 077 && head -c 1024 /dev/urandom >"$FOLDER/munge/key")
         chown munge: "$FOLDER/munge/key"
     fi
-    cat >"$SLURM_CONF" <<CONF
+    if [ -e $SYSTEM_CONF ] && [ "$(readlink $SYSTEM_CONF)" != "$CONF" ]; then
+        die "$SYSTEM_CONF is that of another SLURM; this script is for machines without one"
+    fi
+    install -d -m 755 /etc/slurm
+    ln -sf "$CONF" $SYSTEM_CONF
+    cat >"$CONF" <<CONF
 ClusterName=conceptreel-test
 SlurmctldHost=localhost(127.0.0.1)
 SlurmUser=root
@@ -120,12 +128,12 @@ start)
     begin slurmctld slurmctld -D
     await slurmctld scontrol ping
     node_up
-    echo "export SLURM_CONF=$SLURM_CONF"
     ;;
 stop)
     end slurmd
     end slurmctld
     end munged
+    [ "$(readlink $SYSTEM_CONF)" != "$CONF" ] || rm -f $SYSTEM_CONF
     ;;
 node-down) end slurmd -KILL ;;
 node-up) node_up ;;
