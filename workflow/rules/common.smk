@@ -12,7 +12,7 @@ from pipeline import restart
 from pipeline.config import ConfigError, dataset as section_named, validate
 from pipeline.data.lists import ListError, members_digest, read_entries
 from pipeline.stage import RUNTIME_VARIABLE
-from pipeline.stages import imports, settings_json, shards
+from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -161,6 +161,16 @@ def over_shards(pattern):
 def unless_imported(stage, pattern):
     """Input function: an artifact that a stage reads only where it computes its result itself."""
     return lambda wildcards: [] if imports(section(wildcards), stage) else pattern.format(**wildcards)
+
+
+def with_maps(pattern):
+    """Input function: an artifact of every shard, where some model kind locates its concepts."""
+    return lambda wildcards: over_shards(pattern)(wildcards) if has_maps(section(wildcards)) else []
+
+
+def with_motion(pattern):
+    """Input function: an artifact that is needed where some model kind has motion concepts."""
+    return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
 
 
 def clips_unless_imported(wildcards):

@@ -27,6 +27,31 @@ rule dual_encoder:
         )
 
 
+rule prompts:
+    input:
+        clips="results/{dataset}/data/clips/{shard}.zarr.zip",
+        checkpoint=checkpoint(lambda section: section.context.prompts),
+        code=code("pipeline.context.prompts"),
+    output:
+        "results/{dataset}/context/prompts/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/prompts/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(240),
+        gpu=gpus(),
+    params:
+        settings=settings("prompts"),
+    shell:
+        stage(
+            "pipeline.context.prompts",
+            "--shard {wildcards.shard} --input clips {input.clips:q} --output prompts {output:q}",
+        )
+
+
 rule texts:
     input:
         index="results/{dataset}/data/index.parquet",

@@ -52,3 +52,39 @@ rule evaluate:
             " --input truth {input.truth:q} --input poses {input.poses:q} --input dual_encoder {input.dual_encoder:q}"
             " --output evaluation {output:q}",
         )
+
+
+rule localise:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        truth="results/{dataset}/demo/truth.zarr.zip",
+        clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
+        prompts=with_maps("results/{dataset}/context/prompts/{shard}.zarr.zip"),
+        pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
+        layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
+        classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
+        checkpoint=checkpoint(lambda section: section.backbone.features),
+        code=code("pipeline.demo.localise"),
+    output:
+        "results/{dataset}/demo/localisation.parquet",
+    log:
+        "results/{dataset}/logs/localise.log",
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+        gpu=gpus(),
+    params:
+        settings=settings("localise"),
+    shell:
+        stage(
+            "pipeline.demo.localise",
+            "--input index {input.index:q} --input truth {input.truth:q} --input clips {input.clips:q}"
+            " --input features {input.features:q} --input maps {input.maps:q} --input prompts {input.prompts:q}"
+            " --input pseudo_labels {input.pseudo_labels:q} --input concept_layers {input.layers:q}"
+            " --input classifier {input.classifier:q} --output localisation {output:q}",
+        )
