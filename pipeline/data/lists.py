@@ -207,10 +207,21 @@ def _from_list(path: Path, lines: list[_Line], split: str, names: list[str], off
         )
 
 
+def _generated_rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
+    """Split, path, label, class and actor in the list that the demo's generator writes, below a header."""
+    for number, line in list(_lines(path))[1:]:
+        try:
+            split, place, label, name, actor = line.split(",")
+            yield split, place, int(label), name, actor
+        except ValueError:
+            raise ListError(
+                f"{path}, line {number}: expected split,path,label,class,actor; delete it and run the pipeline again"
+            ) from None
+
+
 def _from_generated(path: Path, names: list[str]) -> Iterator[Entry]:
-    """The list that the demo's generator writes: split, path, label, class, actor, with a header."""
-    for _, line in list(_lines(path))[1:]:
-        split, place, _, name, actor = line.split(",")
+    """Entries of the demo's list."""
+    for split, place, _, name, actor in _generated_rows(path):
         yield Entry(video_id(PurePosixPath(place).stem), place, names.index(name), name, split, split, actor)
 
 
@@ -292,8 +303,8 @@ def read_class_names(settings, root: str | Path) -> list[str]:
     """Class names of a data set in label order: its class list, or the names of its folders."""
     root = Path(root)
     if settings.source == "generated":
-        labelled = {tuple(line.split(",")[2:4]) for _, line in list(_lines(root / "lists.csv"))[1:]}
-        return [name for _, name in sorted(labelled, key=lambda pair: int(pair[0]))]
+        labelled = {(label, name) for _, _, label, name, _ in _generated_rows(root / "lists.csv")}
+        return [name for _, name in sorted(labelled)]
     if settings.class_list:
         # The project ships the class names of published data sets; a list below the data set's own root comes first.
         own = root / settings.class_list

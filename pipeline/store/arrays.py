@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,10 @@ from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.provenance import canonical
 
 CHUNK_BYTES = 8 << 20
+# A file may claim so many bytes whatever its size, and so many for each of its own bytes: a damaged or hostile header
+# must not take the memory of the machine. Only arrays of one repeated value pack better than that.
+FREE_BYTES = 256 << 20
+MAX_RATIO = 4096
 
 
 def content_digest(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> str:
@@ -76,6 +82,14 @@ def _damage_is_told(path: Path) -> Iterator[None]:
         raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
 
 
+def _refuse_packed(path: Path) -> None:
+    """Chunks are compressed by Zarr; a zip that compresses them again is not ours, and can unpack to any size."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ArtifactError(f"{path} is a compressed zip; artifacts of this project are stored uncompressed")
+
+
 class Arrays:
     """An opened artifact: ``attributes`` and lazily read arrays.
 
@@ -85,6 +99,8 @@ class Arrays:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         with _damage_is_told(self.path):
+            self._allowed = FREE_BYTES + MAX_RATIO * self.path.stat().st_size
+            _refuse_packed(self.path)
             self._store = ZipStore(self.path, mode="r")
             self._group = zarr.open_group(self._store, mode="r")
             self.attributes: dict[str, Any] = dict(self._group.attrs)
@@ -107,7 +123,15 @@ class Arrays:
     def _array(self, name: str) -> zarr.Array:
         if name not in self._group:
             raise ArtifactError(f"{self.path} has no array `{name}`; it holds {', '.join(self.names())}")
-        return self._group[name]
+        array = self._group[name]
+        for what, shape in (("array", array.shape), ("chunks", array.chunks)):
+            claimed = math.prod(shape) * array.dtype.itemsize
+            if array.dtype.hasobject or claimed > self._allowed:
+                raise ArtifactError(
+                    f"{self.path} is damaged: its {what} `{name}` of {list(shape)} {array.dtype} cannot fit into a "
+                    f"file of {self.path.stat().st_size} bytes; delete it and run the pipeline again"
+                )
+        return array
 
     def describe(self, name: str) -> dict[str, Any]:
         """Shape and dtype, without reading the values."""
@@ -134,7 +158,9 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         arrays = {name: artifact[name] for name in artifact.names()}
         attributes = artifact.attributes
     content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
-    if content_digest(arrays, content) != attributes["content_digest"]:
+    with _damage_is_told(Path(path)):
+        found = content_digest(arrays, content)
+    if found != attributes["content_digest"]:
         raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")
     return arrays, attributes
 

@@ -32,36 +32,32 @@ from contents import contents, differences, finished_artifacts, made_again
 from pipeline.store.atomic import ArtifactError
 
 PROJECT = Path(__file__).resolve().parents[3]
-TARGET = "results/demo/model.pt"
 
 
 class Broken(Exception):
     """A promise that a kill has broken."""
 
 
-def configuration(small: bool) -> dict:
-    """The demo of ``config.yaml``, as it is or with few clips in several shards."""
+def configuration(full: bool) -> tuple[str, str]:
+    """Name of the data set and text of the configuration: the demo as it is, or with few clips in several shards."""
     demo = yaml.safe_load((PROJECT / "config.yaml").read_text())["datasets"]["demo"]
-    for section, value in SMALL.items() if small else ():
+    name = "demo" if full else "small"
+    for section, value in () if full else SMALL.items():
         demo[section] = {**demo.get(section, {}), **value}
-    return {"datasets": {"demo": demo}}
+    return name, yaml.safe_dump({"datasets": {name: demo}})
 
 
-def start(folder: Path, cores: int) -> subprocess.Popen:
+def start(folder: Path, name: str, cores: int) -> subprocess.Popen:
     """The README's command in a folder; what it says goes to ``driver.log`` beside the results."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(PROJECT / "Snakefile"),
-        "--cores",
-        str(cores),
-        TARGET,
-    ]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", str(cores)]
     with open(folder / "driver.log", "ab") as log:
         return subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [*command, f"results/{name}/model.pt"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
@@ -100,19 +96,22 @@ def end_of_log(folder: Path) -> str:
 def chaos(call: argparse.Namespace, base: Path) -> int:
     """Number of kills that were survived; prints a line for each."""
     draw = random.Random(call.seed)
-    config = yaml.safe_dump(configuration(not call.full))
+    name, config = configuration(call.full)
 
-    def new_folder(name: str) -> Path:
-        (base / name).mkdir(parents=True)
-        (base / name / "config.yaml").write_text(config)
-        return base / name
+    def new_folder(part: str) -> Path:
+        (base / part).mkdir(parents=True)
+        (base / part / "config.yaml").write_text(config)
+        return base / part
 
-    calm = new_folder("undisturbed")
-    began = time.monotonic()
-    if start(calm, call.cores).wait():
-        sys.exit(f"the undisturbed run failed:\n{end_of_log(calm)}")
-    span = time.monotonic() - began
-    expected = contents(calm / "results/demo")
+    if call.undisturbed:
+        calm, span = call.undisturbed, call.span
+    else:
+        calm = new_folder("undisturbed")
+        began = time.monotonic()
+        if start(calm, name, call.cores).wait():
+            sys.exit(f"the undisturbed run failed:\n{end_of_log(calm)}")
+        span = call.span or time.monotonic() - began
+    expected = contents(calm / "results" / name)
     print(f"undisturbed: {span:.0f} s, {len(expected)} files", flush=True)
 
     kills = survived = rounds = again = 0
@@ -123,7 +122,7 @@ def chaos(call: argparse.Namespace, base: Path) -> int:
         pending = 0
         try:
             while True:
-                run = start(folder, call.cores)
+                run = start(folder, name, call.cores)
                 moment = draw.uniform(0, span * call.longest)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     run.wait(moment if kills < call.kills else None)
@@ -151,7 +150,7 @@ def chaos(call: argparse.Namespace, base: Path) -> int:
             if run.returncode:
                 raise Broken(f"the run ended with {run.returncode}:\n{end_of_log(folder)}")
             again += len(made_again(before, finished_artifacts(folder)))
-            wrong = differences(contents(folder / "results/demo"), expected)
+            wrong = differences(contents(folder / "results" / name), expected)
             if wrong:
                 raise Broken("the end is not that of an undisturbed run:\n" + "\n".join(wrong))
         except Broken as error:
@@ -176,7 +175,11 @@ def main() -> int:
     parser.add_argument("--only-driver", action="store_true", help="leave the jobs behind")
     parser.add_argument("--full", action="store_true", help="the whole demo instead of few clips")
     parser.add_argument("--folder", type=Path, help="keep the runs here; it must not exist")
+    parser.add_argument("--undisturbed", type=Path, help="folder of a finished run of the same configuration")
+    parser.add_argument("--span", type=float, help="seconds that an undisturbed run takes; by default it is measured")
     call = parser.parse_args()
+    if call.undisturbed and not call.span:
+        parser.error("--undisturbed needs --span")
     if call.folder:
         call.folder.mkdir(parents=True)
         return chaos(call, call.folder.resolve())
