@@ -11,7 +11,7 @@ CONF=$FOLDER/slurm.conf
 SYSTEM_CONF=/etc/slurm/slurm.conf
 MUNGE_SOCKET=$FOLDER/munge/socket
 # Tests share the machine with others.
-CPUS=$(($(nproc) < 2 ? $(nproc) : 2))
+CPUS=$(($(nproc --all) < 2 ? 1 : 2))
 MEMORY_MB=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 8 / 10))
 
 die() {
