@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 import zipfile
 
+import numcodecs
 import numpy as np
 import pytest
 
-from pipeline.store.arrays import Arrays, ragged, read_arrays, write_arrays
+from pipeline.store.arrays import Arrays, _unpacked_bytes, ragged, read_arrays, write_arrays
 from pipeline.store.atomic import ArtifactError
 
 
@@ -154,6 +155,19 @@ def test_absurd_shapes_are_refused_before_memory_is_taken(rewritten, key, value)
 
     with pytest.raises(ArtifactError, match="cannot fit into a file"):
         read_arrays(rewritten("x/zarr.json", change))
+
+
+def test_chunks_that_unpack_to_something_else_are_refused_before_memory_is_taken(rewritten):
+    bomb = bytes(numcodecs.Zstd(1).encode(np.zeros(1 << 26, np.uint8)))
+    with pytest.raises(ArtifactError, match="a chunk of `x` has another size"):
+        read_arrays(rewritten("x/c/0/0", lambda _: bomb))
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 65_791, 65_792, 1 << 20])
+def test_sizes_of_zstandard_frames(size):
+    frame = bytes(numcodecs.Zstd(3).encode(np.arange(size).astype(np.uint8)))
+    assert _unpacked_bytes(frame) == size
+    assert _unpacked_bytes(frame[1:]) is None
 
 
 def test_compressed_zips_are_refused(rewritten):

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -234,20 +234,21 @@ class Worker:
             self._process = None
 
 
-def cases(n: int, first: int) -> Iterator[tuple[str, int]]:
+def cases(kinds: Sequence[str], n: int, first: int) -> Iterator[tuple[str, int]]:
     """The kinds in turn."""
-    from mutations import KINDS
-
     for number in range(n):
-        yield KINDS[number % len(KINDS)], first + number // len(KINDS)
+        yield kinds[number % len(kinds)], first + number // len(kinds)
 
 
 def main() -> int:
+    from mutations import KINDS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=10_000, help="number of files")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--seconds", type=float, default=20, help="for one file")
     parser.add_argument("--memory-mb", type=int, default=1000, help="for one file")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--only", metavar="KIND:SEED", help="one case, with what its reader says")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     call = parser.parse_args()
@@ -257,7 +258,7 @@ def main() -> int:
         worker(call.memory_mb)
         return 0
     reader = Worker(call.memory_mb)
-    chosen = cases(call.n, call.seed)
+    chosen = cases(call.kinds, call.n, call.seed)
     if call.only:
         kind, _, seed = call.only.partition(":")
         chosen = iter([(kind, int(seed))])
