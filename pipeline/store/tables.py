@@ -80,7 +80,9 @@ def read_table(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
                 f"{path} is damaged: {header.num_rows} rows cannot fit into a file of its size; delete it and run the "
                 f"pipeline again"
             )
-        table = pq.read_table(path)
+        # Not `pq.read_table`: where no further thread can be started for lack of memory, its scanner waits for ever.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            table = file.read(use_threads=False)
         found = table_digest(table, content)
     if found != attributes.get("content_digest"):
         raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")

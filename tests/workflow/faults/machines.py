@@ -3,8 +3,8 @@
     python tests/workflow/faults/machines.py
 
 Matrix products differ in the last digits between instruction sets, because sums are taken in another order. The second
-run is kept from AVX, AVX2, AVX-512 and AMX, as on a machine without them; printed is how far each kind of artifact is from the
-first run, relative to its largest value.
+run is kept from AVX and all that came after it, as on a machine without it; printed is how far each kind of artifact is
+from the first run, relative to its largest value.
 """
 
 from __future__ import annotations
