@@ -31,6 +31,10 @@ class Cluster:
     def script(self, action: str) -> None:
         subprocess.run(["bash", SCRIPT, action], check=True, timeout=120, stdin=subprocess.DEVNULL)
 
+    def is_down(self) -> bool:
+        told = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, timeout=60)
+        return told.stdout.startswith("down")
+
     def jobs(self) -> list[tuple[str, str, str]]:
         """(id, state, what Snakemake says it is) of every job that SLURM remembers."""
         told = subprocess.run(
