@@ -35,10 +35,11 @@ lint: .venv/tested
 unit: .venv/tested
 	$(BIN)/python -m pytest
 
-# Installs and starts a SLURM on 127.0.0.1, so it needs root.
+# Installs and starts a SLURM on 127.0.0.1, so it needs root. CASES chooses some, for example `memory or driver`.
+CASES ?= test
 test-slurm: .venv/tested
 	$(INSTALL) -e '.[slurm]'
-	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m pytest -m slurm tests/workflow/slurm
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m pytest -m slurm -k '$(CASES)' tests/workflow/slurm
 
 # Needs the published artifacts below DATA_ROOT/penn_action.
 DATA_ROOT ?= data
