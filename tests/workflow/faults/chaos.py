@@ -94,7 +94,7 @@ def end_of_log(folder: Path) -> str:
 
 
 def chaos(call: argparse.Namespace, base: Path) -> int:
-    """Number of kills that were survived; prints a line for each."""
+    """Kill and compare; a line is printed for each kill. Returns the exit status."""
     draw = random.Random(call.seed)
     name, config = configuration(call.full)
 
