@@ -136,7 +136,7 @@ def test_of_two_drivers_at_once_one_works(workspace, expected):
     first = subprocess.Popen(
         [*command, target], cwd=workspace.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    while not list((workspace.folder / restart.MARKS).rglob("*")):
+    while not list(restart.marks(workspace.folder)):
         assert first.poll() is None, first.stderr.read()
     second = workspace.snakemake(target, check=False)
     assert second.returncode != 0
