@@ -9,6 +9,7 @@ Constants of the paper are defaults or per-data-set values in ``config.yaml``; "
 from __future__ import annotations
 
 import difflib
+import reprlib
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -485,7 +486,7 @@ def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
                 hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
                 lines.append(f"unknown key `{key}`; {hint}")
             else:
-                given = f" (given: {problem['input']!r})" if problem["type"] != "missing" else ""
+                given = f" (given: {reprlib.repr(problem['input'])})" if problem["type"] != "missing" else ""
                 lines.append(f"`{key}`: {problem['msg']}{given}")
         raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from None
 
@@ -498,11 +499,16 @@ def load(path: str | Path = "config.yaml") -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run from the project folder or name it with --configfile") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error})") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # beside its own errors YAML raises those of int, float, datetime and of the stack
+        words = str(error)[:500] or type(error).__name__
+        raise ConfigError(f"{path} is not valid YAML: {words}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(Config.model_fields)}")
     return validate(raw, str(path))

@@ -33,6 +33,8 @@ LOCK = Path(".snakemake/conceptreel.lock")
 LOCKS = Path(".snakemake/locks")
 MARKS = Path(".snakemake/incomplete")
 POLL_SECONDS = 5
+# Clocks of file servers and nodes differ by seconds.
+CLOCK_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,22 @@ def clear(run_folder: Path) -> int:
     return len(left)
 
 
+def correct_future(run_folder: Path) -> int:
+    """Give results that claim to be from the future the present time; their number.
+
+    After a clock was wrong, what depends on them would look older than they are, and be made again by every run until
+    that future has come.
+    """
+    now = time.time()
+    corrected = 0
+    for path in (run_folder / "results").rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_mtime > now + CLOCK_SECONDS:
+                os.utime(path, (now, now))
+                corrected += 1
+    return corrected
+
+
 def begin(run_folder: Path) -> IO[str] | None:
     """Register this driver, and clear up if no other one lives.
 
@@ -172,6 +190,12 @@ def begin(run_folder: Path) -> IO[str] | None:
             cleared = clear(run_folder)
             if cleared:
                 logger.warning(f"an earlier run was killed; {cleared} unfinished outputs are made again")
+            corrected = correct_future(run_folder)
+            if corrected:
+                logger.warning(
+                    f"{corrected} results claim to be from the future (a clock was wrong?); "
+                    f"what depends on them is made again"
+                )
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             file.flush()

@@ -242,6 +242,12 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch says so with errors of its own, in words on a CPU."""
+    words = ("can't allocate memory", "out of memory", "Insufficient memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def run(name: str, build: Callable[[Job], None]) -> None:
     """Parse the command line, call ``build`` and turn expected errors into one line and exit code 1."""
     call = parser().parse_args()
@@ -263,9 +269,10 @@ def run(name: str, build: Callable[[Job], None]) -> None:
             return
         except (StageError, ArtifactError, OSError, joblog.Stopped) as error:
             logger.error("%s: %s", name, error)
-        except MemoryError:
-            logger.error("%s: out of memory; ask for more than %d MB", name, call.mem_mb or joblog.peak_megabytes())
-        except Exception:
-            logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
+        except Exception as error:
+            if _is_lack_of_memory(error):
+                logger.error("%s: out of memory; ask for more than %d MB", name, call.mem_mb or joblog.peak_megabytes())
+            else:
+                logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
         reporter.outcome = "failed"
     sys.exit(1)

@@ -290,7 +290,9 @@ class _Worker:
 def main() -> None:
     """Entry of the worker: ``python -m pipeline.data.isolated MEMORY_MB PARENT``."""
     memory, parent = int(sys.argv[1]) << 20, int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    hardest = resource.getrlimit(resource.RLIMIT_DATA)[1]  # a scheduler may have set one, and only root can raise it
+    limit = memory if hardest == resource.RLIM_INFINITY else min(memory, hardest)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):
         # A hanging decoder must not outlive a job that was killed.

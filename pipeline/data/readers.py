@@ -371,15 +371,30 @@ _CONTAINER = re.compile(
 )
 
 
+def _head(path: Path, error: Exception) -> bytes:
+    """The first bytes of a file that FFmpeg cannot open.
+
+    FFmpeg reports an input/output error for a disk that fails and for a Matroska file that is cut; the first is true
+    only if the bytes cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+            while getattr(error, "errno", None) == errno.EIO and file.read(1 << 20):
+                pass
+    except OSError as reading:
+        raise VideoError("unreadable", f"{path.name}: {reading.strerror}") from None
+    return head
+
+
 def _probe(path: Path) -> _Probe:
     """Find the video stream, decode its first frame, and list its packets."""
     try:
         container = av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EIO):
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
             raise VideoError("unreadable", f"{path.name}: {error.strerror}") from None
-        with path.open("rb") as file:
-            known = _CONTAINER.match(file.read(16))
+        known = _CONTAINER.match(_head(path, error))
         if known:
             raise VideoError(
                 "damaged", f"{path.name} begins like a video, but its container is broken or cut"

@@ -82,15 +82,17 @@ def read_published(job: stage.Job, settings: MotionConcepts) -> tuple[list[str],
     for split, name in settings.path.items():
         path = job.note_file(f"labels_{split}", job.root / name)
         try:
-            for item in pickles.load(path) if path.suffix == ".pkl" else json.loads(path.read_text()):
+            for item in pickles.load(path) if path.suffix == ".pkl" else json.loads(path.read_text(encoding="utf-8")):
                 ids.append(id_of_path(item["video_name"]))
-                rows.append(item["attribute_label"])
-        except (ValueError, KeyError, TypeError) as error:
+                rows.append([int(value) for value in item["attribute_label"]])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise stage.StageError(
-                f"{path}: expected a list of objects with video_name and attribute_label ({error!r})"
+                f"{path}: expected a list of objects with video_name and attribute_label ({str(error)[:200]!r})"
             ) from None
     if len({len(row) for row in rows}) != 1:
         raise stage.StageError(f"motion labels differ in length: {sorted({len(row) for row in rows})}")
+    if not all(-1 <= value <= 1 for row in rows for value in row):
+        raise stage.StageError("motion labels must be 0, 1, or −1 for a video without a clip")
     return ids, np.array(rows, np.int32)
 
 

@@ -94,6 +94,13 @@ def test_single_mistakes_become_problems(root):
         assert words in text
 
 
+@pytest.mark.parametrize("line", ["train,v.mp4", "train,v.mp4,x,run,p", "train,v.mp4,0,run,p,q"])
+def test_a_damaged_list_of_the_demo_stops(root, line):
+    make(root, **{"lists.csv": f"split,path,label,class,actor\n{line}\n"})
+    with pytest.raises(ListError, match=r"lists.csv, line 2: expected split,path,label,class,actor"):
+        read_entries(lists(source="generated"), root)
+
+
 def test_whole_list_mistakes_stop(root):
     with pytest.raises(ListError, match=r"none\.csv does not exist"):
         read_entries(lists(lists={"train": "none.csv"}), root)

@@ -2,24 +2,30 @@
 # A SLURM of one node on 127.0.0.1, for tests: slurm.sh start|stop|node-down|node-up|status. Needs root.
 # Daemons are the distribution's (Debian: slurm-wlm, munge) and are installed if they are missing. Everything that they
 # write lies below $SLURM_TEST_FOLDER; only processes that this script started, known by their files of pids, are ended.
+# /etc/slurm/slurm.conf becomes a link to its configuration, because the executor hides SLURM_CONF from the jobs; where
+# that file belongs to another SLURM, the script refuses.
 set -euo pipefail
 
 FOLDER=${SLURM_TEST_FOLDER:-/tmp/conceptreel-slurm}
-export SLURM_CONF=$FOLDER/slurm.conf
+CONF=$FOLDER/slurm.conf
+SYSTEM_CONF=/etc/slurm/slurm.conf
 MUNGE_SOCKET=$FOLDER/munge/socket
+# Tests share the machine with others.
+CPUS=$(($(nproc --all) < 2 ? 1 : 2))
 MEMORY_MB=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 8 / 10))
 
 die() {
     echo "slurm.sh: $*" >&2
-    exit 1
+    exit "${STATUS:-1}"
 }
 
 install_daemons() {
     command -v slurmctld >/dev/null && command -v munged >/dev/null && return
+    local STATUS=3 # what cannot be had here is no failed test
     [ "$(id -u)" = 0 ] || die "slurmctld and munged are missing, and only root can install them"
     command -v apt-get >/dev/null || die "install slurmctld, slurmd and munged with the system's package manager"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge \
+        >/dev/null || die "slurmctld and munged cannot be installed"
 }
 
 configure() {
@@ -29,7 +35,12 @@ configure() {
         (umask 077 && head -c 1024 /dev/urandom >"$FOLDER/munge/key")
         chown munge: "$FOLDER/munge/key"
     fi
-    cat >"$SLURM_CONF" <<CONF
+    if [ -e $SYSTEM_CONF ] && [ "$(readlink $SYSTEM_CONF)" != "$CONF" ]; then
+        die "$SYSTEM_CONF is that of another SLURM; this script is for machines without one"
+    fi
+    install -d -m 755 /etc/slurm
+    ln -sf "$CONF" $SYSTEM_CONF
+    cat >"$CONF" <<CONF
 ClusterName=conceptreel-test
 SlurmctldHost=localhost(127.0.0.1)
 SlurmUser=root
@@ -59,7 +70,7 @@ MinJobAge=600
 KillWait=5
 SlurmdTimeout=20
 MpiDefault=none
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$MEMORY_MB State=UNKNOWN
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=$CPUS RealMemory=$MEMORY_MB State=UNKNOWN
 PartitionName=test Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 CONF
 }
@@ -120,12 +131,12 @@ start)
     begin slurmctld slurmctld -D
     await slurmctld scontrol ping
     node_up
-    echo "export SLURM_CONF=$SLURM_CONF"
     ;;
 stop)
     end slurmd
     end slurmctld
     end munged
+    [ "$(readlink $SYSTEM_CONF)" != "$CONF" ] || rm -f $SYSTEM_CONF
     ;;
 node-down) end slurmd -KILL ;;
 node-up) node_up ;;
