@@ -51,7 +51,9 @@ STAGES: dict[str, Stage] = {
     "classifier": Stage("bottleneck", ("index", "features", "concept_layers"), ("classifier.zarr.zip",)),
     "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
     "model": Stage(
-        "bottleneck", ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"), ()
+        "bottleneck",
+        ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"),
+        ("activations.zarr.zip",),
     ),
     "pictures": Stage("explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()),
 }
