@@ -12,6 +12,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline.config import ConfigError, dataset, load
 from pipeline.store.atomic import ArtifactError
+from pipeline.store.names import NameUnknown
 
 
 class UsageError(ValueError):
@@ -201,6 +202,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, help="results/<data set>")
     command.add_argument("--video", type=Path, help="the video whose prediction is explained")
     command.set_defaults(run=summary)
+
+    from pipeline.explain.commands import add_commands
+
+    add_commands(commands)
     return result
 
 
@@ -211,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     call = parser().parse_args(arguments)
     try:
         return call.run(call)
-    except (UsageError, ConfigError, ArtifactError, StageError, OSError) as error:
+    except (UsageError, NameUnknown, ConfigError, ArtifactError, StageError, OSError) as error:
         print(f"conceptreel: {error}", file=sys.stderr)
         return 2
 

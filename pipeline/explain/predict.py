@@ -42,6 +42,10 @@ class VideoPredictor:
             self.backbone, clip[None], self.processor["image_mean"], self.processor["image_std"], 1, tokens=False
         )["features"]
 
+    def activations(self, path: Path) -> np.ndarray:
+        """Standardised concept activations ``[M]`` of a video; see `feature`."""
+        return self.model.activations(self.feature(path))[0]
+
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""
         return self.model.predict(self.feature(path), top_k)[0]
