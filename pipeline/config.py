@@ -32,8 +32,10 @@ class Section(pydantic.BaseModel):
 
 
 class Index(Section):
-    source: Literal["lists", "folders", "generated"] = Field(
-        "lists", description="lists: one file per split; folders: one folder per class; generated: the embedded demo"
+    source: Literal["lists", "folders", "images", "generated"] = Field(
+        "lists",
+        description="lists: one file per split; folders: one folder of videos per class; images: one folder of "
+        "pictures per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
@@ -143,6 +145,19 @@ class DualEncoder(Section):
     n_frames: int = Field(8, ge=1, description="frames averaged into one video embedding")
 
 
+class Prompts(Section):
+    model: str = Field("openai/clip-vit-base-patch16", description="the dual encoder of the texts")
+    revision: str = "main"
+    n_frames: int = Field(8, ge=1, description="frames of each clip that are prompted, K; a picture has one")
+    grid: tuple[int, int] = Field((7, 7), description="rows and columns of the grid (SALF-CBM: 7 × 7)")
+    placement: Literal["stride", "inset", "cells"] = Field(
+        "stride",
+        description="stride: border to border (SALF-CBM 3.2); inset: whole circles only; cells: middles of equal parts",
+    )
+    radius: int = Field(32, ge=2, description="of the red circle, in pixels of a picture of 224 (SALF-CBM: 32)")
+    line_width: int = Field(2, ge=1, description="of the circle, in pixels of the encoder's picture (SALF-CBM: 2)")
+
+
 class Texts(Section):
     source: Literal["computed", "tensor"] = "computed"
     candidates: dict[Literal["object", "scene"], str] = Field(
@@ -164,6 +179,7 @@ class Concepts(Section):
 
 class Context(Section):
     dual_encoder: DualEncoder = DualEncoder()
+    prompts: Prompts = Prompts()
     texts: Texts = Texts()
     concepts: Concepts = Concepts()
 
@@ -174,19 +190,36 @@ class Context(Section):
 class Features(Section):
     source: Literal["computed", "tensor"] = "computed"
     path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
-    model: str = Field("MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE checkpoint")
+    model: str = Field(
+        "MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE, ViT, CLIP, ResNet or ConvNeXt checkpoint"
+    )
     revision: str = "main"
-    tokens: bool = Field(False, description="keep the spatial tokens beside the pooled feature")
+
+
+class Maps(Section):
+    cls_token: bool = Field(
+        False, description="put the CLS token of a ViT behind the channels of every place (SALF-CBM B.1)"
+    )
 
 
 class Backbone(Section):
     features: Features = Features()
+    maps: Maps = Maps()
 
 
 # ---------------------------------------------------------------------------------------------------------- bottleneck
 
 
+Kind = Literal["dance+salf", "dance", "salf"]
+
+
 class ConceptLayers(Section):
+    kinds: list[Kind] = Field(
+        default=["dance+salf"],
+        min_length=1,
+        description="dance: all concepts see the whole clip; salf: objects and scenes as maps, no motion; dance+salf: "
+        "motion and maps. The first makes model.pt, the others are reported beside it",
+    )
     optimizer: Literal["adam", "lbfgs"] = Field(
         "lbfgs", description="of the motion layer; its problem is convex, lbfgs gets as low in less time (S: adam)"
     )
@@ -210,6 +243,10 @@ class ConceptLayers(Section):
         "none", description="of the features inside the layers (paper: none)"
     )
     projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
+    map_weight_decay: float = Field(0.3, ge=0, description="penalty of the concept maps, free of scale")
+    map_cutoff: float = Field(
+        0.1, description="validation similarity of a map, mean over its places, below it is dropped"
+    )
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
 
@@ -219,6 +256,11 @@ class Classifier(Section):
     n_lambdas: int = Field(100, ge=1)
     min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a part of λ_max")
     tolerance: float = Field(1e-6, gt=0, description="relative duality gap")
+    pooling: list[Literal["mean", "softmax", "max"]] = Field(
+        default=["mean", "softmax", "max"],
+        min_length=1,
+        description="of concept maps; the one with the best validation accuracy is taken",
+    )
     refit: bool = Field(True, description="after the choice on validation, solve again on train and validation")
     nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
 
@@ -243,6 +285,9 @@ class Explain(Section):
 
 
 class Generate(Section):
+    media: Literal["videos", "images"] = Field(
+        "videos", description="images: single pictures of other classes, objects in scenes"
+    )
     seed: int = 0
     train_per_class: int = Field(20, ge=1)
     test_per_class: int = Field(10, ge=1)
@@ -250,11 +295,29 @@ class Generate(Section):
     size: int = Field(128, ge=112, description="side of the frames in pixels")
 
 
+class Localise(Section):
+    tolerance: int = Field(
+        4, ge=0, description="pixels by which the pointing game may miss (Zhang et al. 2018: 15 at about 500 pixels)"
+    )
+    min_pixels: int = Field(20, ge=1, description="pictures that show less of the object do not count")
+    min_spread: float = Field(3.0, ge=0, description="clips whose object's position varies less do not tell of motion")
+    integration_steps: int = Field(16, ge=1, description="of Integrated Gradients")
+    betas: list[float] = Field(default=[1.0, 2.0, 4.0], description="strengths of the local interventions")
+
+
 class Demo(Section):
     generate: Generate = Generate()
+    localise: Localise = Localise()
 
 
 class Dataset(Section):
+    @pydantic.model_validator(mode="after")
+    def _maps_need_an_encoder(self):
+        kinds = self.bottleneck.concept_layers.kinds
+        if self.backbone.features.source != "computed" and kinds != ["dance"]:
+            raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")
+        return self
+
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()
@@ -264,13 +327,19 @@ class Dataset(Section):
     demo: Demo = Demo()
 
 
+class DecoderLimits(Section):
+    seconds: float = Field(600, gt=0, description="longer than this in the decoder and a video is marked too_slow")
+    memory_mb: int = Field(3000, ge=500, description="more than this in the decoder and a video is marked too_large")
+
+
 class Runtime(Section):
-    """What changes speed or place, never a result."""
+    """What changes speed or place, never a result: of a good video, that is; the limits are there for broken ones."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
-    batch_size: dict[Literal["poses", "features", "dual_encoder"], int] = Field(
-        default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64}
+    batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts"], int] = Field(
+        default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64, "prompts": 49}
     )
+    decoder: DecoderLimits = DecoderLimits()
 
 
 class Config(Section):

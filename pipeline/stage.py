@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline import joblog
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError
@@ -238,6 +239,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--shard", default="", help="for example 003-of-064")
     result.add_argument("--threads", type=int, default=1)
     result.add_argument("--log", type=Path)
+    result.add_argument("--mem-mb", type=int, default=0, help="memory that was asked for, to compare with what is used")
+    result.add_argument("--minutes", type=int, default=0, help="run time that was asked for")
     return result
 
 
@@ -246,16 +249,25 @@ def run(name: str, build: Callable[[Job], None]) -> None:
     call = parser().parse_args()
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if call.log:
-        call.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(call.log, mode="w"))
+        try:
+            call.log.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(call.log, mode="w"))
+        except OSError as error:
+            sys.exit(f"{name}: cannot write its log: {error}")
         handlers[0].setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # on a full disk the log cannot grow; the error itself still reaches stderr
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
     module = sys.modules["__main__"].__spec__.name
-    try:
-        build(Job(name, module, call))
-    except (StageError, ArtifactError, OSError) as error:
-        logger.error("%s: %s", name, error)
-        sys.exit(1)
-    except Exception:
-        logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
-        sys.exit(1)
+    with joblog.Reporter(call.log, {"mem_mb": call.mem_mb, "minutes": call.minutes}) as reporter:
+        try:
+            build(Job(name, module, call))
+            reporter.outcome = "ok"
+            return
+        except (StageError, ArtifactError, OSError, joblog.Stopped) as error:
+            logger.error("%s: %s", name, error)
+        except MemoryError:
+            logger.error("%s: out of memory; ask for more than %d MB", name, call.mem_mb or joblog.peak_megabytes())
+        except Exception:
+            logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
+        reporter.outcome = "failed"
+    sys.exit(1)

@@ -40,16 +40,23 @@ STAGES: dict[str, Stage] = {
     "pose_clips": Stage("motion", ("poses", "keyframes"), ("pose_clips/{shard}.zarr.zip",)),
     "motion_concepts": Stage("motion", ("index", "pose_clips"), ("motion_concepts.zarr.zip", "motion_labels.parquet")),
     "dual_encoder": Stage("context", ("decode",), ("dual_encoder/{shard}.zarr.zip",)),
+    "prompts": Stage("context", ("decode",), ("prompts/{shard}.zarr.zip",)),
     "texts": Stage("context", (), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
     "features": Stage("backbone", ("decode",), ("features/{shard}.zarr.zip",)),
+    "maps": Stage("backbone", ("decode",), ("maps/{shard}.zarr.zip",)),
     "concept_layers": Stage(
         "bottleneck",
-        ("index", "features", "motion_concepts", "concepts"),
+        ("index", "features", "motion_concepts", "concepts", "prompts", "maps"),
         ("concept_layers.zarr.zip", "concept_layers.parquet"),
     ),
     "classifier": Stage("bottleneck", ("index", "features", "concept_layers"), ("classifier.zarr.zip",)),
     "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
+    "localise": Stage(
+        "demo",
+        ("index", "generate", "decode", "features", "maps", "prompts", "concepts", "concept_layers", "classifier"),
+        ("localisation.parquet",),
+    ),
     "model": Stage(
         "bottleneck",
         ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"),
@@ -69,14 +76,43 @@ def imports(section: Dataset, stage: str) -> bool:
     return getattr(getattr(section, STAGES[stage].floor), stage).source != "computed"
 
 
+def has_motion(section: Dataset) -> bool:
+    """Whether some model kind of this data set has motion concepts."""
+    return any(kind != "salf" for kind in section.bottleneck.concept_layers.kinds)
+
+
+def has_maps(section: Dataset) -> bool:
+    """Whether some model kind of this data set locates its concepts."""
+    return any(kind != "dance" for kind in section.bottleneck.concept_layers.kinds)
+
+
+def reads(section: Dataset, stage: str) -> tuple[str, ...]:
+    """Stages whose artifacts a stage opens under this configuration."""
+    if imports(section, stage):
+        return ()
+    absent = (() if has_motion(section) else ("motion_concepts",)) + (() if has_maps(section) else ("prompts", "maps"))
+    return tuple(name for name in STAGES[stage].reads if name not in absent)
+
+
 def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
     """What the configuration says about one stage."""
     if stage == "evaluate":  # it has no section: it asks the text encoder that the data set uses
         return {"texts": section.context.texts.model_dump(mode="json")}
     if stage == "model":  # the file names what a new video must go through
-        return {
+        described = {
             "decode": section.data.decode.model_dump(mode="json"),
             "features": section.backbone.features.model_dump(mode="json"),
+        }
+        return described | ({"maps": own_settings(section, "maps")} if has_maps(section) else {})
+    if stage == "localise":
+        return {"localise": section.demo.localise.model_dump(mode="json"), "maps": own_settings(section, "maps")}
+    if stage == "maps":  # features where the prompts are
+        features, prompts = section.backbone.features, section.context.prompts
+        return {
+            "model": features.model,
+            "revision": features.revision,
+            **section.backbone.maps.model_dump(mode="json"),
+            **prompts.model_dump(mode="json", include={"grid", "placement", "radius"}),
         }
     part = getattr(getattr(section, STAGES[stage].floor), stage)
     return part.model_dump(mode="json")
@@ -87,8 +123,8 @@ def settings(section: Dataset, stage: str) -> dict[str, Any]:
 
     The digests make an artifact that was touched or copied recognisable where it is read.
     """
-    reads = () if imports(section, stage) else STAGES[stage].reads
-    return {**own_settings(section, stage), "upstream": {name: settings_digest(section, name) for name in reads}}
+    upstream = {name: settings_digest(section, name) for name in reads(section, stage)}
+    return {**own_settings(section, stage), "upstream": upstream}
 
 
 def settings_digest(section: Dataset, stage: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.bottleneck.spatial import POOLINGS
 from pipeline.data.table import Rows, VideoTable, join_shards, read_index
 from pipeline.stage import Job, StageError
 
@@ -55,18 +56,82 @@ def read_samples(job: Job) -> Samples:
     return samples
 
 
-def activations(features: np.ndarray, layer: dict[str, np.ndarray]) -> np.ndarray:
+def activations(features: np.ndarray, layer: dict[str, np.ndarray], pooled: np.ndarray | None = None) -> np.ndarray:
     """Standardised concept activations z (DANCE supplement 1.1).
 
     Args:
         features: ``[n, D]``.
-        layer: ``weight`` ``[M, D]``, ``mean`` and ``std`` ``[M]`` of the training activations.
+        layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` of the
+            training activations of all concepts.
+        pooled: activations of the located concepts ``[n, M - m]``, where there are any; they stand behind the others.
 
     Returns:
         float64 ``[n, M]``.
     """
     raw = features.astype(np.float64) @ layer["weight"].T.astype(np.float64)
+    if pooled is not None:
+        raw = np.concatenate([raw, pooled.astype(np.float64)], 1)
     return (raw - layer["mean"]) / layer["std"]
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """The concepts of one model kind, out of the layers that all kinds share.
+
+    Attributes:
+        kind: dance, salf or dance+salf.
+        names, types: of the ``M`` concepts; those with maps stand last.
+        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, and ``map_weight`` ``[M - m, D']`` where the kind
+            has maps.
+        pooling: how the maps become activations; None without maps.
+        pooled: ``[n, M - m]`` of the samples, None without maps.
+    """
+
+    kind: str
+    names: list[str]
+    types: list[str]
+    layer: dict[str, np.ndarray]
+    pooling: str | None
+    pooled: np.ndarray | None
+
+    def activations(self, features: np.ndarray) -> np.ndarray:
+        """Standardised activations ``[n, M]`` of the samples with these features ``[n, D]``."""
+        return activations(features, self.layer, self.pooled)
+
+
+def concepts_of(
+    kind: str,
+    arrays: dict[str, np.ndarray],
+    described: dict[str, Any],
+    videos: VideoTable,
+    pooling: str | None = None,
+) -> Concepts:
+    """Choose the concepts of a model kind from the artifact of the stage `concept_layers`.
+
+    Args:
+        arrays, described: of that artifact.
+        videos: the samples that pooled activations are wanted for.
+        pooling: of the maps, for the kinds that have them.
+    """
+    types = np.array(described["types"], object)
+    whole = {"dance": types != "", "salf": types == "", "dance+salf": types == "motion"}[kind]
+    names = [name for name, chosen in zip(described["names"], whole, strict=True) if chosen]
+    layer = {"weight": arrays["weight"][whole], "mean": arrays["mean"][whole], "std": arrays["std"][whole]}
+    if kind == "dance":
+        return Concepts(kind, names, types[whole].tolist(), layer, None, None)
+    which = POOLINGS.index(pooling)
+    layer["map_weight"] = arrays["map_weight"]
+    layer["mean"] = np.concatenate([layer["mean"], arrays["map_mean"][which]])
+    layer["std"] = np.concatenate([layer["std"], arrays["map_std"][which]])
+    row_of = {key: row for row, key in enumerate(described["video_id"])}
+    return Concepts(
+        kind,
+        names + described["map_names"],
+        types[whole].tolist() + described["map_types"],
+        layer,
+        pooling,
+        arrays["map_activations"][which][[row_of[key] for key in videos.video_id]],
+    )
 
 
 def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]) -> np.ndarray:
@@ -80,3 +145,17 @@ def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]
     row_of = {name: row for row, name in enumerate(about_motion["names"])}
     kept = [row_of[name] for name, kind in zip(described["names"], described["types"], strict=True) if kind == "motion"]
     return np.array(kept, np.int64)
+
+
+def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, dict[str, Any]]:
+    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts, and their skeleton and numbers of videos.
+
+    Args:
+        described: attributes of the concept layers; None for a model without motion concepts.
+    """
+    if described is None:
+        return np.zeros((0, 2, 1, 2), np.float32), {"skeleton": "coco", "n_videos": []}
+    ((concepts, about),) = job.read_arrays("motion_concepts")
+    rows = kept_motion_concepts(described, about)
+    medoids = concepts["medoids"][rows] if len(concepts["medoids"]) else concepts["medoids"]
+    return medoids, {"skeleton": about["skeleton"], "n_videos": concepts["n_videos"][rows].tolist()}

@@ -1,4 +1,4 @@
-"""Stage `classifier`: the sparse linear layer over the concepts (DANCE eq. 6), λ chosen on validation."""
+"""Stage `classifier`: the sparse linear layer over the concepts (DANCE eq. 6), λ and pooling chosen on validation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import stage
 from pipeline.bottleneck import glm
-from pipeline.bottleneck.activations import TYPES, activations, read_samples
+from pipeline.bottleneck.activations import TYPES, Concepts, concepts_of, read_samples
 from pipeline.bottleneck.effective import at_nec
 from pipeline.bottleneck.layers import standardise, standardise_fit
 from pipeline.config import Classifier
@@ -20,13 +20,13 @@ class Choice:
 
     Attributes:
         solution: solved at that λ, on train and validation if refitted.
-        lambdas, accuracy, nnz: the path on train: λ, validation accuracy, non-zero weights, each ``[n_lambdas]``.
-        chosen: position on the path.
+            chosen: position on the path.
     """
 
     solution: glm.Solution
     lambdas: np.ndarray
     accuracy: np.ndarray
+    loss: np.ndarray
     nnz: np.ndarray
     chosen: int
 
@@ -69,23 +69,27 @@ def choose(
         solution = glm.solve(
             z[both], y[both], n_classes, lam=solution.lam, alpha=settings.alpha, tol=settings.tolerance, init=solution
         )
-    return Choice(solution, np.array([item.lam for item in path]), right, np.array([item.nnz for item in path]), chosen)
+    return Choice(
+        solution, np.array([item.lam for item in path]), right, loss, np.array([item.nnz for item in path]), chosen
+    )
 
 
 def build(job: stage.Job) -> None:
-    """Write the classifier over all concepts, over each type alone, over the bare features, and at given NEC."""
+    """Write, for each model kind, the classifier over all concepts and over each type alone.
+
+    The names of the arrays of the first kind are plain (``all/weight``), those of the others begin with the kind. Of
+    the first kind come the classifiers at given NEC too, and there is one over the bare features.
+    """
     settings = Classifier.model_validate(job.settings)
     samples = read_samples(job)
     stage.limit_threads(samples.features.size)
-    ((layer, described),) = job.read_arrays("concept_layers")
-    kinds = np.array(described["types"])
+    ((layers, described),) = job.read_arrays("concept_layers")
     y = samples.videos.label.astype(np.int64)
     n_classes = len(samples.videos.class_names)
     train, val = samples.split("train"), samples.split("val")
     if len(absent := np.setdiff1d(np.arange(n_classes), y[train])):
         names = ", ".join(samples.videos.class_names[label] for label in absent[:10])
         raise stage.StageError(f"{len(absent)} classes have no training video with a feature: {names}")
-    z = activations(samples.features, layer)
 
     arrays: dict[str, np.ndarray] = {}
     certificates: dict[str, dict[str, float]] = {}
@@ -105,25 +109,52 @@ def build(job: stage.Job) -> None:
             "val_top1": float(choice.accuracy[choice.chosen]),
         }
 
-    everything = choose(z, y, train, val, n_classes, settings)
-    keep("all", everything)
-    arrays["path/lambda"], arrays["path/accuracy"], arrays["path/nnz"] = (
-        everything.lambdas,
-        everything.accuracy,
-        everything.nnz,
-    )
-    for kind in TYPES:
-        columns = kinds == kind
-        # A layer that never left zero says nothing: that type alone has no classifier.
-        if z[train][:, columns].any():
-            keep(kind, choose(z[:, columns], y, train, val, n_classes, settings))
+    def chosen_for(kind: str) -> tuple[Concepts, np.ndarray, Choice]:
+        """The pooling that serves validation best, ties to the smaller cross-entropy, and its classifier."""
+        tried = []
+        for pooling in settings.pooling if kind != "dance" else [None]:
+            concepts = concepts_of(kind, layers, described, samples.videos, pooling)
+            if not concepts.names:
+                raise stage.StageError(
+                    f"the model kind {kind} has no concept left; loosen context.concepts, or projection_cutoff and "
+                    f"map_cutoff of bottleneck.concept_layers"
+                )
+            z = concepts.activations(samples.features)
+            choice = choose(z, y, train, val, n_classes, settings)
+            tried.append((concepts, z, choice))
+        return min(tried, key=lambda item: (-item[2].accuracy[item[2].chosen], item[2].loss[item[2].chosen]))
+
+    pooling: dict[str, str] = {}
+    solved: dict[bytes, Choice] = {}
+    for position, kind in enumerate(described["kinds"]):
+        prefix = f"{kind}/" if position else ""
+        concepts, z, everything = chosen_for(kind)
+        if concepts.pooling:
+            pooling[kind] = concepts.pooling
+        keep(f"{prefix}all", everything)
+        for type_name in TYPES:
+            part = z[:, np.array(concepts.types) == type_name]
+            # A layer that never left zero says nothing: that type alone has no classifier.
+            if not part[train].any():
+                continue
+            key = np.ascontiguousarray(part).tobytes()  # kinds share their motion concepts
+            if key not in solved:
+                solved[key] = choose(part, y, train, val, n_classes, settings)
+            keep(f"{prefix}{type_name}", solved[key])
+        arrays[f"{prefix}path/lambda"], arrays[f"{prefix}path/accuracy"], arrays[f"{prefix}path/nnz"] = (
+            everything.lambdas,
+            everything.accuracy,
+            everything.nnz,
+        )
+        if not position:
+            z_main = z
     mean, std = standardise_fit(samples.features[train])
     keep("backbone", choose(standardise(samples.features, mean, std), y, train, val, n_classes, settings))
     arrays["backbone/mean"], arrays["backbone/std"] = mean, std
 
     both = train | val
     path = glm.path(
-        z[both],
+        z_main[both],
         y[both],
         n_classes,
         alpha=settings.alpha,
@@ -139,10 +170,9 @@ def build(job: stage.Job) -> None:
         {name: np.asarray(value, np.float64) for name, value in arrays.items()},
         {
             "certificates": certificates,
-            "names": described["names"],
-            "types": described["types"],
+            "kinds": described["kinds"],
+            "pooling": pooling,
             "class_names": samples.videos.class_names,
-            "chosen": everything.chosen,
         },
         n_ok=len(certificates),
     )

@@ -43,7 +43,9 @@ class ConceptLayer:
     best_quality: np.ndarray
 
 
-def _cubed_cosine(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def cubed_cosine_columns(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """`cubed_cosine` of tensors ``[n, m]``, differentiable: ``[m]``."""
+
     def cubed(values: torch.Tensor) -> torch.Tensor:
         centred = values - values.mean(0)  # [n, m]
         scale = centred.detach().abs().amax(0)  # [m]
@@ -71,7 +73,9 @@ def cubed_cosine(z: np.ndarray, target: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[m]`` in [−1, 1]; 0 where a column is constant.
     """
-    return _cubed_cosine(torch.as_tensor(z, dtype=torch.float64), torch.as_tensor(target, dtype=torch.float64)).numpy()
+    return cubed_cosine_columns(
+        torch.as_tensor(z, dtype=torch.float64), torch.as_tensor(target, dtype=torch.float64)
+    ).numpy()
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -231,7 +235,7 @@ def train_text_layer(
     """
 
     def loss(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return -_cubed_cosine(z, target)
+        return -cubed_cosine_columns(z, target)
 
     def penalty(weight: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         return weight_decay / 2 * data.variance * (weight**2).sum(1) / z.var(0).clamp_min(1e-12)

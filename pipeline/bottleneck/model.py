@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import stage
-from pipeline.bottleneck.activations import TYPES, Samples, activations, kept_motion_concepts, read_samples
+from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
 from pipeline.bottleneck.recogniser import ConceptModel
@@ -54,75 +55,102 @@ def type_columns(types: np.ndarray, kind: str) -> np.ndarray:
 
 
 def accuracies(
-    samples: Samples, z: np.ndarray, types: np.ndarray, arrays: dict[str, np.ndarray], rows: np.ndarray
+    samples: Samples, z: np.ndarray, types: np.ndarray, arrays: dict[str, np.ndarray], rows: np.ndarray, prefix: str
 ) -> dict[str, float]:
     """Top-1 of the classifier over all concepts and over each type alone, on the given rows."""
     y = samples.videos.label[rows]
     return {
-        kind: accuracy(z[rows][:, type_columns(types, kind)], y, arrays[f"{kind}/weight"], arrays[f"{kind}/bias"])
+        kind: accuracy(
+            z[rows][:, type_columns(types, kind)],
+            y,
+            arrays[f"{prefix}{kind}/weight"],
+            arrays[f"{prefix}{kind}/bias"],
+        )
         for kind in (*TYPES, "all")
-        if f"{kind}/weight" in arrays
+        if f"{prefix}{kind}/weight" in arrays
     }
+
+
+def kind_figures(
+    samples: Samples, concepts: Concepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
+) -> dict[str, Any]:
+    """Figures of one model kind; the accuracies of every split but those that were developed on."""
+    z = concepts.activations(samples.features)
+    types = np.array(concepts.types)
+    main = certificates[f"{prefix}all"]
+    figures = {
+        "n_concepts": {kind: int((types == kind).sum()) for kind in TYPES},
+        "nnz": main["nnz"],
+        "lambda": main["lambda"],
+        "kkt_gap": main["kkt_gap"],
+        "relative_duality_gap": main["relative_gap"],
+        "val_top1": main["val_top1"],
+        "val_top1_by_type": {
+            kind: certificates[f"{prefix}{kind}"]["val_top1"] for kind in TYPES if f"{prefix}{kind}" in certificates
+        },
+    }
+    if concepts.pooling:
+        figures["pooling"] = concepts.pooling
+    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
+        by_type = accuracies(samples, z, types, arrays, samples.split(split), prefix)
+        name = "" if split == "test" else f"{split}_"
+        figures[f"{name}top1"] = by_type["all"]
+        figures[f"{name}top1_by_type"] = by_type
+    return figures
 
 
 def build(job: stage.Job) -> None:
     """Write the activations, the model and the metrics."""
     samples = read_samples(job)
-    ((layer, described),) = job.read_arrays("concept_layers")
-    ((concepts, about_motion),) = job.read_arrays("motion_concepts")
+    ((layers, described),) = job.read_arrays("concept_layers")
     ((arrays, chosen),) = job.read_arrays("classifier")
     table, _ = job.read_table("concept_table")
-    types = np.array(described["types"])
-    z = activations(samples.features, layer)
+    certificates = chosen["certificates"]
+    kinds = [
+        concepts_of(kind, layers, described, samples.videos, chosen["pooling"].get(kind)) for kind in chosen["kinds"]
+    ]
+    concepts = kinds[0]
+    z = concepts.activations(samples.features)
     y = samples.videos.label.astype(np.int64)
     test = samples.split("test")
-    main = chosen["certificates"]["all"]
+    figures = {
+        item.kind: kind_figures(samples, item, arrays, certificates, f"{item.kind}/" if position else "")
+        for position, item in enumerate(kinds)
+    }
 
-    n_failed = len(samples.failed)
     metrics = {
         "dataset": job.dataset,
+        "kind": concepts.kind,
         "n_train": int(samples.split("train").sum()),
         "n_val": int(samples.split("val").sum()),
         "n_test": int(test.sum()),
-        "n_failed": n_failed,
+        "n_failed": len(samples.failed),
         "n_classes": len(samples.videos.class_names),
-        "top1": accuracy(z[test], y[test], arrays["all/weight"], arrays["all/bias"]),
+        **figures[concepts.kind],
         "top5": top_k_accuracy(z[test], y[test], arrays["all/weight"], arrays["all/bias"], 5),
-        "top1_by_type": accuracies(samples, z, types, arrays, test),
         "backbone_top1": accuracy(
             standardise(samples.features[test], arrays["backbone/mean"], arrays["backbone/std"]),
             y[test],
             arrays["backbone/weight"],
             arrays["backbone/bias"],
         ),
-        "n_concepts": {kind: int((types == kind).sum()) for kind in TYPES},
-        "nnz": int(main["nnz"]),
         "top1_at_nec": {
             name.removeprefix("nec_"): accuracy(z[test], y[test], arrays[f"{name}/weight"], arrays[f"{name}/bias"])
-            for name in chosen["certificates"]
+            for name in certificates
             if name.startswith("nec_")
         },
-        "kkt_gap": main["kkt_gap"],
-        "relative_duality_gap": main["relative_gap"],
-        "lambda": main["lambda"],
-        "val_top1": main["val_top1"],
-        "val_top1_by_type": {
-            kind: chosen["certificates"][kind]["val_top1"] for kind in TYPES if kind in chosen["certificates"]
-        },
+        "kinds": figures,
     }
     for split in sorted(set(samples.videos.split) - {*DEVELOPMENT, "test"}):
-        by_type = accuracies(samples, z, types, arrays, samples.split(split))
         metrics[f"n_{split}"] = int(samples.split(split).sum())
-        metrics[f"{split}_top1"] = by_type["all"]
-        metrics[f"{split}_top1_by_type"] = by_type
     if job.inputs.get("evaluation"):
         evaluation, _ = job.read_table("evaluation")
-        figures = dict(zip(evaluation["figure"].to_pylist(), evaluation["value"].to_pylist(), strict=True))
-        metrics["pck"] = figures["pck_test_visible"]
+        measured = dict(zip(evaluation["figure"].to_pylist(), evaluation["value"].to_pylist(), strict=True))
+        metrics["pck"] = measured["pck_test_visible"]
         metrics["ceilings"] = {
-            name.removeprefix("ceiling_"): value for name, value in figures.items() if name.startswith("ceiling_")
+            name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")
         }
-        metrics["evaluation"] = {name: value for name, value in figures.items() if not name.startswith("ceiling_")}
+        metrics["evaluation"] = {name: value for name, value in measured.items() if not name.startswith("ceiling_")}
     metrics["seconds"] = stage_seconds(job.outputs["model"].parent)
 
     digest = job.write_arrays(
@@ -132,34 +160,40 @@ def build(job: stage.Job) -> None:
             "video_id": samples.videos.video_id.tolist(),
             "split": samples.videos.split.tolist(),
             "class_names": samples.videos.class_names,
-            "names": described["names"],
-            "types": described["types"],
+            "names": concepts.names,
+            "types": concepts.types,
         },
         n_ok=len(z),
         failed=samples.failed,
     )
-    motion = kept_motion_concepts(described, about_motion)
-    kept = [row for row in table.to_pylist() if row["kept"]]
+    quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
+    n_whole = len(concepts.layer["weight"])
+    about = {
+        "dataset": job.dataset,
+        "kind": concepts.kind,
+        "quality": [
+            quality["global" if position < n_whole else "map", kind, name]
+            for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
+        ],
+        "decode": job.settings["decode"],
+        "features": job.settings["features"],
+        "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
+        "edits": [],
+        # Belongs together: whoever explains a video from the cache can tell whether it is this model's.
+        "activations": digest,
+    }
+    if concepts.pooling:
+        about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
+    medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
     model = ConceptModel(
         samples.videos.class_names,
-        described["names"],
-        described["types"],
-        layer,
+        concepts.names,
+        concepts.types,
+        concepts.layer,
         arrays["all/weight"],
         arrays["all/bias"],
-        concepts["medoids"][motion] if len(concepts["medoids"]) else concepts["medoids"],
-        {
-            "dataset": job.dataset,
-            "skeleton": about_motion["skeleton"],
-            "n_videos": concepts["n_videos"][motion].tolist(),
-            "quality": [row["quality"] for row in kept],
-            "decode": job.settings["decode"],
-            "features": job.settings["features"],
-            "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
-            "edits": [],
-            # Belongs together: whoever explains a video from the cache can tell whether it is this model's.
-            "activations": digest,
-        },
+        medoids,
+        about | about_motion,
     )
     model.save(job.outputs["model"])
     with replace_when_done(job.outputs["metrics"]) as temporary:

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 
 from pipeline.bottleneck.activations import activations
+from pipeline.bottleneck.spatial import concept_maps, pool
 from pipeline.store.atomic import ArtifactError, replace_when_done
 
 FORMAT = "conceptreel-model"
-VERSION = 1
+# 1: every concept sees the whole clip; 2: those that stand last may have maps.
+VERSIONS = (1, 2)
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
+MAP_TENSOR = "map_weight"
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,11 @@ class ConceptModel:
     Attributes:
         class_names: ``K`` names.
         concepts: ``M`` names; types: ``M`` of motion, object, scene.
-        layer: ``weight`` ``[M, D]``, ``mean`` and ``std`` ``[M]`` (activations are standardised with train statistics).
+        layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations
+            are standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
-        about: data set, skeleton, settings of the decoder and of the encoders, figures.
+        about: data set, skeleton, settings of the decoder, the encoders and the maps, figures.
     """
 
     class_names: list[str]
@@ -63,19 +67,42 @@ class ConceptModel:
     medoids: np.ndarray
     about: dict[str, Any]
 
-    def activations(self, features: np.ndarray) -> np.ndarray:
-        """Standardised concept activations ``[n, M]`` of features ``[n, D]``.
+    @property
+    def has_maps(self) -> bool:
+        return "map_weight" in self.layer
+
+    @property
+    def n_whole(self) -> int:
+        """Number of concepts without a map; concept ``n_whole + k`` has map ``k``."""
+        return len(self.layer["weight"])
+
+    def maps(self, features: np.ndarray) -> np.ndarray:
+        """Concept maps ``[n, S, h, w, M - m]`` of feature maps ``[n, S, h, w, D']`` on the model's grid.
 
         Raises:
-            ValueError: the features have another width than those that the model was trained on.
+            ValueError: the model has no maps, or the feature maps have another width.
+        """
+        if not self.has_maps:
+            raise ValueError("this model has no maps: all its concepts see the whole clip")
+        _check_width(features.shape[-1], self.layer["map_weight"].shape[1])
+        return concept_maps(features, self.layer["map_weight"])
+
+    def activations(self, features: np.ndarray, maps: np.ndarray | None = None) -> np.ndarray:
+        """Standardised concept activations ``[n, M]``.
+
+        Args:
+            features: ``[n, D]``; maps: concept maps ``[n, S, h, w, M - m]`` for a model that has maps.
+
+        Raises:
+            ValueError: the features have another width than those that the model was trained on, or maps are missing.
         """
         features = np.atleast_2d(features)
-        if features.shape[1] != self.layer["weight"].shape[1]:
-            raise ValueError(
-                f"features have {features.shape[1]} dimensions, the model was trained on "
-                f"{self.layer['weight'].shape[1]}"
-            )
-        return activations(features, self.layer)
+        _check_width(features.shape[1], self.layer["weight"].shape[1])
+        if not self.has_maps:
+            return activations(features, self.layer)
+        if maps is None:
+            raise ValueError("this model locates its concepts; it needs the feature maps beside the features")
+        return activations(features, self.layer, pool(maps, self.about["maps"]["pooling"]))
 
     def probabilities(self, z: np.ndarray) -> np.ndarray:
         """Softmax over classes ``[n, K]`` of concept activations ``[n, M]``."""
@@ -96,9 +123,8 @@ class ConceptModel:
             if parts[m] != 0
         ]
 
-    def predict(self, features: np.ndarray, top_k: int = 5) -> list[Prediction]:
-        """Decisions and reasons for features ``[n, D]``."""
-        z = self.activations(features)
+    def decide(self, z: np.ndarray, top_k: int = 5) -> list[Prediction]:
+        """Decisions and reasons for activations ``[n, M]``."""
         result = []
         for row, probabilities in zip(z, self.probabilities(z), strict=True):
             label = int(probabilities.argmax())
@@ -112,6 +138,10 @@ class ConceptModel:
                 )
             )
         return result
+
+    def predict(self, features: np.ndarray, top_k: int = 5, maps: np.ndarray | None = None) -> list[Prediction]:
+        """Decisions and reasons for features ``[n, D]`` and concept maps, see `activations`."""
+        return self.decide(self.activations(features, maps), top_k)
 
     def save(self, path: str | Path) -> None:
         """Write the model: tensors and one JSON text, so that ``torch.load(weights_only=True)`` opens it."""
@@ -127,13 +157,20 @@ class ConceptModel:
             name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
             for name, value in zip(TENSORS, values, strict=True)
         }
-        content["format"], content["version"] = FORMAT, VERSION
+        if self.has_maps:
+            content[MAP_TENSOR] = torch.from_numpy(np.ascontiguousarray(self.layer["map_weight"], np.float32))
+        content["format"], content["version"] = FORMAT, VERSIONS[-1]
         content["json"] = json.dumps(
             {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about},
             ensure_ascii=False,
         )
         with replace_when_done(path, check=load) as temporary:
             torch.save(content, temporary)
+
+
+def _check_width(given: int, expected: int) -> None:
+    if given != expected:
+        raise ValueError(f"features have {given} dimensions, the model was trained on {expected}")
 
 
 def load(path: str | Path) -> ConceptModel:
@@ -151,18 +188,22 @@ def load(path: str | Path) -> ConceptModel:
         raise ArtifactError(f"{path} is not a model file ({first})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArtifactError(f"{path} is a file of tensors, but not a model of this project")
-    if content.get("version") != VERSION:
-        raise ArtifactError(f"{path} has version {content.get('version')}, this release reads {VERSION}")
+    if content.get("version") not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise ArtifactError(f"{path} has version {content.get('version')}, this release reads {known}")
     try:
         text = json.loads(content["json"])
         weight, mean, std, classifier, bias, medoids = (
             content[name].numpy().astype(np.float64 if name != "medoids" else np.float32) for name in TENSORS
         )
+        layer = {"weight": weight, "mean": mean, "std": std}
+        if MAP_TENSOR in content:
+            layer["map_weight"] = content[MAP_TENSOR].numpy().astype(np.float64)
         model = ConceptModel(
             text["class_names"],
             text["concepts"],
             text["types"],
-            {"weight": weight, "mean": mean, "std": std},
+            layer,
             classifier,
             bias,
             medoids,
@@ -174,7 +215,9 @@ def load(path: str | Path) -> ConceptModel:
     fits = (
         len(model.types) == n_concepts
         and weight.ndim == 2
-        and len(weight) == n_concepts
+        and len(weight) + len(layer.get("map_weight", ())) == n_concepts
+        and layer.get("map_weight", weight).ndim == 2
+        and model.has_maps == ("maps" in model.about)
         and mean.shape == std.shape == (n_concepts,)
         and classifier.shape == (n_classes, n_concepts)
         and bias.shape == (n_classes,)

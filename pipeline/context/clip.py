@@ -28,6 +28,10 @@ class DualEncoder:
     def device(self) -> torch.device:
         return self.model.device
 
+    def project(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings ``[b, E]``, not normalised, of standardised pictures ``[b, 3, size, size]``."""
+        return self.model.visual_projection(self.model.vision_model(pixel_values=pixels).pooler_output)
+
     @torch.inference_mode()
     def videos(self, clips: np.ndarray, n_frames: int, batch_size: int) -> np.ndarray:
         """Mean of the normalised frame embeddings, normalised again.
@@ -44,8 +48,7 @@ class DualEncoder:
         for start in range(0, len(flat), batch_size):
             pixels = torch.from_numpy(flat[start : start + batch_size]).to(self.device)
             pixels = resize(normalise_pixels(pixels, self.mean, self.std), self.size)
-            pooled = self.model.vision_model(pixel_values=pixels).pooler_output
-            rows.append(F.normalize(self.model.visual_projection(pooled), dim=1))
+            rows.append(F.normalize(self.project(pixels), dim=1))
         if not rows:
             return np.zeros((0, self.model.config.projection_dim), np.float32)
         frames = torch.cat(rows).view(len(clips), len(taken), -1)  # [n, t, E]

@@ -68,7 +68,7 @@ def build(job: stage.Job) -> None:
     )
     job.write_arrays(
         "pseudo_labels",
-        {"similarity": similarity[:, kept].astype(np.float32)},
+        {"similarity": similarity[:, kept].astype(np.float32), "texts": texts["prompts"][kept].astype(np.float32)},
         {
             "video_id": ids,
             "types": [candidate.type for candidate in candidates if candidate.kept],

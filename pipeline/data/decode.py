@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline import stage
 from pipeline.config import Decode
+from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError, open_video, resize_and_crop, sample_indices
 from pipeline.data.table import read_index
 from pipeline.motion.signal import MotionSignal
 from pipeline.store.arrays import ragged
 
 
-def decode_video(path, settings: Decode) -> dict[str, np.ndarray | float | int]:
+def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[str, np.ndarray | float | int]:
     """Read one video in a single pass.
+
+    Args:
+        opener: `open_video`, or the same of an isolated decoder.
 
     Returns:
         ``frames`` uint8 ``[n_frames, size, size, 3]``, ``frame_index`` int32 ``[n_frames]``, the motion signal
@@ -23,7 +29,7 @@ def decode_video(path, settings: Decode) -> dict[str, np.ndarray | float | int]:
     Raises:
         VideoError: with the reason in words.
     """
-    with open_video(path, settings.backend) as video:
+    with opener(path, settings.backend) as video:
         wanted = sample_indices(video.n_frames, settings.n_frames, settings.sampling, settings.stride)
         kept: dict[int, np.ndarray] = {}
         signal = MotionSignal()
@@ -62,12 +68,13 @@ def build(job: stage.Job) -> None:
     done: list[dict] = []
     ids: list[str] = []
     failed: dict[str, str] = {}
-    for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "decode"):
-        try:
-            done.append(decode_video(job.root / path, settings))
-            ids.append(video_id)
-        except VideoError as error:
-            failed[video_id] = str(error)
+    with Decoder(**job.runtime.get("decoder", {})) as decoder:
+        for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "decode"):
+            try:
+                done.append(decode_video(job.root / path, settings, decoder.open))
+                ids.append(video_id)
+            except VideoError as error:
+                failed[video_id] = str(error)
     job.check_failures(failed, len(videos), settings.max_failed_fraction, slack=1)
 
     clip_shape = (settings.n_frames, settings.size, settings.size, 3)

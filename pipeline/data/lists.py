@@ -16,6 +16,9 @@ from pathlib import Path, PurePosixPath
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Folders in which a set of pictures may keep its splits.
+SPLIT_FOLDERS = ("train", "val", "test")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|(?<=_)_|_(?=_)")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # a surrogate stands for a byte that is not UTF-8
 _UNSAFE_IN_FOLDER = re.compile(_UNSAFE.pattern + r"|^_|_$")
@@ -208,7 +211,7 @@ def _from_generated(path: Path, names: list[str]) -> Iterator[Entry]:
     """The list that the demo's generator writes: split, path, label, class, actor, with a header."""
     for _, line in list(_lines(path))[1:]:
         split, place, _, name, actor = line.split(",")
-        yield Entry(video_id(PurePosixPath(place).name), place, names.index(name), name, split, split, actor)
+        yield Entry(video_id(PurePosixPath(place).stem), place, names.index(name), name, split, split, actor)
 
 
 def _plain(name: str) -> str:
@@ -221,20 +224,23 @@ def _label_offset(lists: Iterable[list[_Line]], n_classes: int) -> int:
     return int(bool(labels) and 0 not in labels and max(labels) == n_classes)
 
 
-def _videos_in(folder: Path) -> list[str]:
-    """Names of the video files in a folder, sorted; hidden ones are leftovers of other systems."""
+def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Names of the videos or pictures in a folder, sorted; hidden ones are leftovers of other systems."""
     if not folder.is_dir():
         return []
     found = (entry.name for entry in os.scandir(folder))
-    return sorted(name for name in found if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."))
+    return sorted(name for name in found if name.lower().endswith(suffixes) and not name.startswith("."))
 
 
-def _from_folders(folder: Path, names: list[str], group_of: GroupOf, test_groups: list[str]) -> Iterator[Entry]:
+def _from_folders(
+    folder: Path, names: list[str], suffixes: tuple[str, ...], group_of: GroupOf, test_groups: list[str]
+) -> Iterator[Entry]:
     groups = set()
     for label, name in enumerate(names):
-        files = _videos_in(folder / name)
+        files = _files_in(folder / name, suffixes)
         if not files:
-            raise ListError(f"{folder / name} holds no video; the class list names the class `{name}`")
+            what = "video" if suffixes == VIDEO_SUFFIXES else "picture"
+            raise ListError(f"{folder / name} holds no {what}; the class list names the class `{name}`")
         for file in files:
             groups.add(group_of(file))
             split = "test" if group_of(file) in test_groups else "train"
@@ -247,16 +253,37 @@ def _from_folders(folder: Path, names: list[str], group_of: GroupOf, test_groups
         )
 
 
-def class_folders(folder: Path) -> list[str]:
-    """Names of the folders that hold videos, sorted; others, such as one with annotations, are no class."""
+def _split_folders(folder: Path) -> list[str]:
+    """Splits of a set of pictures that is laid out as split/class/picture; empty where it is class/picture."""
+    found = [
+        name for name in SPLIT_FOLDERS if (folder / name).is_dir() and not _files_in(folder / name, PICTURE_SUFFIXES)
+    ]
+    return found if "train" in found else []
+
+
+def _from_split_folders(folder: Path, splits: list[str], names: list[str]) -> Iterator[Entry]:
+    """Entries of split/class/picture; a class may be absent in validation and test."""
+    for split in splits:
+        for label, name in enumerate(names):
+            for file in _files_in(folder / split / name, PICTURE_SUFFIXES):
+                place = f"{split}/{name}/{file}"
+                yield Entry(video_id(place), place, label, name, split, split)
+        unknown = set(class_folders(folder / split, PICTURE_SUFFIXES)) - set(names)
+        if unknown:
+            raise ListError(f"{folder / split} holds {', '.join(sorted(unknown)[:10])}, which train does not have")
+
+
+def class_folders(folder: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
+    """Names of the folders that hold such files, sorted; others, such as one with annotations, are no class."""
     if not folder.is_dir():
         raise ListError(f"{folder} does not exist; data_root and data.root name it, with one folder per class inside")
     folders = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    found = [name for name in folders if _videos_in(folder / name)]
+    found = [name for name in folders if _files_in(folder / name, suffixes)]
     if not found:
+        what = "videos" if suffixes == VIDEO_SUFFIXES else "pictures"
         raise ListError(
-            f"{folder} holds no folder with videos; expected one folder per class with files ending in "
-            f"{', '.join(VIDEO_SUFFIXES)}"
+            f"{folder} holds no folder with {what}; expected one folder per class with files ending in "
+            f"{', '.join(suffixes)}"
         )
     return found
 
@@ -273,6 +300,9 @@ def read_class_names(settings, root: str | Path) -> list[str]:
         return read_class_list(own if own.is_file() else PROJECT / settings.class_list)
     if settings.source == "folders":
         return class_folders(root / settings.videos)
+    if settings.source == "images":
+        folder = root / settings.videos
+        return class_folders(folder / "train" if _split_folders(folder) else folder, PICTURE_SUFFIXES)
     names = set()
     for path in settings.lists.values():
         for line in _read_list(root / path, ()):
@@ -421,10 +451,13 @@ def read_entries(settings, root: str | Path) -> list[Entry]:
     group_of = _grouping(settings.group_pattern)
     if settings.source == "generated":
         entries = list(_from_generated(root / "lists.csv", names))
-    elif settings.source == "folders":
+    elif settings.source == "images" and (splits := _split_folders(root / settings.videos)):
+        entries = list(_from_split_folders(root / settings.videos, splits, names))
+    elif settings.source in ("folders", "images"):
         if not settings.test_groups:
             raise ListError("data.index.test_groups names no group; without it there is no test split")
-        entries = list(_from_folders(root / settings.videos, names, group_of, settings.test_groups))
+        suffixes = VIDEO_SUFFIXES if settings.source == "folders" else PICTURE_SUFFIXES
+        entries = list(_from_folders(root / settings.videos, names, suffixes, group_of, settings.test_groups))
     else:
         if "train" not in settings.lists:
             raise ListError("data.index.lists names no list for `train`")
@@ -448,7 +481,7 @@ def read_entries(settings, root: str | Path) -> list[Entry]:
             f"data.index.group_pattern `{settings.group_pattern}` fits no file name, for example not "
             f"`{PurePosixPath(entries[0].path).name}`; it is searched in the name without its folder"
         )
-    if "val" in settings.lists:
+    if "val" in settings.lists or any(entry.split == "val" for entry in entries):
         return entries
     return carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
 

@@ -1,4 +1,4 @@
-"""Reading videos: one small interface over decord, PyAV, torchcodec and folders of pictures.
+"""Reading videos: one small interface over decord, PyAV, torchcodec, folders of pictures and single pictures.
 
 Every file ends in correct frames or in a `VideoError` that says why not. To get there a file is first looked through
 with PyAV, whatever the backend: it finds the stream, decodes one frame and lists the packets without decoding them
@@ -38,6 +38,9 @@ REASONS = {
     "damaged": "a video that cannot be decoded, or of which less than half can be",
     "too_short": "fewer frames than the stage needs",
     "no_person": "no frame holds a person",
+    "crashed": "native code of the decoder crashed on it",
+    "too_slow": "the decoder hangs, or needs longer than `runtime.decoder.seconds`",
+    "too_large": "decoding needs more memory than `runtime.decoder.memory_mb`",
 }
 BACKENDS = ("decord", "pyav", "torchcodec")
 
@@ -239,6 +242,8 @@ class Video:
 def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads: int = 1) -> Video:
     """Open a video file, or a folder of pictures in natural order (``2.jpg`` before ``10.jpg``), as a context manager.
 
+    A file named .jpg, .jpeg or .png is a video of one frame.
+
     Rotation by the container's display matrix is applied: pictures are upright. Frames that change size within a
     stream are scaled to the first one. Decoders of a damaged stream may fill missing parts with grey or older parts;
     only frames that no decoder returns count as missing.
@@ -260,6 +265,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
     if _is_folder(place):
         return _open_folder(place)
     _refuse_other_content(place)
+    if place.suffix.lower() in _PICTURE_SUFFIXES:
+        return _of_pictures(place.name, [place])
     try:
         probe = _probe(place)
     except VideoError:
@@ -490,13 +497,14 @@ def _open_folder(folder: Path) -> Video:
         raise VideoError("unreadable", f"{folder.name}: {error.strerror}") from None
     if not names:
         raise VideoError("no_frames", f"the folder {folder.name} holds no .jpg, .jpeg or .png picture")
-    files = [folder / name for name in sorted(names, key=_natural)]
+    return _of_pictures(f"the folder {folder.name}", [folder / name for name in sorted(names, key=_natural)])
+
+
+def _of_pictures(name: str, files: list[Path]) -> Video:
     try:
         height, width = _read_picture(files[0]).shape[:2]
     except _GaveUp as error:
-        raise VideoError(
-            "damaged", f"the first picture of the folder {folder.name} does not decode ({error})"
-        ) from None
+        raise VideoError("damaged", f"the first picture of {name} does not decode ({error})") from None
     probe = _Probe(len(files), np.arange(len(files)) / NOMINAL_FPS, NOMINAL_FPS, height, width, 0, "folder")
 
     def pictures() -> Frames:
@@ -506,7 +514,7 @@ def _open_folder(folder: Path) -> Video:
                 picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
             yield picture, position / NOMINAL_FPS
 
-    return Video(folder.name, probe, [pictures])
+    return Video(name, probe, [pictures])
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -40,12 +40,14 @@ __all__ = [
     "PlannedClip",
     "ceilings",
     "plan",
+    "plan_images",
 ]
 
 FACTORS = ("motion", "object", "scene")
 _HABIT_SCENE = "gym"
 _SHIFTED_SCENES = ("beach", "street")
 _PLAN_STREAM = 7003
+_IMAGE_STREAM = 7004
 
 
 class ActionClass(NamedTuple):
@@ -91,6 +93,11 @@ def ceilings(classes: Sequence[ActionClass] = CLASSES) -> dict[str, float]:
             name = "all" if count == len(FACTORS) else "+".join(factors)
             result[name] = right / len(classes)
     return result
+
+
+# Pictures have no motion: what tells their classes apart is an object and a scene, and neither is enough alone.
+IMAGE_OBJECTS = ("ball", "umbrella", "guitar")
+IMAGE_SCENES = ("beach", "street")
 
 
 @dataclass(frozen=True)
@@ -148,3 +155,29 @@ def plan(
                 video_id = f"{entry.name}_{split}_{index:03d}"
                 clips.append(PlannedClip(video_id, entry.name, label, split, spec, actor))
     return clips
+
+
+def plan_images(seed: int = 0, train_per_class: int = 30, test_per_class: int = 10) -> list[PlannedClip]:
+    """Plans the demo's pictures: one class for each object in each scene, motions at random.
+
+    Raises:
+        ValueError: if a count is negative, or there are more pictures than demo seeds.
+    """
+    counts = {"train": train_per_class, "test": test_per_class}
+    if min(counts.values()) < 0:
+        raise ValueError(f"pictures per class must be at least 0, got {counts}")
+    names = [(object, scene) for object in IMAGE_OBJECTS for scene in IMAGE_SCENES]
+    total = len(names) * sum(counts.values())
+    if total > len(DEMO_SEEDS):
+        raise ValueError(f"{total} pictures need more than the {len(DEMO_SEEDS)} demo seeds")
+    rng = np.random.default_rng(np.random.SeedSequence([_IMAGE_STREAM, seed]))
+    seeds = iter(rng.choice(len(DEMO_SEEDS), size=total, replace=False).tolist())
+    pictures = []
+    for split, count in counts.items():
+        for label, (object, scene) in enumerate(names):
+            for index in range(count):
+                actor = int(rng.choice(POOL_ACTORS))
+                spec = sample_spec(DEMO_SEEDS[next(seeds)], object=object, scene=scene, actor=actor)
+                name = f"{object}_{scene}"
+                pictures.append(PlannedClip(f"{name}_{split}_{index:03d}", name, label, split, spec, actor))
+    return pictures

@@ -5,21 +5,27 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+from PIL import Image
 
 from pipeline import stage
 from pipeline.config import Generate
 from pipeline.demo.clips import render
-from pipeline.demo.plan import VIDEO_FOLDER, planned
+from pipeline.demo.plan import place, planned
 from pipeline.demo.videos import write_video
 from pipeline.store.arrays import ragged
 from pipeline.store.atomic import replace_when_done
 
 
 def make_clip(call: tuple) -> dict[str, np.ndarray]:
-    """Render one clip and write its video; returns its ground truth."""
-    spec, size, path = call
-    clip = render(spec, size)
-    write_video(path, clip.frames)
+    """Render one clip and write its video, or its middle frame as a picture; returns its ground truth."""
+    spec, size, media, path = call
+    if media == "videos":
+        clip = render(spec, size)
+        write_video(path, clip.frames)
+    else:
+        clip = render(spec, size, [spec.n_frames // 2])
+        with replace_when_done(path) as temporary:
+            Image.fromarray(clip.frames[0]).save(temporary, format="PNG")
     return {
         "keypoints": clip.keypoints,
         "visible": clip.visible,
@@ -37,16 +43,13 @@ def build(job: stage.Job) -> None:
     settings = Generate.model_validate(job.settings)
     folder = job.outputs["lists"].parent
     clips = planned(settings)
-    (folder / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
-    calls = [(clip.spec, settings.size, folder / VIDEO_FOLDER / f"{clip.video_id}.mp4") for clip in clips]
+    (folder / settings.media).mkdir(parents=True, exist_ok=True)
+    calls = [(clip.spec, settings.size, settings.media, folder / place(clip, settings)) for clip in clips]
     with ProcessPoolExecutor(job.threads) as pool:
         truth = list(stage.progress(pool.map(make_clip, calls, chunksize=4), "generate", total=len(calls)))
 
     with replace_when_done(job.outputs["lists"]) as temporary:
-        rows = [
-            f"{clip.split},{VIDEO_FOLDER}/{clip.video_id}.mp4,{clip.label},{clip.class_name},{clip.group}"
-            for clip in clips
-        ]
+        rows = [f"{clip.split},{place(clip, settings)},{clip.label},{clip.class_name},{clip.group}" for clip in clips]
         temporary.write_text("split,path,label,class,actor\n" + "\n".join(rows) + "\n")
 
     arrays = {}

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pipeline.config import Generate
 from pipeline.data.lists import Entry
-from pipeline.demo.classes import PlannedClip, plan
+from pipeline.demo.classes import PlannedClip, plan, plan_images
 
-VIDEO_FOLDER = "videos"
+SUFFIXES = {"videos": ".mp4", "images": ".png"}
 
 
 def planned(settings: Generate) -> list[PlannedClip]:
-    """All clips of one configuration of the generator."""
+    """All clips, or pictures, of one configuration of the generator."""
+    if settings.media == "images":
+        return plan_images(settings.seed, settings.train_per_class, settings.test_per_class)
     return plan(settings.seed, settings.train_per_class, settings.test_per_class, settings.shifted_per_class)
+
+
+def place(clip: PlannedClip, settings: Generate) -> str:
+    """Path of a clip below the folder of the data set."""
+    return f"{settings.media}/{clip.video_id}{SUFFIXES[settings.media]}"
 
 
 def planned_entries(settings: Generate) -> list[Entry]:
@@ -19,7 +26,7 @@ def planned_entries(settings: Generate) -> list[Entry]:
     return [
         Entry(
             video_id=clip.video_id,
-            path=f"{VIDEO_FOLDER}/{clip.video_id}.mp4",
+            path=place(clip, settings),
             label=clip.label,
             class_name=clip.class_name,
             split=clip.split,

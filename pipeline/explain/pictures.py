@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline import stage
-from pipeline.bottleneck.activations import activations, kept_motion_concepts, read_samples
+from pipeline.bottleneck.activations import concepts_of, motion_of, read_samples
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.config import Pictures
 from pipeline.motion.skeleton import draw_strip, skeleton
@@ -35,7 +35,10 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
     if not shown:
         figure, axis = plt.subplots(figsize=(6, 1.2))
         axis.axis("off")
-        axis.text(0.5, 0.5, "The motion labels were imported: there are no medoids to draw.", ha="center", va="center")
+        reason = "The motion labels were imported: there are no medoids to draw."
+        if not motion:
+            reason = "This model has no motion concepts."
+        axis.text(0.5, 0.5, reason, ha="center", va="center")
         return figure
     columns = 3
     rows = -(-len(shown) // columns)
@@ -132,29 +135,30 @@ def build(job: stage.Job) -> None:
     matplotlib.use("Agg")
     settings = Pictures.model_validate(job.settings)
     samples = read_samples(job)
-    ((layer, described),) = job.read_arrays("concept_layers")
-    ((concepts, about),) = job.read_arrays("motion_concepts")
-    ((classifier, _),) = job.read_arrays("classifier")
-    motion = kept_motion_concepts(described, about)
+    ((layers, described),) = job.read_arrays("concept_layers")
+    ((classifier, chosen),) = job.read_arrays("classifier")
+    kind = chosen["kinds"][0]
+    concepts = concepts_of(kind, layers, described, samples.videos, chosen["pooling"].get(kind))
+    medoids, about = motion_of(job, described if "motion" in concepts.types else None)
     model = ConceptModel(
         samples.videos.class_names,
-        described["names"],
-        described["types"],
-        layer,
+        concepts.names,
+        concepts.types,
+        concepts.layer,
         classifier["all/weight"],
         classifier["all/bias"],
-        concepts["medoids"][motion] if len(concepts["medoids"]) else concepts["medoids"],
-        {"dataset": job.dataset, "skeleton": about["skeleton"], "n_videos": concepts["n_videos"][motion].tolist()},
+        medoids,
+        {"dataset": job.dataset, **about},
     )
     save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
 
     shown = samples.split("test") if samples.split("test").any() else samples.split("val")
     rows = np.flatnonzero(shown)
-    z = activations(samples.features[rows], layer)
+    z = concepts.activations(samples.features)[rows]
     y = samples.videos.label[rows]
-    chosen = choose_examples(z, y, model.probabilities(z), settings.explained_clips)
-    predictions = model.predict(samples.features[rows[chosen]], max(settings.top_k, 10))
-    frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in chosen])
+    shown_rows = choose_examples(z, y, model.probabilities(z), settings.explained_clips)
+    predictions = model.decide(z[shown_rows], max(settings.top_k, 10))
+    frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in shown_rows])
     examples = [
         {
             "video_id": samples.videos.video_id[rows[i]],
@@ -162,7 +166,7 @@ def build(job: stage.Job) -> None:
             "prediction": prediction,
             "frames": frames.get(samples.videos.video_id[rows[i]]),
         }
-        for i, prediction in zip(chosen, predictions, strict=True)
+        for i, prediction in zip(shown_rows, predictions, strict=True)
     ]
     save(draw_explanations(model, examples, settings), job.outputs["explanations"])
 

@@ -1,25 +1,45 @@
-"""From a video file to a decision with its reasons."""
+"""From a video or a picture to a decision with its reasons, and with the places of its concepts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import checkpoints
-from pipeline.backbone.features import encode
+from pipeline.backbone.encoders import encode, load_backbone
+from pipeline.backbone.maps import on_grid
 from pipeline.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.config import Decode, Features
+from pipeline.context.grid import positions
 from pipeline.data.decode import decode_video
+from pipeline.explain.regions import View
 from pipeline.stage import StageError
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model makes of one clip.
+
+    Attributes:
+        frames: uint8 ``[T, size, size, 3]``, the middle square as the model sees it.
+        times: of the frames, in seconds, ``[T]``.
+        feature: ``[1, D]``.
+        maps: concept maps ``[S, rows, columns, M - m]``; None for a model without maps.
+        view: of the original picture; None for a model without maps.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    feature: np.ndarray
+    maps: np.ndarray | None
+    view: View | None
 
 
 class VideoPredictor:
     """A model together with its backbone, loaded once for many videos."""
 
     def __init__(self, model: ConceptModel):
-        from transformers import VideoMAEModel
-
         self.model = model
         self.decode = Decode.model_validate(model.about["decode"])
         self.features = Features.model_validate(model.about["features"])
@@ -28,19 +48,35 @@ class VideoPredictor:
                 f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
                 f"is not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
             )
-        self.backbone = checkpoints.load_model(VideoMAEModel, self.features.model, self.features.revision)
-        self.processor = checkpoints.processor_settings(self.features.model, self.features.revision)
+        self.backbone = load_backbone(self.features.model, self.features.revision)
+        self.places = model.about.get("maps")
+        # The feature never has the CLS token twice; the maps may.
+        self.map_backbone = self.backbone
+        if self.places and self.places["cls_token"]:
+            self.map_backbone = load_backbone(self.features.model, self.features.revision, cls_token=True)
 
-    def feature(self, path: Path) -> np.ndarray:
-        """Backbone feature ``[1, D]`` of a video.
+    def look(self, path: Path) -> Seen:
+        """Decode a video or picture and encode it.
 
         Raises:
             VideoError: it cannot be read.
         """
-        clip = decode_video(path, self.decode)["frames"]
-        return encode(
-            self.backbone, clip[None], self.processor["image_mean"], self.processor["image_std"], 1, tokens=False
-        )["features"]
+        decoded = decode_video(path, self.decode)
+        clip = decoded["frames"]
+        feature = encode(self.backbone, clip[None], 1)
+        times = decoded["timestamps"][decoded["frame_index"]]
+        if not self.places:
+            return Seen(clip, times, feature, None, None)
+        grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
+        maps = on_grid(encode(self.map_backbone, clip[None], 1, "maps"), grid, placement, radius)
+        rows, columns = (positions(count, placement, radius) for count in grid)
+        view = View(decoded["height"], decoded["width"], rows, columns)
+        return Seen(clip, times, feature, self.model.maps(maps)[0], view)
+
+    def decision(self, seen: Seen, top_k: int = 5, maps: np.ndarray | None = None) -> Prediction:
+        """The decision on a clip, or what it would be with other maps ``[S, rows, columns, M - m]``."""
+        used = seen.maps if maps is None else maps
+        return self.model.predict(seen.feature, top_k, None if used is None else used[None])[0]
 
     def activations(self, path: Path) -> np.ndarray:
         """Standardised concept activations ``[M]`` of a video; see `feature`."""
@@ -48,4 +84,4 @@ class VideoPredictor:
 
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""
-        return self.model.predict(self.feature(path), top_k)[0]
+        return self.decision(self.look(path), top_k)

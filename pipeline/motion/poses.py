@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import stage
 from pipeline.config import Poses
+from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError, open_video
 from pipeline.data.table import read_index
 from pipeline.motion.importers import read_penn_action
@@ -34,8 +36,13 @@ def person_boxes(keypoints: np.ndarray, confidence: np.ndarray, whole: np.ndarra
     return np.clip(boxes, whole[[0, 1, 0, 1]], whole[[2, 3, 2, 3]]).astype(np.float32)
 
 
-def estimate_video(path: Path, estimator, settings: Poses, batch_size: int) -> dict[str, np.ndarray]:
+def estimate_video(
+    path: Path, estimator, settings: Poses, batch_size: int, opener: Callable = open_video
+) -> dict[str, np.ndarray]:
     """Poses of one video: ``keypoints`` ``[F, J, 2]``, ``confidence`` ``[F, J]``, ``box`` ``[F, 4]``.
+
+    Args:
+        opener: `open_video`, or the same of an isolated decoder.
 
     Raises:
         VideoError: the video cannot be read.
@@ -43,7 +50,7 @@ def estimate_video(path: Path, estimator, settings: Poses, batch_size: int) -> d
     import torch
 
     keypoints, confidences, boxes = [], [], []
-    with open_video(path) as video:
+    with opener(path) as video:
         for _, batch in video.batches(batch_size):
             frames = torch.from_numpy(batch)
             whole = np.array([0, 0, batch.shape[2] - 1, batch.shape[1] - 1], np.float32)
@@ -98,35 +105,36 @@ def build(job: stage.Job) -> None:
     videos = read_index(job)
     joints = skeleton(settings.skeleton)
     extra = {}
-    if settings.source == "computed":
-        from pipeline import checkpoints
-        from pipeline.motion.vitpose import PoseEstimator
-
-        estimator = PoseEstimator(settings.model, settings.revision, settings.expert, mirrored(joints))
-        size = checkpoints.batch_size("poses", 64)
-        extra = {
-            "weights": checkpoints.weights_digest(settings.model, settings.revision),
-            "device": str(estimator.device),
-            "dtype": "float32",
-        }
-
-        def read(video_id: str, path: str) -> dict[str, np.ndarray]:
-            return estimate_video(job.root / path, estimator, settings, size)
-
-    else:
-
-        def read(video_id: str, path: str) -> dict[str, np.ndarray]:
-            return read_penn_action(job.root / settings.path / f"{video_id}.mat")
-
     done: list[dict[str, np.ndarray]] = []
     ids: list[str] = []
     failed: dict[str, str] = {}
-    for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "poses"):
-        try:
-            done.append(finish(read(video_id, path), settings))
-            ids.append(video_id)
-        except VideoError as error:
-            failed[video_id] = str(error)
+    with Decoder(**job.runtime.get("decoder", {})) as decoder:
+        if settings.source == "computed":
+            from pipeline import checkpoints
+            from pipeline.motion.vitpose import PoseEstimator
+
+            estimator = PoseEstimator(settings.model, settings.revision, settings.expert, mirrored(joints))
+            size = checkpoints.batch_size("poses", 64)
+            extra = {
+                "weights": checkpoints.weights_digest(settings.model, settings.revision),
+                "device": str(estimator.device),
+                "dtype": "float32",
+            }
+
+            def read(video_id: str, path: str) -> dict[str, np.ndarray]:
+                return estimate_video(job.root / path, estimator, settings, size, decoder.open)
+
+        else:
+
+            def read(video_id: str, path: str) -> dict[str, np.ndarray]:
+                return read_penn_action(job.root / settings.path / f"{video_id}.mat")
+
+        for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "poses"):
+            try:
+                done.append(finish(read(video_id, path), settings))
+                ids.append(video_id)
+            except VideoError as error:
+                failed[video_id] = str(error)
     job.check_failures(failed, len(videos), settings.max_failed_fraction, slack=1)
 
     shapes = {

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 PROJECT = PACKAGE.parent
 
 # Plumbing: it moves results but cannot change them; a change of format is told by the schema version instead.
-PLUMBING = ("pipeline.store", "pipeline.stage", "pipeline.config", "pipeline.cli")
+PLUMBING = tuple(f"pipeline.{name}" for name in ("store", "stage", "config", "cli", "joblog", "status", "restart"))
 
 
 def _file_of(module: str) -> Path | None:

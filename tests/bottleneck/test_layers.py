@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from pipeline.bottleneck.layers import (
-    _cubed_cosine,
     average_precision,
     cubed_cosine,
+    cubed_cosine_columns,
     standardise,
     standardise_fit,
     train_motion_layer,
@@ -87,7 +87,7 @@ def test_cubed_cosine_does_not_see_scale_and_offset():
 
 def test_a_similarity_of_small_float32_activations_does_not_underflow():
     z, target = torch.tensor([[0.0], [1.0], [5.0]]) * 1e-16, torch.tensor([[0.0], [0.0], [3.0]])
-    assert _cubed_cosine(z, target).item() == pytest.approx(225 / np.sqrt(794 * 66), rel=1e-5)
+    assert cubed_cosine_columns(z, target).item() == pytest.approx(225 / np.sqrt(794 * 66), rel=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e6])
@@ -100,7 +100,7 @@ def test_a_constant_column_has_no_similarity_and_no_gradient(value):
     assert cubed_cosine(varied, constant)[0] == 0
 
     z = torch.tensor(constant, dtype=torch.float32, requires_grad=True)
-    _cubed_cosine(z, torch.tensor(rng(1).normal(size=(30, 2)), dtype=torch.float32)).sum().backward()
+    cubed_cosine_columns(z, torch.tensor(rng(1).normal(size=(30, 2)), dtype=torch.float32)).sum().backward()
     assert (z.grad[:, 0] == 0).all()
     assert torch.isfinite(z.grad[:, 1]).all() and z.grad[:, 1].any()
 
@@ -108,7 +108,7 @@ def test_a_constant_column_has_no_similarity_and_no_gradient(value):
 def test_gradient_against_finite_differences():
     z, target = rng().normal(size=(7, 2)), rng(1).normal(size=(7, 2))
     tensor = torch.tensor(z, requires_grad=True)
-    _cubed_cosine(tensor, torch.tensor(target)).sum().backward()
+    cubed_cosine_columns(tensor, torch.tensor(target)).sum().backward()
     for row in range(7):
         for column in range(2):
             step = np.zeros_like(z)

@@ -94,3 +94,71 @@ def test_wrong_files_are_told(model, tmp_path, edit, words):
         load(tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match="does not exist"):
         load(tmp_path / "none.pt")
+
+
+@pytest.fixture
+def located(model) -> ConceptModel:
+    """The same with a fourth concept that has a map over two features of four places."""
+    layer = {
+        "weight": model.layer["weight"],
+        "mean": np.append(model.layer["mean"], 1.0),
+        "std": np.append(model.layer["std"], 2.0),
+        "map_weight": np.array([[1.0, 10.0]]),
+    }
+    about = {**model.about, "maps": {"pooling": "max"}}
+    weight = np.concatenate([model.weight, [[0.0], [4.0]]], 1)
+    return ConceptModel(
+        model.class_names,
+        [*model.concepts, "sea"],
+        [*model.types, "scene"],
+        layer,
+        weight,
+        model.bias,
+        model.medoids,
+        about,
+    )
+
+
+MAPS = np.array([[0, 1], [2, 0], [1, 1], [0, 0]], float).reshape(1, 1, 2, 2, 2)
+
+
+def test_maps_become_activations(located):
+    maps = located.maps(MAPS)
+    assert maps.reshape(-1).tolist() == [10, 2, 11, 0]
+    z = located.activations(np.array([[3.0, 5.0]]), maps)
+    np.testing.assert_allclose(z, [[3.0, 2.0, 8.0, 5.0]])  # (11 - 1) / 2
+    assert located.predict(np.array([[3.0, 5.0]]), maps=maps)[0].contributions[0].concept == "sea"
+
+
+def test_maps_that_are_missing_or_too_wide_are_told(model, located):
+    with pytest.raises(ValueError, match="needs the feature maps"):
+        located.predict(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="has no maps"):
+        model.maps(MAPS)
+    with pytest.raises(ValueError, match="features have 3 dimensions, the model was trained on 2"):
+        located.maps(np.zeros((1, 1, 2, 2, 3)))
+
+
+def test_round_trip_with_maps(located, tmp_path):
+    located.save(tmp_path / "model.pt")
+    again = load(tmp_path / "model.pt")
+    x = np.array([[3.0, 5.0]])
+    np.testing.assert_allclose(again.activations(x, again.maps(MAPS)), located.activations(x, located.maps(MAPS)))
+
+
+def test_files_of_version_1_are_read(model, tmp_path):
+    model.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert "map_weight" not in content
+    torch.save({**content, "version": 1}, tmp_path / "old.pt")
+    x = np.array([[3.0, 5.0]])
+    np.testing.assert_allclose(load(tmp_path / "old.pt").activations(x), model.activations(x))
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.zeros(2)])
+def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
+    located.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, "map_weight": tensor}, tmp_path / "wrong.pt")
+    with pytest.raises(ArtifactError, match="inconsistent"):
+        load(tmp_path / "wrong.pt")

@@ -51,7 +51,7 @@ class Workspace:
             "2",
             *arguments,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL, **options)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL, **options)
         if check and done.returncode:
             logs = "\n".join(f"== {path}\n{path.read_text()[-2000:]}" for path in self.folder.rglob("logs/**/*.log"))
             raise AssertionError(f"snakemake failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{logs[-6000:]}")

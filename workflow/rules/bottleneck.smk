@@ -2,10 +2,12 @@ rule concept_layers:
     input:
         index="results/{dataset}/data/index.parquet",
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
-        motion_concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
-        motion_labels="results/{dataset}/motion/motion_labels.parquet",
+        motion_concepts=with_motion("results/{dataset}/motion/motion_concepts.zarr.zip"),
+        motion_labels=with_motion("results/{dataset}/motion/motion_labels.parquet"),
         concepts="results/{dataset}/context/concepts.parquet",
         pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
+        prompts=with_maps("results/{dataset}/context/prompts/{shard}.zarr.zip"),
+        maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
         code=code("pipeline.bottleneck.concept_layers"),
     output:
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
@@ -15,6 +17,9 @@ rule concept_layers:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(120),
     params:
         settings=settings("concept_layers"),
     shell:
@@ -24,6 +29,7 @@ rule concept_layers:
             " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
             " --input motion_labels {input.motion_labels:q} --input concepts {input.concepts:q}"
             " --input pseudo_labels {input.pseudo_labels:q}"
+            " --input prompts {input.prompts:q} --input maps {input.maps:q}"
             " --output concept_layers {output.layers:q} --output concept_table {output.table:q}",
         )
 
@@ -41,6 +47,9 @@ rule classifier:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(240),
     params:
         settings=settings("classifier"),
     shell:
@@ -56,11 +65,15 @@ rule model:
     input:
         index="results/{dataset}/data/index.parquet",
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
-        motion_concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
+        motion_concepts=with_motion("results/{dataset}/motion/motion_concepts.zarr.zip"),
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
         table="results/{dataset}/bottleneck/concept_layers.parquet",
         classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
-        evaluation=lambda wc: [f"results/{wc.dataset}/demo/evaluation.parquet"] if is_generated(wc.dataset) else [],
+        evaluation=lambda wc: (
+            f"results/{wc.dataset}/demo/evaluation.parquet"
+            if is_generated(wc.dataset) and has_motion(section(wc))
+            else []
+        ),
         # Delivered together: whoever asks for the model gets the pictures that explain it.
         pictures=[
             "results/{dataset}/explain/motion_concepts.png",
@@ -76,6 +89,9 @@ rule model:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
     params:
         settings=settings("model"),
     shell:

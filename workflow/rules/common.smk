@@ -8,10 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
+from pipeline import restart
 from pipeline.config import ConfigError, dataset as section_named, validate
 from pipeline.data.lists import ListError, members_digest, read_entries
 from pipeline.stage import RUNTIME_VARIABLE
-from pipeline.stages import imports, settings_json, shards
+from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -32,6 +33,10 @@ except ConfigError as error:
     stop(error)
 
 ENVIRONMENT = "../../envs/conceptreel.yaml"
+
+# A dry run changes nothing, and the jobs of a run belong to its driver. The name keeps the lock for the driver's life.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    DRIVER = restart.begin(Path.cwd())
 
 
 wildcard_constraints:
@@ -158,6 +163,16 @@ def unless_imported(stage, pattern):
     return lambda wildcards: [] if imports(section(wildcards), stage) else pattern.format(**wildcards)
 
 
+def with_maps(pattern):
+    """Input function: an artifact of every shard, where some model kind locates its concepts."""
+    return lambda wildcards: over_shards(pattern)(wildcards) if has_maps(section(wildcards)) else []
+
+
+def with_motion(pattern):
+    """Input function: an artifact that is needed where some model kind has motion concepts."""
+    return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
+
+
 def clips_unless_imported(wildcards):
     """All clips of a data set, for pictures; none where the features come from elsewhere."""
     if imports(section(wildcards), "features"):
@@ -192,8 +207,28 @@ def checkpoint(stage_settings):
     return files
 
 
+# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
+# because both work out the threads of a job.
+ON_CLUSTER = workflow.remote_exec or workflow.resource_settings.nodes is not None
+
+# A job's log compares what it used with what was asked for; see `conceptreel status`.
+ASKED = "--mem-mb {resources.mem_mb} --minutes {resources.runtime}"
+
+
+def doubling(first):
+    """Resource that doubles with every resubmission: what was too little once is not asked for again."""
+    return lambda wildcards, attempt: first * 2 ** (attempt - 1)
+
+
+def gpus():
+    """GPUs of an encoder's job. ``auto`` asks for none: the driver cannot know what the nodes have."""
+    return int(ON_CLUSTER and CONFIG.runtime.device.startswith("cuda"))
+
+
 def encoder_threads():
     """One encoder job at a time where a GPU is shared by all of them, as many as there are cores elsewhere."""
+    if ON_CLUSTER:
+        return 4 if gpus() else 1
     has_gpu = CONFIG.runtime.device.startswith("cuda") or (
         CONFIG.runtime.device == "auto" and shutil.which("nvidia-smi") is not None
     )
@@ -204,5 +239,5 @@ def stage(module, arguments):
     """Shell command of a stage: what every stage is told, and its own inputs and outputs."""
     return (
         f"python -m {module} --dataset {{wildcards.dataset}} --settings {{params.settings:q}}"
-        f" --threads {{threads}} --log {{log:q}} {arguments}"
+        f" --threads {{threads}} {ASKED} --log {{log:q}} {arguments}"
     )

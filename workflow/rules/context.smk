@@ -12,6 +12,10 @@ rule dual_encoder:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(60),
+        gpu=gpus(),
     params:
         settings=settings("dual_encoder"),
         members=members,
@@ -20,6 +24,31 @@ rule dual_encoder:
             "pipeline.context.dual_encoder",
             "--shard {wildcards.shard}"
             " --input index {input.index:q} --input clips {input.clips:q} --output dual_encoder {output:q}",
+        )
+
+
+rule prompts:
+    input:
+        clips="results/{dataset}/data/clips/{shard}.zarr.zip",
+        checkpoint=checkpoint(lambda section: section.context.prompts),
+        code=code("pipeline.context.prompts"),
+    output:
+        "results/{dataset}/context/prompts/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/prompts/{shard}.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(240),
+        gpu=gpus(),
+    params:
+        settings=settings("prompts"),
+    shell:
+        stage(
+            "pipeline.context.prompts",
+            "--shard {wildcards.shard} --input clips {input.clips:q} --output prompts {output:q}",
         )
 
 
@@ -36,6 +65,10 @@ rule texts:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(30),
+        gpu=gpus(),
     params:
         settings=settings("texts"),
     shell:
@@ -59,6 +92,9 @@ rule concepts:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
     params:
         settings=settings("concepts"),
     shell:

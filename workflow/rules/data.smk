@@ -9,6 +9,9 @@ checkpoint index:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
     params:
         settings=settings("index"),
         members=all_members,
@@ -32,6 +35,9 @@ rule decode:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(60),
     params:
         settings=settings("decode"),
         members=members,

@@ -14,11 +14,15 @@ for name in filter(is_generated, CONFIG.datasets):
         conda:
             ENVIRONMENT
         threads: workflow.cores
+        resources:
+            mem_mb=doubling(2000),
+            runtime=doubling(60),
         params:
             settings=settings_json(CONFIG, name, "generate"),
         shell:
             f"python -m pipeline.demo.generate --dataset {name} --settings {{params.settings:q}}"
-            " --threads {threads} --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
+            f" --threads {{threads}} {ASKED}"
+            " --log {log:q} --output truth {output.truth:q} --output lists {output.lists:q}"
 
 
 rule evaluate:
@@ -36,6 +40,9 @@ rule evaluate:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(30),
     params:
         settings=settings("evaluate"),
     shell:
@@ -44,4 +51,40 @@ rule evaluate:
             "--input index {input.index:q}"
             " --input truth {input.truth:q} --input poses {input.poses:q} --input dual_encoder {input.dual_encoder:q}"
             " --output evaluation {output:q}",
+        )
+
+
+rule localise:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        truth="results/{dataset}/demo/truth.zarr.zip",
+        clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
+        prompts=with_maps("results/{dataset}/context/prompts/{shard}.zarr.zip"),
+        pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
+        layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
+        classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
+        checkpoint=checkpoint(lambda section: section.backbone.features),
+        code=code("pipeline.demo.localise"),
+    output:
+        "results/{dataset}/demo/localisation.parquet",
+    log:
+        "results/{dataset}/logs/localise.log",
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+        gpu=gpus(),
+    params:
+        settings=settings("localise"),
+    shell:
+        stage(
+            "pipeline.demo.localise",
+            "--input index {input.index:q} --input truth {input.truth:q} --input clips {input.clips:q}"
+            " --input features {input.features:q} --input maps {input.maps:q} --input prompts {input.prompts:q}"
+            " --input pseudo_labels {input.pseudo_labels:q} --input concept_layers {input.layers:q}"
+            " --input classifier {input.classifier:q} --output localisation {output:q}",
         )

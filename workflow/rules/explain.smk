@@ -3,7 +3,7 @@ rule pictures:
         index="results/{dataset}/data/index.parquet",
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
         clips=clips_unless_imported,
-        motion_concepts="results/{dataset}/motion/motion_concepts.zarr.zip",
+        motion_concepts=with_motion("results/{dataset}/motion/motion_concepts.zarr.zip"),
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
         classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
         code=code("pipeline.explain.pictures"),
@@ -15,6 +15,9 @@ rule pictures:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(30),
     params:
         settings=settings("pictures"),
     shell:

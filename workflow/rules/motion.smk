@@ -11,6 +11,10 @@ rule poses:
     conda:
         ENVIRONMENT
     threads: encoder_threads()
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+        gpu=gpus(),
     params:
         settings=settings("poses"),
         members=members,
@@ -34,6 +38,9 @@ rule keyframes:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
     params:
         settings=settings("keyframes"),
         members=members,
@@ -57,6 +64,9 @@ rule pose_clips:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
     params:
         settings=settings("pose_clips"),
     shell:
@@ -81,6 +91,9 @@ rule motion_concepts:
     conda:
         ENVIRONMENT
     threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
     params:
         settings=settings("motion_concepts"),
     shell:

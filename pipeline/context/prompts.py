@@ -1,0 +1,174 @@
+"""Stage `prompts`: frames with a red circle around each place of a grid, embedded by the dual encoder (SALF-CBM 3.2).
+
+What is stored are the embeddings of the circled places, never their similarities to concepts: these are one product
+away, so a changed list of concepts encodes no picture again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+
+from pipeline import stage
+from pipeline.checkpoints import normalise_pixels, resize
+from pipeline.config import Prompts
+from pipeline.context.clip import DualEncoder
+from pipeline.context.grid import REFERENCE_SIZE, positions
+
+RED = (255, 0, 0)
+
+
+def ring_masks(size: int, centres: np.ndarray, radius: float, line_width: int) -> np.ndarray:
+    """The pixels of each circle, as PIL draws it; drawn once, because they are the same for every picture.
+
+    Args:
+        size: side of the picture in pixels.
+        centres: ``[p, 2]`` as (x, y) in pixels; circles are cut by the border.
+        radius: in pixels, to the outer edge of the line.
+
+    Returns:
+        bool ``[p, size, size]``.
+    """
+    masks = np.zeros((len(centres), size, size), bool)
+    for mask, (x, y) in zip(masks, centres, strict=True):
+        canvas = Image.new("1", (size, size))
+        ImageDraw.Draw(canvas).ellipse((x - radius, y - radius, x + radius, y + radius), outline=1, width=line_width)
+        mask[:] = np.asarray(canvas)
+    return masks
+
+
+def grid_masks(size: int, settings: Prompts) -> np.ndarray:
+    """Circles of a whole grid on a square picture, row by row: bool ``[rows * columns, size, size]``."""
+    rows, columns = (positions(count, settings.placement, settings.radius) for count in settings.grid)
+    x, y = np.meshgrid(columns, rows)
+    centres = np.minimum(np.round(np.stack([x.ravel(), y.ravel()], 1) * size), size - 1)
+    return ring_masks(size, centres, round(settings.radius * size / REFERENCE_SIZE), settings.line_width)
+
+
+def prompt_frames(n_frames: int, count: int) -> np.ndarray:
+    """Frames of a clip that are prompted: the middles of ``count`` equal parts, int64 ``[min(count, n_frames)]``."""
+    count = min(count, n_frames)
+    return ((2 * np.arange(count) + 1) * n_frames) // (2 * count)
+
+
+def circled(pictures: torch.Tensor, masks: torch.Tensor, red: torch.Tensor) -> torch.Tensor:
+    """Every picture with every circle.
+
+    Args:
+        pictures: ``[b, 3, H, W]``, standardised.
+        masks: bool ``[p, H, W]``; red: ``[3]``, the colour after the same standardisation.
+
+    Returns:
+        ``[b, p, 3, H, W]``.
+    """
+    return torch.where(masks[None, :, None], red[:, None, None], pictures[:, None])
+
+
+class PromptGrid:
+    """The circles of one configuration on the encoder's device, and the encoder that sees them."""
+
+    def __init__(self, encoder: DualEncoder, settings: Prompts):
+        self.encoder = encoder
+        self.masks = torch.from_numpy(grid_masks(encoder.size, settings)).to(encoder.device)
+        red = torch.tensor(RED, dtype=torch.uint8, device=encoder.device)
+        self.red = normalise_pixels(red[None, None], encoder.mean, encoder.std)[:, 0, 0]
+        self.dtype = torch.bfloat16 if has_fast_bfloat16(encoder.device) else torch.float32
+
+    def pictures(self, frames: torch.Tensor) -> torch.Tensor:
+        """Prompts of frames: uint8 ``[b, H, W, 3]`` → float32 ``[b, p, 3, size, size]``; each frame is resized once."""
+        plain = resize(normalise_pixels(frames, self.encoder.mean, self.encoder.std), self.encoder.size)
+        return circled(plain, self.masks, self.red)
+
+    @torch.inference_mode()
+    def embed(self, frames: np.ndarray, batch_size: int) -> np.ndarray:
+        """L2-normalised embeddings of every circled place.
+
+        Args:
+            frames: uint8 ``[n, H, W, 3]``.
+            batch_size: pictures that the encoder sees at once, at least one frame's.
+
+        Returns:
+            float16 ``[n, p, E]``.
+        """
+        n_places = len(self.masks)
+        step = max(1, batch_size // n_places)
+        parts = []
+        for start in range(0, len(frames), step):
+            pixels = torch.from_numpy(frames[start : start + step]).to(self.encoder.device)
+            prompts = self.pictures(pixels).flatten(0, 1)
+            with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+                rows = self.encoder.project(prompts)
+            rows = F.normalize(rows.float(), dim=1).half().cpu().numpy()
+            parts.append(rows.reshape(-1, n_places, rows.shape[1]))
+        if not parts:
+            return np.zeros((0, n_places, self.encoder.model.config.projection_dim), np.float16)
+        return np.concatenate(parts)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 faster than float32; elsewhere it only costs precision."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_multiplies_bfloat16()
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def local_similarities(regions: np.ndarray, texts: np.ndarray, block: int = 256) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cosine of every circled place with every concept, P of SALF-CBM, Algorithm 1, a block of pictures at a time.
+
+    All of P would be larger than the pictures: 1.2 TB for ImageNet and its concepts.
+
+    Args:
+        regions: float16 ``[n, h, w, E]``, normalised up to rounding.
+        texts: ``[m, E]``, normalised.
+
+    Yields:
+        The rows of the block, and float32 ``[b, m, h, w]``.
+    """
+    for start in range(0, len(regions), block):
+        part = regions[start : start + block].astype(np.float32)
+        part /= np.linalg.norm(part, axis=-1, keepdims=True)
+        yield slice(start, start + len(part)), np.moveaxis(part @ texts.T.astype(np.float32), -1, 1)
+
+
+def build(job: stage.Job) -> None:
+    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted."""
+    from pipeline import checkpoints
+
+    settings = Prompts.model_validate(job.settings)
+    ((arrays, described),) = job.read_arrays("clips")
+    grid = PromptGrid(DualEncoder(settings.model, settings.revision), settings)
+    taken = prompt_frames(arrays["frames"].shape[1], settings.n_frames)
+    size = checkpoints.batch_size("prompts", 49)
+    parts = [
+        grid.embed(clip[taken], size)
+        for clip in stage.progress(arrays["frames"], "prompts", total=len(arrays["frames"]), unit="clip")
+    ]
+    n_places, width = settings.grid[0] * settings.grid[1], grid.encoder.model.config.projection_dim
+    regions = np.stack(parts) if parts else np.zeros((0, len(taken), n_places, width), np.float16)
+    job.write_arrays(
+        "prompts",
+        {"regions": regions.reshape(-1, len(taken), *settings.grid, width)},
+        {"video_id": described["video_id"], "frames": taken.tolist(), "n_frames": arrays["frames"].shape[1]},
+        n_ok=len(regions),
+        failed={item["video_id"]: item["reason"] for item in described["failed"]},
+        weights=checkpoints.weights_digest(settings.model, settings.revision),
+        device=str(grid.encoder.device),
+        dtype=str(grid.dtype).removeprefix("torch."),
+    )
+
+
+if __name__ == "__main__":
+    stage.run("prompts", build)

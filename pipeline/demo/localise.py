@@ -1,0 +1,288 @@
+"""Stage `localise`: do concept maps show where things are? Against the demo's masks, beside GradCAM and Integrated
+Gradients on the same backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pipeline import stage
+from pipeline.backbone.encoders import Backbone, load_backbone
+from pipeline.bottleneck.activations import activations, concepts_of, read_samples
+from pipeline.bottleneck.layers import average_precision
+from pipeline.bottleneck.spatial import concept_maps, pool
+from pipeline.config import Localise
+from pipeline.context.grid import cell_positions, interpolation, positions, resample
+from pipeline.context.prompts import prompt_frames
+from pipeline.data.table import join_shards
+from pipeline.explain.regions import View, edited
+from pipeline.stage import StageError
+
+
+@dataclass
+class Tally:
+    """Counts of one method over all pictures; see `figures`.
+
+    Zero-shot segmentation is the protocol of Chefer et al. (CVPR 2021): a heatmap is cut at its mean; pixel accuracy
+    and intersection over union are counted over all pixels of all pictures, average precision is a mean over pictures.
+    """
+
+    tolerance: int
+    hits: int = 0
+    near: int = 0
+    pictures: int = 0
+    right: int = 0
+    pixels: int = 0
+    intersection: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    union: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    precision: float = 0.0
+
+    def add(self, heat: np.ndarray, mask: np.ndarray) -> None:
+        """One heatmap ``[H, W]`` and the true mask, bool ``[H, W]``."""
+        y, x = np.unravel_index(heat.argmax(), heat.shape)
+        self.hits += int(mask[y, x])
+        t = self.tolerance
+        self.near += int(mask[max(0, y - t) : y + t + 1, max(0, x - t) : x + t + 1].any())
+        found = heat > heat.mean()
+        self.right += int((found == mask).sum())
+        self.pixels += mask.size
+        for label in (False, True):
+            self.intersection[int(label)] += ((found == label) & (mask == label)).sum()
+            self.union[int(label)] += ((found == label) | (mask == label)).sum()
+        self.precision += float(average_precision(heat.reshape(-1, 1), mask.reshape(-1, 1))[0])
+        self.pictures += 1
+
+    def figures(self) -> dict[str, float]:
+        """Pointing game (Zhang et al. 2018), strict and with its tolerance, and zero-shot segmentation."""
+        return {
+            "pointing": self.near / self.pictures,
+            "pointing_strict": self.hits / self.pictures,
+            "pixel_accuracy": self.right / self.pixels,
+            "mean_iou": float((self.intersection / np.maximum(self.union, 1)).mean()),
+            "mean_average_precision": self.precision / self.pictures,
+        }
+
+
+class Head(torch.nn.Module):
+    """Linear read-outs of the mean feature, with the maps as a layer that captum can hook."""
+
+    def __init__(self, backbone: Backbone, weight: np.ndarray, bias: np.ndarray):
+        super().__init__()
+        self.backbone = backbone
+        self.maps = torch.nn.Identity()
+        self.register_buffer("weight", torch.from_numpy(weight).float().to(backbone.device))
+        self.register_buffer("bias", torch.from_numpy(bias).float().to(backbone.device))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``[b, T, 3, H, W]`` → ``[b, outputs]``."""
+        maps = self.maps(self.backbone.maps(pixels).movedim(-1, 1))  # [b, D, S, h, w]
+        return maps.mean((2, 3, 4)) @ self.weight.T + self.bias
+
+
+def grad_cam(head: Head, pixels: torch.Tensor, output: int) -> np.ndarray:
+    """GradCAM (Selvaraju et al. 2017) at the last feature maps: ``[S, h, w]``, not negative."""
+    from captum.attr import LayerGradCam
+
+    result = LayerGradCam(head, head.maps).attribute(
+        pixels.requires_grad_(), target=output, relu_attributions=True, attr_dim_summation=True
+    )
+    return result.detach()[0, 0].cpu().numpy()
+
+
+def integrated_gradients(head: Head, pixels: torch.Tensor, output: int, steps: int) -> np.ndarray:
+    """Integrated Gradients (Sundararajan et al. 2017) from a grey clip: ``[T, H, W]``, positive part over colours."""
+    from captum.attr import IntegratedGradients
+
+    result = IntegratedGradients(head).attribute(pixels, target=output, n_steps=steps, internal_batch_size=1)
+    return result.detach()[0].sum(1).clamp_min(0).cpu().numpy()
+
+
+def concept_named(word: str, names: list[str], types: list[str]) -> int | None:
+    """Position of the object concept that means ``word``: it itself, or the first name that has it as a word."""
+    own = [m for m, kind in enumerate(types) if kind == "object"]
+    exact = [m for m in own if names[m] == word]
+    within = [m for m in own if word in names[m].split()]
+    return next(iter(exact + within), None)
+
+
+def centroid(weights: np.ndarray) -> np.ndarray:
+    """Mean (x, y) of non-negative weights ``[H, W]``: ``[2]``."""
+    y, x = np.indices(weights.shape)
+    total = weights.sum()
+    return np.array([(x * weights).sum(), (y * weights).sum()]) / total if total > 0 else np.full(2, np.nan)
+
+
+def motion_agreement(paths: list[tuple[np.ndarray, np.ndarray]], min_spread: float) -> float:
+    """Correlation of where a heatmap and the object are over time, in clips whose object moves.
+
+    Args:
+        paths: per clip the centroids of heatmap and mask, each ``[S, 2]`` in pixels.
+        min_spread: clips whose object's position varies less (standard deviation in pixels) do not count.
+    """
+    pairs = []
+    for found, true in paths:
+        known = np.isfinite(found).all(1) & np.isfinite(true).all(1)
+        if known.sum() > 1 and true[known].std(0).max() >= min_spread:
+            pairs.append((found[known] - found[known].mean(0), true[known] - true[known].mean(0)))
+    if not pairs:
+        return float("nan")
+    first, second = (np.concatenate([pair[k].ravel() for pair in pairs]) for k in (0, 1))
+    scale = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / scale) if scale > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test clip: its sample row, frames uint8 ``[T, H, W, 3]``, true masks per slice bool ``[S, side, side]``."""
+
+    row: int
+    frames: np.ndarray
+    masks: np.ndarray
+    object: str
+
+
+def _cases(job: stage.Job, video_ids: np.ndarray, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
+    ((truth, known),) = job.read_arrays("truth")
+    row_of = {key: row for row, key in enumerate(known["video_id"])}
+    wanted = {video_ids[row]: int(row) for row in np.flatnonzero(chosen)}
+    for arrays, described in job.read_arrays("clips"):
+        for position, video_id in enumerate(described["video_id"]):
+            if video_id in wanted:
+                frames = arrays["frames"][position]
+                shown = arrays["frame_index"][position][prompt_frames(len(frames), n_slices)]
+                packed = truth["object_mask"][truth["offsets"][row_of[video_id]] + shown]
+                masks = np.unpackbits(packed, axis=2).astype(bool)
+                yield Case(wanted[video_id], frames, masks, known["object"][row_of[video_id]])
+
+
+def build(job: stage.Job) -> None:
+    """Write one row per method and figure."""
+    settings = Localise.model_validate(job.settings["localise"])
+    places = job.settings["maps"]
+    samples = read_samples(job)
+    ((layers, described),) = job.read_arrays("concept_layers")
+    ((classifier, about),) = job.read_arrays("classifier")
+    located = [kind for kind in about["kinds"] if kind != "dance"]
+    if not located:
+        raise StageError("no model kind has maps; see bottleneck.concept_layers.kinds")
+    kind = located[0]
+    prefix = f"{kind}/" if about["kinds"].index(kind) else ""
+    concepts = concepts_of(kind, layers, described, samples.videos, about["pooling"][kind])
+    joined = join_shards(job, "maps", "maps")
+    map_row = {key: row for row, key in enumerate(joined.video_id)}
+    prompts = join_shards(job, "prompts", "regions")
+    prompt_row = {key: row for row, key in enumerate(prompts.video_id)}
+    ((pseudo, words),) = job.read_arrays("pseudo_labels")
+
+    backbone = load_backbone(places["model"], places["revision"])
+    spread = classifier["backbone/std"]
+    class_weight = classifier["backbone/weight"] / spread
+    class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]
+    weight = np.concatenate([class_weight, layers["weight"]])
+    head = Head(backbone, weight, np.concatenate([class_bias, np.zeros(len(layers["weight"]))]))
+
+    n_slices = joined.values.shape[1]
+    rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
+    tallies: dict[str, Tally] = {}
+    paths: list[tuple[np.ndarray, np.ndarray]] = []
+    n_whole = len(concepts.layer["weight"])
+    map_names, map_types = concepts.names[n_whole:], concepts.types[n_whole:]
+    outcomes = {beta: {"fixed": 0, "broken": 0} for beta in settings.betas}
+    n_right = n_clips = n_unknown = 0
+    cases = _cases(job, samples.videos.video_id, samples.split("test"), n_slices)
+    for case in stage.progress(cases, "localise", total=int(samples.split("test").sum()), unit="clip"):
+        target = concept_named(case.object, map_names, map_types)
+        if target is None:
+            n_unknown += 1
+            continue
+        n_clips += 1
+        video_id, label = samples.videos.video_id[case.row], int(samples.videos.label[case.row])
+        side = case.masks.shape[1]
+        view = View(side, side, rows, columns)
+        maps = concept_maps(joined.values[map_row[video_id]], concepts.layer["map_weight"])  # [S, h, w, M]
+        heat = {"concept maps": view.heatmap(maps[..., target])}
+        regions = prompts.values[prompt_row[video_id]].astype(np.float32)
+        column = words["names"].index(map_names[target])
+        similarity = regions @ pseudo["texts"][column]  # [K, h, w]
+        nearest = np.arange(n_slices) * len(similarity) // n_slices
+        heat["prompts themselves"] = view.heatmap(similarity[nearest])
+        heat["middle of the picture"] = np.broadcast_to(_middle(side), (n_slices, side, side))
+        pixels = backbone.pixels(case.frames[None])
+        outputs = {"class": label}
+        if (own := concept_named(case.object, described["names"], described["types"])) is not None:
+            outputs["concept"] = len(class_weight) + own
+        for name, output in outputs.items():
+            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(head, pixels, output), side)
+            gradients = integrated_gradients(head, pixels.detach(), output, settings.integration_steps)
+            shown = prompt_frames(len(gradients), n_slices)
+            heat[f"Integrated Gradients, {name}"] = _enlarged(gradients[shown], side)
+        for name, values in heat.items():
+            tally = tallies.setdefault(name, Tally(settings.tolerance))
+            for picture, mask in zip(values, case.masks, strict=True):
+                if mask.sum() >= settings.min_pixels:
+                    tally.add(picture, mask)
+        warm = np.maximum(heat["concept maps"] - heat["concept maps"].mean((1, 2), keepdims=True), 0)
+        paths.append(
+            (np.stack([centroid(picture) for picture in warm]), np.stack([centroid(mask) for mask in case.masks]))
+        )
+
+        def decide(
+            changed: np.ndarray,
+            feature: np.ndarray = samples.features[case.row],
+        ) -> int:
+            z = activations(feature[None], concepts.layer, pool(changed[None], concepts.pooling))
+            return int((z @ classifier[f"{prefix}all/weight"].T + classifier[f"{prefix}all/bias"]).argmax())
+
+        was_right = decide(maps) == label
+        n_right += was_right
+        for beta, outcome in outcomes.items():
+            changed = np.concatenate(
+                [
+                    edited(part[None], view, mask, target, beta) if mask.any() else part[None]
+                    for part, mask in zip(maps, case.masks, strict=True)
+                ]
+            )
+            is_right = decide(changed) == label
+            outcome["fixed"] += int(is_right and not was_right)
+            outcome["broken"] += int(was_right and not is_right)
+    if not n_clips:
+        raise StageError("no object of a test clip is among the concepts with maps")
+    table = [(name, figure, value) for name, tally in tallies.items() for figure, value in tally.figures().items()]
+    table += [
+        ("concept maps", "moves_with_object", motion_agreement(paths, settings.min_spread)),
+        ("concept maps", "n_clips", n_clips),
+        ("concept maps", "n_clips_without_concept", n_unknown),
+        ("concept maps", "n_pictures", tallies["concept maps"].pictures),
+        (kind, "right_before_edits", n_right),
+    ]
+    table += [
+        (kind, f"{name}_by_beta_{beta:g}", count)
+        for beta, outcome in outcomes.items()
+        for name, count in outcome.items()
+    ]
+    job.write_table(
+        "localisation",
+        pa.table({key: [row[i] for row in table] for i, key in enumerate(("method", "figure"))}).append_column(
+            "value", pa.array([float(row[2]) for row in table])
+        ),
+    )
+
+
+def _middle(side: int) -> np.ndarray:
+    """A heatmap that knows nothing: warmest in the middle, ``[side, side]``."""
+    place = cell_positions(side) - 0.5
+    return -np.hypot(place[:, None], place[None])
+
+
+def _enlarged(maps: np.ndarray, side: int) -> np.ndarray:
+    """``[S, h, w]`` → ``[S, side, side]``, bilinear between the middles of the places."""
+    axes: list[np.ndarray] = [interpolation(cell_positions(count), cell_positions(side)) for count in maps.shape[1:]]
+    return resample(maps.astype(np.float64), *axes)
+
+
+if __name__ == "__main__":
+    stage.run("localise", build)

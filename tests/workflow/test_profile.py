@@ -1,0 +1,93 @@
+"""The SLURM profile, without SLURM: what it plans, and what it would say to ``sbatch``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+PROFILE = "workflow/profiles/slurm"
+# Nothing ever runs here, so there is nothing to wait for.
+SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+# Six jobs that are ready at once, under the name of a stage with shards.
+SHARDS = """
+rule all:
+    input: expand("out/{shard}", shard=range(6))
+rule decode:
+    output: "out/{shard}"
+    resources: mem_mb=100, runtime=1
+    shell: "touch {output}"
+"""
+
+
+@pytest.fixture
+def snakemake(project, tmp_path):
+    """Call Snakemake with the profile, beside an ``sbatch`` that notes how it is called and refuses.
+
+    A refused job is a failed job, so that the driver submits again, gives up, and ends by itself.
+    """
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    noted = tmp_path / "calls"
+    scripts = {
+        "sbatch": f'echo "$*" >> {noted}; exit 1',
+        "sacctmgr": "echo ours",
+        "scontrol": 'echo "MaxArraySize = 1001"; echo "MinJobAge = 300 sec"',
+    }
+    for name in ("sbatch", "scontrol", "squeue", "sacct", "sacctmgr", "sinfo", "scancel"):
+        (tools / name).write_text(f"#!/bin/sh\n{scripts.get(name, '')}\n")
+        (tools / name).chmod(0o755)
+
+    def call(*arguments: str, snakefile=project / "Snakefile") -> tuple[subprocess.CompletedProcess, list[str]]:
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(tmp_path)]
+        done = subprocess.run(
+            [*command, "--profile", str(project / PROFILE), *SOON, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(project)},
+        )
+        return done, noted.read_text().splitlines() if noted.exists() else []
+
+    (tmp_path / "config.yaml").write_text((project / "config.yaml").read_text())
+    return call
+
+
+def test_dry_run_plans_every_shard_and_gives_every_job_memory_and_time(snakemake):
+    done, calls = snakemake("-n", "results/ucf101/model.pt")
+    assert done.returncode == 0, done.stderr
+    assert not calls
+    plan = done.stdout + done.stderr
+    assert len(re.findall(r"^rule poses:", plan, re.MULTILINE)) == 64
+    resources = re.findall(r"^ +resources: (.*)$", plan, re.MULTILINE)
+    assert len(resources) > 64
+    assert all("mem_mb=" in line and "runtime=" in line for line in resources)
+
+
+def test_every_resubmission_asks_for_twice_the_memory_and_time(snakemake):
+    done, calls = snakemake("--slurm-no-account", "results/ucf101/data/index.parquet")
+    assert done.returncode != 0
+    asked = [(int(re.search(r"--mem (\d+)", call)[1]), int(re.search(r"-t (\d+)", call)[1])) for call in calls]
+    assert asked == [(2000, 20), (4000, 40), (8000, 80)]
+
+
+def test_jobs_that_wait_for_a_place_in_the_queue_are_submitted_later(snakemake, tmp_path):
+    (tmp_path / "Shards").write_text(SHARDS)
+    done, calls = snakemake("--slurm-no-account", "--jobs", "2", "--retries", "0", snakefile=tmp_path / "Shards")
+    assert done.returncode != 0
+    assert len(calls) == 6  # one job failed does not stop another: keep-going
+
+
+def test_account_and_partition_are_left_to_the_site(project, snakemake):
+    # A table of default resources in a profile would replace the one that the site or the user gives.
+    assert "default-resources" not in yaml.safe_load((project / PROFILE / "config.yaml").read_text())
+    site = ["--default-resources", "slurm_account=ours", "slurm_partition=long"]
+    _, calls = snakemake("--retries", "0", *site, "--", "results/ucf101/data/index.parquet")
+    (call,) = calls
+    assert re.search(r"-A '?ours'?", call) and re.search(r"-p '?long'?", call)
