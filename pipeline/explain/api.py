@@ -3,68 +3,26 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.bottleneck.recogniser import load as load_core
+from pipeline.data.lists import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.explain import editing
+from pipeline.explain.cached import Cached, look, read_cached
 from pipeline.explain.editing import Contrast, Effect, Suggestion
-from pipeline.store.arrays import Arrays
+from pipeline.explain.seen import Seen, pictures_of
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
 COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
-
-
-@dataclass(frozen=True)
-class Cached:
-    """What a model sees in the videos that it was trained and tested on.
-
-    Attributes:
-        video_id: ids; split: their splits, object ``[n]``.
-        z: activations float64 ``[n, M]``; label: int ``[n]``.
-    """
-
-    video_id: list[str]
-    split: np.ndarray
-    z: np.ndarray
-    label: np.ndarray
-
-    def rows(self, split: str) -> np.ndarray:
-        """Rows of a split.
-
-        Raises:
-            NameUnknown: there is no such split.
-        """
-        known = list(dict.fromkeys(self.split))
-        find(split, known, "split")
-        return np.flatnonzero(self.split == split)
-
-
-def read_cached(path: Path, core: ConceptModel) -> Cached:
-    """Activations from the cache, refused where they are another model's.
-
-    Raises:
-        ArtifactError: absent, or made by another run than the model.
-    """
-    with Arrays(path) as artifact:
-        attributes = artifact.attributes
-        if attributes["content_digest"] != core.about.get("activations"):
-            raise ArtifactError(
-                f"{path} is not what this model has seen: one of the two is stale. "
-                f"`snakemake --cores all {path.parent.parent / 'model.pt'}` makes both again"
-            )
-        return Cached(
-            attributes["video_id"],
-            np.array(attributes["split"], object),
-            artifact["z"].astype(np.float64),
-            artifact["label"].astype(np.int64),
-        )
 
 
 @dataclass(frozen=True)
@@ -99,10 +57,15 @@ class Explanation:
             f"<tr><td style='text-align:left'>{escape(row.concept)} <small>{row.type}</small></td>"
             f"<td style='text-align:right'>{self._value(row):+.3f}</td>"
             f"<td style='width:160px;text-align:left'><div style='height:10px;background:{COLOURS[row.type]};"
-            f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td></tr>"
+            f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td>"
+            "</tr>"
             for row in self.rows
         )
         return f"<b>{escape(self.title)}</b><table>{bars}</table>"
+
+
+def _nothing_seen() -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -112,14 +75,20 @@ class Decision:
     Attributes:
         source: path or id of the video.
         z: standardised concept activations ``[M]``.
-        probabilities: ``[K]``.
         deactivated: names of the concepts that were set to zero.
+        look: gives frames and concept maps of the video when a picture is wanted; None where they are not known.
     """
 
     core: ConceptModel
     source: str
     z: np.ndarray
     deactivated: tuple[str, ...] = ()
+    look: Callable[[], Seen | None] = field(default=_nothing_seen, repr=False, compare=False)
+
+    @property
+    def logits(self) -> np.ndarray:
+        """``[K]``."""
+        return self.core.weight @ self.z + self.core.bias
 
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
@@ -138,7 +107,7 @@ class Decision:
         return float(self.probabilities[self.label])
 
     def explain(self, class_name: str | None = None, against: str | None = None, top_k: int = 5) -> Explanation:
-        """The concepts that speak most for or against a class (the decided one), or for it rather than another.
+        """The concepts that speak most for or against a class (the decided one), or for it and not another.
 
         Raises:
             NameUnknown: there is no such class.
@@ -162,7 +131,23 @@ class Decision:
         """
         rows = [editing.find_concept(self.core, name) for name in concepts]
         names = tuple(self.core.concepts[m] for m in rows)
-        return Decision(self.core, self.source, editing.without(self.z, rows), (*self.deactivated, *names))
+        return replace(self, z=editing.without(self.z, rows), deactivated=(*self.deactivated, *names))
+
+    def picture(self, concept: str) -> Image.Image | None:
+        """A motion concept as the strip of its medoid, a located concept as its heatmap over the frames.
+
+        Returns:
+            None for a concept that is only a text.
+
+        Raises:
+            NameUnknown: there is no such concept.
+            ArtifactError: the cache holds something else than the model has seen.
+        """
+        m = editing.find_concept(self.core, concept)
+        pictures = pictures_of(self.core, m)
+        if pictures is None:
+            pictures = pictures_of(self.core, m, self.look())
+        return None if pictures is None else Image.fromarray(np.concatenate(list(pictures), 1))
 
     def __str__(self) -> str:
         return str(self.explain())
@@ -202,31 +187,54 @@ class Model:
         """What was changed by hand, oldest first."""
         return self.core.about.get("edits", [])
 
-    def predict(self, source: str | Path | np.ndarray) -> Decision:
+    def predict(self, source: str | Path | np.ndarray, maps: np.ndarray | None = None) -> Decision:
         """The decision on a video file, on a video of the run by its id, or on a backbone feature ``[D]``.
+
+        Args:
+            maps: feature maps ``[S, rows, columns, D']`` on the model's grid, with a feature of a model that has them.
 
         Raises:
             VideoError: the file cannot be read.
             NameUnknown: it is neither a file nor a known id.
+            ValueError: feature or maps do not fit the model.
         """
         if isinstance(source, np.ndarray):
             if source.ndim != 1:
                 raise ValueError(f"one feature has the shape [D], got {list(source.shape)}")
-            return Decision(self.core, "feature", self.core.activations(source)[0])
-        if Path(source).is_file():
-            if self._predictor is None:
-                from pipeline.explain.predict import VideoPredictor
-
-                self._predictor = VideoPredictor(self.core)
-            return Decision(self.core, str(source), self._predictor.activations(Path(source)))
+            concept_maps = None if maps is None else self.core.maps(maps[None])
+            return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
+        if Path(source).exists() or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
+            seen = self._see(Path(source))
+            z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
+            return Decision(self.core, str(source), z, look=lambda: seen)
         try:
             known = self.cached
         except ArtifactError as error:
-            if "does not exist" not in str(error) and self.results is not None:
+            if self.results is not None:
                 raise
-            raise NameUnknown(f"{source} is no file, and the model has no run to look it up in ({error})") from None
+            raise NameUnknown(f"{source} is no file; {error}") from None
         row = find(str(source), known.video_id, "file or video")
-        return Decision(self.core, str(source), known.z[row])
+        name, z, folder = known.video_id[row], known.z[row], self.results
+        return Decision(self.core, name, z, look=functools.cache(lambda: look(folder, self.core, name, z)))
+
+    def _see(self, path: Path) -> Seen:
+        if self._predictor is None:
+            from pipeline.explain.predict import VideoPredictor  # loads the backbone
+
+            self._predictor = VideoPredictor(self.core)
+        return self._predictor.look(path)
+
+    def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
+        """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).
+
+        Raises:
+            NameUnknown: there is no such split.
+        """
+        rows = self.cached.rows(split)
+        margin = editing.margins(self.core, self.cached.z[rows], self.cached.label[rows])
+        wrong = np.flatnonzero(margin < 0)
+        order = wrong[np.argsort(margin[wrong], kind="stable")][:top_k]
+        return [self.predict(self.cached.video_id[rows[i]]) for i in order]
 
     def reweight(self, class_name: str, concept: str, weight: float) -> Model:
         """A model with one other concept-to-class weight; this one stays as it is.
@@ -275,11 +283,11 @@ class Model:
         self.core.save(path)
 
     def __repr__(self) -> str:
-        counts = ", ".join(
-            f"{self.core.types.count(kind)} {kind}" for kind in COLOURS if self.core.types.count(kind)
-        )
+        counts = ", ".join(f"{self.core.types.count(kind)} {kind}" for kind in COLOURS if self.core.types.count(kind))
         edits = f", {len(self.edits)} edits" if self.edits else ""
-        return f"<model of {self.core.about['dataset']}: {len(self.core.class_names)} classes, {counts} concepts{edits}>"
+        return (
+            f"<model of {self.core.about['dataset']}: {len(self.core.class_names)} classes, {counts} concepts{edits}>"
+        )
 
 
 def load(path: str | Path, results: str | Path | None = None) -> Model:

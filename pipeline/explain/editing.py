@@ -64,7 +64,7 @@ def reweight(model: ConceptModel, label: int, concept: int, weight: float) -> Co
 
 @dataclass(frozen=True)
 class Effect:
-    """What an edit does to a set of videos: rows whose decision becomes right, and rows whose decision becomes wrong."""
+    """What an edit does to a set of videos: the rows whose decision becomes right, and those that become wrong."""
 
     fixed: np.ndarray
     broken: np.ndarray
@@ -77,6 +77,14 @@ class Effect:
 def decisions(model: ConceptModel, z: np.ndarray) -> np.ndarray:
     """Class of the highest logit, int64 ``[n]``."""
     return (z @ model.weight.T + model.bias).argmax(1)
+
+
+def margins(model: ConceptModel, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Logit of the true class minus the highest of the others, ``[n]``; negative where the decision is wrong."""
+    logits = z @ model.weight.T + model.bias
+    own = logits[np.arange(len(y)), y].copy()
+    logits[np.arange(len(y)), y] = -np.inf
+    return own - logits.max(1)
 
 
 def effect(before: ConceptModel, after: ConceptModel, z: np.ndarray, y: np.ndarray) -> Effect:
@@ -118,8 +126,8 @@ def suggest(
 
     A weight moves only the logit of its own class. Video i is decided for it from the weight
     ``(best other logit − own logit) / z_i`` on, so that the only weights worth trying lie just above these thresholds
-    of the confused videos; of them the one that fixes most less what it breaks is taken, the smallest on ties. No weight
-    above the largest of the model is suggested: it would outvote everything else.
+    of the confused videos; of them the one that fixes most less what it breaks is taken, the smallest on ties. No
+    weight above the largest of the model is suggested: it would outvote everything else.
 
     Args:
         z, y: activations ``[n, M]`` and labels ``[n]`` of the videos to choose on.
