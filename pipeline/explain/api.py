@@ -180,7 +180,7 @@ class Model:
         """
         if self.results is None:
             raise ArtifactError("this model stands alone; say where its run is: load(path, results=FOLDER)")
-        return read_cached(self.results / "bottleneck" / "activations.zarr.zip", self.core)
+        return read_cached(self.results, self.core)
 
     @property
     def edits(self) -> list[dict]:
