@@ -67,8 +67,8 @@ class Targets:
         """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
         return self.labels[train & self.labelled].any(0)
 
-    def hidden_from(self, kind: str, samples: Samples, rank: int) -> np.ndarray | None:
-        """The projection that the features of one type's layer go through; None for rank 0."""
+    def hidden_from(self, kind: str, samples: Samples, features: np.ndarray, rank: int) -> np.ndarray | None:
+        """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer; None for rank 0."""
         if not rank:
             return None
         train, val = samples.split("train"), samples.split("val")
@@ -76,7 +76,7 @@ class Targets:
         motion = self.labels[:, self.seen(train)]
         targets = np.concatenate([motion, self.similarity], 1)[known]
         is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
-        return leakage_projection(samples.features[known], targets[:, is_own], targets[:, ~is_own], rank)
+        return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
 def read_targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
@@ -117,7 +117,7 @@ def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -
     """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
     seen = targets.seen(samples.split("train"))
     fit, check = (samples.split(name) & targets.labelled for name in ("train", "val"))
-    projection = targets.hidden_from("motion", samples, settings.leakage_rank)
+    projection = targets.hidden_from("motion", samples, samples.features, settings.leakage_rank)
     layers = [
         train_motion_layer(
             samples.features[fit],
@@ -178,7 +178,7 @@ def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) 
             samples.features[check],
             targets.similarity[check][:, columns],
             weight_decay=settings.text_weight_decay,
-            projection=targets.hidden_from(kind, samples, settings.leakage_rank),
+            projection=targets.hidden_from(kind, samples, samples.features, settings.leakage_rank),
             feature_scaling=settings.feature_scaling,
             **_options(settings),
         )
@@ -233,13 +233,18 @@ def _map_layer(
     settings: ConceptLayers, samples: Samples, targets: Targets, places: Places
 ) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+    # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
+    mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
     weights, rows = [], []
     for kind in TYPES[1:]:
         columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
+        projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
         fit, check = (
-            SpatialData.of(places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices)
+            SpatialData.of(
+                places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices, projection
+            )
             for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
         )
         layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))

@@ -44,9 +44,7 @@ def other_validation(videos: VideoTable, seed: int) -> VideoTable:
     return replace(videos, split=split)
 
 
-def shuffled(
-    targets: Targets, places: Places | None, chosen: np.ndarray, seed: int
-) -> tuple[Targets, Places | None]:
+def shuffled(targets: Targets, places: Places | None, chosen: np.ndarray, seed: int) -> tuple[Targets, Places | None]:
     """Targets in which each chosen video has the concept labels of another one, all of the same one.
 
     Args:

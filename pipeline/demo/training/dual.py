@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -43,7 +44,9 @@ _PROJECTION = 128
 _BATCH = 32
 _LEARNING_RATE = 1e-3
 # Fractions of the pictures: with pasted objects and a circle, and with a circle only.
-_MOSAICS, _CIRCLED = 0.4, 0.15
+_MOSAICS, _CIRCLED = 0.3, 0.35
+# The same picture with this many circles, side by side in a batch: only the circle tells their contents apart.
+_CIRCLES = 2
 _COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
 _COSINE_LOSS_SCALE = 30.0
 _CONTRASTIVE_LOSS_SCALE = 0.5
@@ -92,7 +95,7 @@ def draw_circle(image: np.ndarray, centre: Sequence[float], radius: int = CIRCLE
 def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene: int) -> np.ndarray:
     """What a circle encloses, as a unit vector `[25]` over `captions.CONCEPTS`.
 
-    The object of which half or more lies inside, else the person who fills a third of the circle
+    The object of which 0.6 or more lies inside, else the person who fills a third of the circle
     or more, else the scene; a mixture between.
 
     Args:
@@ -106,7 +109,7 @@ def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene
     everywhere = np.bincount(labels.reshape(-1), minlength=N_LABELS)
     parts = inside[FIRST_OBJECT_LABEL:] / np.maximum(1, everywhere[FIRST_OBJECT_LABEL:])
     kind = int(inside[FIRST_OBJECT_LABEL:].argmax())
-    object_part = np.clip((parts[kind] - 0.1) / 0.4, 0, 1)
+    object_part = np.clip((parts[kind] - 0.1) / 0.5, 0, 1)
     person_part = np.clip((inside[PERSON_LABEL] / max(1, inside.sum()) - 0.06) / 0.24, 0, 1)
     vector = np.zeros(len(captions.CONCEPTS))
     vector[len(MOTIONS) + kind] = object_part
@@ -116,60 +119,96 @@ def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene
 
 
 def _circle_centre(labels: np.ndarray, pasted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A point (x, y): on an object (a pasted one, where there are), on the person, or anywhere."""
+    """A point (x, y): near an object (a pasted one, where there are), on the person, or anywhere."""
     size = labels.shape[0]
     choice = rng.uniform()
-    if choice < 0.6:
+    if choice < 0.45:
         if len(pasted):
-            return pasted[rng.integers(len(pasted))] + rng.normal(0, 3, 2)
+            return pasted[rng.integers(len(pasted))] + rng.normal(0, 5, 2)
         points = np.argwhere(labels >= FIRST_OBJECT_LABEL)
         if len(points):
-            return points.mean(axis=0)[::-1] + rng.normal(0, 3, 2)
-    elif choice < 0.8:
+            return points.mean(axis=0)[::-1] + rng.normal(0, 5, 2)
+    elif choice < 0.6:
         points = np.argwhere(labels == PERSON_LABEL)
         if len(points):
             return points[rng.integers(len(points))][::-1] + rng.normal(0, 3, 2)
     return rng.uniform(0, size, 2)
 
 
-def _example(
-    frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One augmented picture, its patches' labels and its content."""
+def _enclosed_patches(centre: np.ndarray) -> np.ndarray:
+    """Which patches have their middle inside the circle around (x, y), pixels of the input: bool `[GRID, GRID]`."""
+    middles = (np.arange(GRID) + 0.5) * PATCH
+    return (middles - centre[0]) ** 2 + (middles[:, None] - centre[1]) ** 2 <= CIRCLE_RADIUS**2
+
+
+@dataclass(frozen=True)
+class _Example:
+    """One augmented picture.
+
+    Attributes:
+        image: uint8 `[112, 112, 3]`.
+        patches: labels `[49]`; enclosed: bool `[49]`, the patches inside the circle.
+        content: float32 `[25]`, see `captions`.
+        factors: int64 `[3]`.
+    """
+
+    image: np.ndarray
+    patches: np.ndarray
+    enclosed: np.ndarray
+    content: np.ndarray
+    factors: np.ndarray
+
+
+def _examples(frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.random.Generator) -> Iterator[_Example]:
+    """One augmented picture, plain or with several circles in turn."""
     labels = pixel_labels(mask, factors[1])
-    pasted, choice = np.empty((0, 2)), rng.uniform()
-    if choice < _MOSAICS:
+    # Twice as many draws are plain as shall be, because each of the others gives several pictures.
+    circled = (_MOSAICS + _CIRCLED) / _CIRCLES
+    is_circled = rng.uniform() < circled / (circled + 1 - _MOSAICS - _CIRCLED)
+    pasted = np.empty((0, 2))
+    if is_circled and rng.uniform() < _MOSAICS / (_MOSAICS + _CIRCLED):
         frame = frame.copy()
         pasted = paste_objects([frame], [labels], rng)
     box = crop_box(rng, frame.shape[0])
     matrix = resize_matrix(box, INPUT_SIZE)
     flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
-    image = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
-    image = degrade(image, rng, grey=0.03)
+    plain = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
+    plain = degrade(plain, rng, grey=0.03)
     patches = patch_labels(labels, matrix, GRID, PATCH)
-    if choice < _MOSAICS + _CIRCLED:
-        point = _circle_centre(labels, pasted, rng)
-        content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
-        centre = matrix[:, :2] @ point + matrix[:, 2]
-        image = draw_circle(image, centre, CIRCLE_RADIUS, int(rng.integers(1, 3)))
-    else:
-        content = captions.picture_content(factors[None])[0]
-    if rng.uniform() < 0.5:
-        image, patches = image[:, ::-1], patches[:, ::-1]
-    return image, patches.reshape(-1), content.astype(np.float32)
+    mirrored = rng.uniform() < 0.5
+    for _ in range(_CIRCLES if is_circled else 1):
+        if is_circled:
+            point = _circle_centre(labels, pasted, rng)
+            content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
+            centre = matrix[:, :2] @ point + matrix[:, 2]
+            # A line of two pixels reaches one beyond its radius.
+            image = draw_circle(plain, centre, CIRCLE_RADIUS - int(rng.integers(2)), int(rng.integers(1, 3)))
+            enclosed = _enclosed_patches(centre)
+        else:
+            image, content = plain, captions.picture_content(factors[None])[0]
+            enclosed = np.zeros((GRID, GRID), bool)
+        across = slice(None, None, -1 if mirrored else 1)
+        yield _Example(
+            image[:, across],
+            patches[:, across].reshape(-1),
+            enclosed[:, across].reshape(-1),
+            content.astype(np.float32),
+            factors,
+        )
 
 
 def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of augmented pictures and of captions, some of them true."""
     rng = np.random.default_rng(seed)
     while True:
-        rows = rng.integers(len(samples), size=_BATCH)
-        columns = rng.integers(samples.frames.shape[1], size=_BATCH)
-        examples = [
-            _example(samples.frames[r, c], samples.masks[r, c], samples.factors[r], rng)
-            for r, c in zip(rows, columns, strict=True)
-        ]
-        images, patches, contents = (np.stack(p) for p in zip(*examples, strict=True))
+        examples: list[_Example] = []
+        while len(examples) < _BATCH:
+            row, column = rng.integers(len(samples)), rng.integers(samples.frames.shape[1])
+            examples += _examples(samples.frames[row, column], samples.masks[row, column], samples.factors[row], rng)
+        images, patches, enclosed, contents, factors = (
+            np.stack([getattr(example, name) for example in examples[:_BATCH]])
+            for name in ("image", "patches", "enclosed", "content", "factors")
+        )
         single, single_content = captions.concept_captions(rng)
         compound, compound_content = captions.compound_captions(rng, _COMPOUND_CAPTIONS)
         absent = captions.absent_captions(rng, _ABSENT_CAPTIONS)
@@ -179,8 +218,9 @@ def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[d
         yield {
             "pixels": torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD)),
             "patches": torch.from_numpy(patches),
+            "enclosed": torch.from_numpy(enclosed.astype(np.float32)),
             "content": torch.from_numpy(contents),
-            "factors": torch.from_numpy(samples.factors[rows]),
+            "factors": torch.from_numpy(factors),
             "input_ids": texts["input_ids"],
             "attention_mask": texts["attention_mask"],
             "said": torch.from_numpy(said.astype(np.float32)),
@@ -208,6 +248,7 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
     model.logit_scale.requires_grad_(False)
     patch_head = nn.Linear(_HIDDEN_SIZE, N_LABELS)
     scene_head = nn.Linear(_HIDDEN_SIZE, len(SCENES))
+    circle_head = nn.Linear(_HIDDEN_SIZE, 1)
     patch_weights = torch.tensor([0.15, 0.3] + [1.0] * len(OBJECTS))
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -247,11 +288,12 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
             "patches": functional.cross_entropy(
                 patch_head(tokens).flatten(0, 1), batch["patches"].flatten(), weight=patch_weights
             ),
+            "circle": functional.binary_cross_entropy_with_logits(circle_head(tokens).squeeze(-1), batch["enclosed"]),
             "scene": 0.3 * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
         }
 
     fit(
-        nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head}),
+        nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head, "circle_head": circle_head}),
         batches(samples, tokenizer, seed),
         losses,
         steps,
