@@ -33,7 +33,7 @@ class Curves:
 
 
 def _along(model: ConceptModel, z: np.ndarray, label: np.ndarray, order: np.ndarray, insert: bool) -> np.ndarray:
-    """Probability of ``label`` ``[n]`` after 0, 1, … concepts of ``order`` ``[n, k]``: mean over videos, ``[k + 1]``."""
+    """Mean probability ``[k + 1]`` of ``label`` ``[n]`` after 0, 1, … concepts of ``order`` ``[n, k]``."""
     current = np.zeros_like(z) if insert else z.copy()
     rows = np.arange(len(z))
     values = [model.probabilities(current)[rows, label].mean()]

@@ -12,7 +12,7 @@ from pipeline import restart
 from pipeline.config import ConfigError, dataset as section_named, validate
 from pipeline.data.lists import ListError, members_digest, read_entries
 from pipeline.stage import RUNTIME_VARIABLE
-from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
+from pipeline.stages import has_maps, has_motion, imports, reads, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -171,6 +171,16 @@ def with_maps(pattern):
 def with_motion(pattern):
     """Input function: an artifact that is needed where some model kind has motion concepts."""
     return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
+
+
+def with_motion_shards(pattern):
+    """Input function: an artifact of every shard, where some model kind has motion concepts."""
+    return lambda wildcards: over_shards(pattern)(wildcards) if has_motion(section(wildcards)) else []
+
+
+def in_report(name, pattern):
+    """Input function: the artifact of a stage that only some reports have."""
+    return lambda wildcards: pattern.format(**wildcards) if name in reads(section(wildcards), "report") else []
 
 
 def clips_unless_imported(wildcards):
