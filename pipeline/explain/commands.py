@@ -366,6 +366,60 @@ def suggest_edits(call: argparse.Namespace) -> int:
     return _say(call, found, "\n".join(lines))
 
 
+def sanity(call: argparse.Namespace) -> int:
+    """``conceptreel sanity MODEL``: figures over a split for clips and labels that cannot be what they were."""
+    from pipeline.store.arrays import Arrays
+    from pipeline.store.tables import read_table
+
+    model = _open(call)
+    if model.results is None:
+        raise StageError(f"{call.model} stands alone; --results names the folder of its run")
+
+    def accept(path: Path, made_for: str | None) -> None:
+        if made_for != model.core.about.get("activations"):
+            raise StageError(f"{path} is of another model; `snakemake --cores all {path}` makes it again")
+
+    folder = model.results
+    found: dict[str, dict[str, float]] = {}
+    tables = {"sanity": folder / "explain" / "sanity.parquet", "retrained": folder / "explain" / "retrained.parquet"}
+    faithful = folder / "demo" / "faithfulness.zarr.zip"
+    present = [path for path in (*tables.values(), faithful) if path.is_file()]
+    if not present:
+        raise StageError(
+            f"{folder} holds no sanity checks; "
+            f"`snakemake --cores all {tables['sanity']} {tables['retrained']}` makes them"
+        )
+    if tables["sanity"].is_file():
+        table, about = read_table(tables["sanity"])
+        accept(tables["sanity"], about["activations"])
+        rows = [row for row in table.to_pylist() if row["split"] == call.split]
+        if not rows:
+            known = ", ".join(sorted(set(table["split"].to_pylist())))
+            raise StageError(f"explain.sanity.splits of the run has {known}, not `{call.split}`")
+        for row in rows:
+            found.setdefault(row["check"], {})[row["figure"]] = row["value"]
+    if faithful.is_file():
+        with Arrays(faithful) as artifact:
+            accept(faithful, artifact.attributes["activations"])
+            found["scene_swapped"] = artifact.attributes["figures"]["decisions"]["scene"]
+    if tables["retrained"].is_file():
+        table, about = read_table(tables["retrained"])
+        accept(tables["retrained"], about["activations"])
+        values: dict[str, list[float]] = {}
+        for row in table.to_pylist():
+            if row["run"] == "shuffled":
+                values.setdefault(row["figure"], []).append(row["value"])
+        found["labels_shuffled"] = {name: sum(items) / len(items) for name, items in values.items()}
+    if call.check and call.check not in found:
+        raise StageError(f"{folder} has no check `{call.check}`, only {', '.join(found)}")
+    shown = {call.check: found[call.check]} if call.check else found
+    lines = []
+    for check, figures in shown.items():
+        lines.append(check.replace("_", " "))
+        lines += [f"  {value:8.3f}  {name.replace('_', ' ')}" for name, value in figures.items() if value is not None]
+    return _say(call, shown, "\n".join(lines))
+
+
 def add_commands(commands: Any) -> None:
     """Register the commands of this floor."""
 
@@ -424,6 +478,12 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--concept", help="a located concept, changed in a region of INPUT")
     command.add_argument("--beta", type=float, help="added to its map; the unit is a standard deviation")
     command.add_argument("--save", type=Path, metavar="NEW.pt", help="write the model with its weights and edit log")
+
+    command = add("sanity", sanity, "how decisions and activations answer to clips that cannot be what they were")
+    command.add_argument("--split", default="test", help="of the run")
+    command.add_argument(
+        "--check", choices=("backwards", "frozen", "scene_swapped", "labels_shuffled"), help="only one"
+    )
 
     command = add("suggest-edits", suggest_edits, "weights that would win confused videos back, with gain and loss")
     command.add_argument("--true", metavar="CLASS", help="class of the videos")

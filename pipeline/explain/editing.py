@@ -124,9 +124,10 @@ def suggest(
 ) -> list[Suggestion]:
     """Edits that would win videos of one class back from another: concepts they show, but their class does not use.
 
-    A weight moves only the logit of its own class. Video i is decided for it from the weight
-    ``(best other logit − own logit) / z_i`` on, so that the only weights worth trying lie just above these thresholds
-    of the confused videos; of them the one that fixes most less what it breaks is taken, the smallest on ties. No
+    A weight moves only the logit of its own class. The decision on video i turns at the weight
+    ``(best other logit − own logit) / z_i``, so that the only weights worth trying lie just above those of these
+    thresholds that turn a wrong decision into a right one; the one that fixes most less what it breaks is taken, the
+    smallest on ties. No
     weight above the largest of the model is suggested: it would outvote everything else.
 
     Args:
@@ -154,9 +155,10 @@ def suggest(
         activation = float(z[confused, concept].mean())
         if activation < min_activation:
             continue
-        shown = confused & (z[:, concept] > 0)
-        candidates = np.unique(margin[shown] / z[shown, concept]) * 1.001 + 1e-6  # just beyond the threshold
-        candidates = candidates[candidates <= limit]
+        gained = np.where(z[:, concept] > 0, (y == true) & ~was_right, (chosen == true) & right_without & ~was_right)
+        gained &= z[:, concept] != 0
+        candidates = np.unique(margin[gained] / z[gained, concept]) * 1.001 + 1e-6  # just beyond the threshold
+        candidates = candidates[(candidates > 0) & (candidates <= limit)]
         if not len(candidates):
             continue
         wins = candidates[:, None] * z[:, concept] > margin  # [candidates, n]

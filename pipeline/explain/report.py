@@ -154,7 +154,8 @@ def accuracy_rows(metrics: dict[str, Any], model: ConceptModel, videos: Videos, 
             {
                 "name": "always the same class",
                 "test": float((test == majority).mean()),
-                "note": f"{model.class_names[majority]}, the most frequent in train; chance is {1 / len(model.class_names):.3f}",
+                "note": f"{model.class_names[majority]}, the most frequent in train; chance is "
+                f"{1 / len(model.class_names):.3f}",
             }
         )
     return [{**dict.fromkeys(other), **row} for row in rows], other
