@@ -241,9 +241,12 @@ def _check_edit(call: argparse.Namespace) -> None:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise StageError(f"--weight CLASS CONCEPT WEIGHT: `{text}` is no number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise StageError(f"--weight CLASS CONCEPT WEIGHT: `{text}` is no number")
+    return value
 
 
 def _edited_model(call: argparse.Namespace, model: Any, found: dict[str, Any], lines: list[str]) -> Any:
