@@ -110,7 +110,8 @@ def test_chromium_shows_it_without_errors(page, tmp_path):
     (tmp_path / "report.html").write_text(page.replace("<body>", "<body>" + PROBE, 1))
     done = subprocess.run(
         [
-            BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
+            BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--enable-logging=stderr",
             "--window-size=1200,900", "--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}",
             "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", f"file://{tmp_path / 'report.html'}",
         ],

@@ -16,6 +16,7 @@ from pipeline.explain.curves import Curves
 # Okabe and Ito's palette, distinguishable with colour blindness.
 COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
 GREY = "#6b7280"
+WIDTH_OF_BIN = 0.025
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2933"}
 
 
@@ -36,7 +37,7 @@ def html(figure: go.Figure, name: str) -> str:
         full_html=False,
         include_plotlyjs=False,
         div_id=f"chart-{name}",
-        config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]},
+        config={"displayModeBar": False, "responsive": True},
     )
 
 
@@ -55,7 +56,9 @@ def matrix(
     annotate: int = 26,
 ) -> go.Figure:
     """A matrix ``[rows, columns]`` as colours, with its values written where there are few."""
-    text = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:.{digits}f}")(values.astype(float))
+    # Counts of nothing are left out: what is there is seen better.
+    empty = np.isnan(values) | ((values == 0) & (digits == 0))
+    text = np.where(empty, "", np.vectorize(lambda value: f"{value:.{digits}f}")(values.astype(float)))
     figure = go.Figure(
         go.Heatmap(
             z=values.tolist(),
@@ -83,7 +86,13 @@ def sankey(model: ConceptModel, first: int, second: int, top_k: int = 6) -> go.F
         {int(m) for m in np.argsort(-np.abs(model.weight[k]), kind="stable")[:top_k] if model.weight[k, m]}
         for k in (first, second)
     ]
-    shown = sorted(used[0] | used[1], key=lambda m: -np.abs(model.weight[[first, second], m]).max())
+    size = np.abs(model.weight[[first, second]])  # [2, M]
+    # From what only the first class uses, over what both use, to what only the second uses.
+    shown = sorted(used[0] | used[1], key=lambda m: (np.sign(size[1, m]) - np.sign(size[0, m]), -size[:, m].max()))
+    heights = np.array([size[:, m].max() for m in shown])
+    middles = (np.cumsum(heights) - heights / 2 + 0.08 * heights.sum() * np.arange(len(shown))) / (
+        heights.sum() * (1 + 0.08 * (len(shown) - 1))
+    )
     labels = [model.class_names[first], *(model.concepts[m] for m in shown), model.class_names[second]]
     links: dict[str, list] = {"source": [], "target": [], "value": [], "color": [], "customdata": []}
     for node, m in enumerate(shown, 1):
@@ -104,6 +113,8 @@ def sankey(model: ConceptModel, first: int, second: int, top_k: int = 6) -> go.F
             node={
                 "label": [escape(label) for label in labels],
                 "color": [GREY, *(COLOURS[model.types[m]] for m in shown), GREY],
+                "x": [0.001, *([0.5] * len(shown)), 0.999],
+                "y": [0.5, *np.clip(middles, 0.001, 0.999).tolist(), 0.5],
                 "pad": 14,
                 "thickness": 12,
                 "hovertemplate": "%{label}<extra></extra>",
@@ -111,7 +122,7 @@ def sankey(model: ConceptModel, first: int, second: int, top_k: int = 6) -> go.F
             link=links,
         )
     )
-    figure.update_layout(height=max(220, 60 + 34 * len(shown)))
+    figure.update_layout(height=max(200, 60 + 34 * len(shown)))
     return figure
 
 
@@ -170,12 +181,17 @@ def bars(names: Sequence[str], values: Sequence[float], title: str, colours: Seq
     return figure
 
 
-def histogram(values: np.ndarray, title: str, low: float | None = None, high: float | None = None) -> go.Figure:
-    """How often each value comes."""
+def histogram(values: np.ndarray, title: str) -> go.Figure:
+    """How often each value in [0, 1] comes."""
     figure = go.Figure(
-        go.Histogram(x=values.tolist(), nbinsx=30, marker={"color": COLOURS["motion"], "line": {"width": 0.5}})
+        go.Histogram(
+            x=values.tolist(),
+            # The last bin takes in the value 1 itself.
+            xbins={"start": 0, "end": 1 + WIDTH_OF_BIN, "size": WIDTH_OF_BIN},
+            marker={"color": COLOURS["motion"], "line": {"width": 0.5}},
+        )
     )
-    figure.update_xaxes(title=title, range=None if low is None else [low, high])
+    figure.update_xaxes(title=title, range=[0, 1 + WIDTH_OF_BIN])
     figure.update_yaxes(title="videos")
     figure.update_layout(height=260, bargap=0.05)
     return figure

@@ -48,8 +48,8 @@ def pose_quality(job: Job) -> tuple[dict[str, Any], dict[str, go.Figure]]:
         "without": sorted(without.items()),
     }
     return figures, {
-        "confidence": charts.histogram(np.array(confidence), "mean keypoint confidence of a video", 0, 1),
-        "missing": charts.histogram(np.array(missing), "part of the frames without a person", 0, 1),
+        "confidence": charts.histogram(np.array(confidence), "mean keypoint confidence of a video"),
+        "missing": charts.histogram(np.array(missing), "part of the frames without a person"),
     }
 
 
