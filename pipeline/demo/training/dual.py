@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from pipeline.context.grid import positions
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training import captions
 from pipeline.demo.training.backbone import GRID, PATCH, crop_box, resize_matrix
@@ -42,16 +43,41 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _HIDDEN_SIZE = 144
 _PROJECTION = 128
 _BATCH = 32
-_LEARNING_RATE = 1e-3
-# Fractions of the pictures: with pasted objects and a circle, and with a circle only.
-_MOSAICS, _CIRCLED = 0.3, 0.35
-# The same picture with this many circles, side by side in a batch: only the circle tells their contents apart.
-_CIRCLES = 2
+# Where the demo's prompts have their circles, pixels of the input along each axis. Circles elsewhere are shown too.
+_PROMPTS = np.round(positions(7, "inset", 32) * INPUT_SIZE)
+_ON_PROMPTS = 0.6
 _COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
 _COSINE_LOSS_SCALE = 30.0
 _CONTRASTIVE_LOSS_SCALE = 0.5
 # Two different absent things may be as similar as this before the loss parts them.
 _ABSENT_SIMILARITY = 0.3
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training.
+
+    Attributes:
+        share: of the steps.
+        learning_rate: peak.
+        mosaics: fraction of the pictures with pasted objects and a circle; circled: with a circle only.
+        circles: so often the same picture comes with another circle: only the circle then tells the contents apart.
+        circle_loss: weight of the loss that makes tokens tell where the circle is.
+    """
+
+    share: float
+    learning_rate: float
+    mosaics: float
+    circled: float
+    circles: int
+    circle_loss: float
+
+
+# First what things are, then what circles are for. A circle is a thin line, and heeding it takes longest to learn.
+PHASES = (
+    Phase(0.4, 1e-3, mosaics=0.4, circled=0.15, circles=1, circle_loss=0.0),
+    Phase(0.6, 7e-4, mosaics=0.45, circled=0.25, circles=2, circle_loss=3.0),
+)
 
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -135,10 +161,23 @@ def _circle_centre(labels: np.ndarray, pasted: np.ndarray, rng: np.random.Genera
     return rng.uniform(0, size, 2)
 
 
-def _enclosed_patches(centre: np.ndarray) -> np.ndarray:
-    """Which patches have their middle inside the circle around (x, y), pixels of the input: bool `[GRID, GRID]`."""
+def _snapped(centre: np.ndarray) -> np.ndarray:
+    """The prompt nearest to (x, y)."""
+    return _PROMPTS[np.abs(_PROMPTS - centre[:, None]).argmin(1)]
+
+
+def _circle_labels(centre: np.ndarray) -> np.ndarray:
+    """What patches know of a circle around (x, y), pixels of the input.
+
+    Returns:
+        float32 `[GRID, GRID, 4]`: whether the middle is inside, whether the line comes near it, and where the circle's
+        centre lies from there, (x, y) in radii.
+    """
     middles = (np.arange(GRID) + 0.5) * PATCH
-    return (middles - centre[0]) ** 2 + (middles[:, None] - centre[1]) ** 2 <= CIRCLE_RADIUS**2
+    away = np.stack(np.broadcast_arrays(centre[0] - middles, centre[1] - middles[:, None]), -1) / CIRCLE_RADIUS
+    distance = np.linalg.norm(away, axis=-1)
+    on_line = np.abs(distance - 1) * CIRCLE_RADIUS < PATCH / 2
+    return np.concatenate([np.stack([distance <= 1, on_line], -1), away], -1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -147,26 +186,28 @@ class _Example:
 
     Attributes:
         image: uint8 `[112, 112, 3]`.
-        patches: labels `[49]`; enclosed: bool `[49]`, the patches inside the circle.
+        patches: labels `[49]`; circle: float32 `[49, 4]`, see `_circle_labels`, zeros without a circle.
         content: float32 `[25]`, see `captions`.
         factors: int64 `[3]`.
     """
 
     image: np.ndarray
     patches: np.ndarray
-    enclosed: np.ndarray
+    circle: np.ndarray
     content: np.ndarray
     factors: np.ndarray
 
 
-def _examples(frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.random.Generator) -> Iterator[_Example]:
-    """One augmented picture, plain or with several circles in turn."""
+def _examples(
+    frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, phase: Phase, rng: np.random.Generator
+) -> Iterator[_Example]:
+    """One augmented picture, plain or with some circles in turn."""
     labels = pixel_labels(mask, factors[1])
-    # Twice as many draws are plain as shall be, because each of the others gives several pictures.
-    circled = (_MOSAICS + _CIRCLED) / _CIRCLES
-    is_circled = rng.uniform() < circled / (circled + 1 - _MOSAICS - _CIRCLED)
+    # Of `circles` pictures each; what is drawn here is how many draws have them, so that pictures come out as asked.
+    with_circle = (phase.mosaics + phase.circled) / phase.circles
+    is_circled = rng.uniform() * (with_circle + 1 - phase.mosaics - phase.circled) < with_circle
     pasted = np.empty((0, 2))
-    if is_circled and rng.uniform() < _MOSAICS / (_MOSAICS + _CIRCLED):
+    if is_circled and rng.uniform() * (phase.mosaics + phase.circled) < phase.mosaics:
         frame = frame.copy()
         pasted = paste_objects([frame], [labels], rng)
     box = crop_box(rng, frame.shape[0])
@@ -174,40 +215,39 @@ def _examples(frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.
     flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
     plain = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
     plain = degrade(plain, rng, grey=0.03)
-    patches = patch_labels(labels, matrix, GRID, PATCH)
-    mirrored = rng.uniform() < 0.5
-    for _ in range(_CIRCLES if is_circled else 1):
-        if is_circled:
-            point = _circle_centre(labels, pasted, rng)
-            content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
-            centre = matrix[:, :2] @ point + matrix[:, 2]
-            # A line of two pixels reaches one beyond its radius.
-            image = draw_circle(plain, centre, CIRCLE_RADIUS - int(rng.integers(2)), int(rng.integers(1, 3)))
-            enclosed = _enclosed_patches(centre)
-        else:
-            image, content = plain, captions.picture_content(factors[None])[0]
-            enclosed = np.zeros((GRID, GRID), bool)
-        across = slice(None, None, -1 if mirrored else 1)
-        yield _Example(
-            image[:, across],
-            patches[:, across].reshape(-1),
-            enclosed[:, across].reshape(-1),
-            content.astype(np.float32),
-            factors,
-        )
+    across = slice(None, None, -1 if rng.uniform() < 0.5 else 1)
+    plain = plain[:, across]
+    patches = patch_labels(labels, matrix, GRID, PATCH)[:, across].reshape(-1)
+    if not is_circled:
+        nothing = np.zeros((GRID * GRID, 4), np.float32)
+        yield _Example(plain, patches, nothing, captions.picture_content(factors[None])[0].astype(np.float32), factors)
+        return
+    if across.step == -1:  # from the frame to the mirrored input
+        matrix = np.array([[-1.0, 0, INPUT_SIZE - 1], [0, 1, 0]]) @ np.concatenate([matrix, [[0, 0, 1]]])
+    for _ in range(phase.circles):
+        point = _circle_centre(labels, pasted, rng)
+        centre = matrix[:, :2] @ point + matrix[:, 2]
+        if rng.uniform() < _ON_PROMPTS:
+            centre = _snapped(centre)
+            point = np.linalg.solve(matrix[:, :2], centre - matrix[:, 2])
+        content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
+        # A line of two pixels reaches one beyond its radius.
+        image = draw_circle(plain, centre, CIRCLE_RADIUS - int(rng.integers(2)), int(rng.integers(1, 3)))
+        yield _Example(image, patches, _circle_labels(centre).reshape(-1, 4), content.astype(np.float32), factors)
 
 
-def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def batches(samples: Samples, tokenizer: CLIPTokenizer, phase: Phase, seed: int) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of augmented pictures and of captions, some of them true."""
     rng = np.random.default_rng(seed)
     while True:
         examples: list[_Example] = []
         while len(examples) < _BATCH:
             row, column = rng.integers(len(samples)), rng.integers(samples.frames.shape[1])
-            examples += _examples(samples.frames[row, column], samples.masks[row, column], samples.factors[row], rng)
-        images, patches, enclosed, contents, factors = (
+            given = samples.frames[row, column], samples.masks[row, column], samples.factors[row]
+            examples += _examples(*given, phase, rng)
+        images, patches, circles, contents, factors = (
             np.stack([getattr(example, name) for example in examples[:_BATCH]])
-            for name in ("image", "patches", "enclosed", "content", "factors")
+            for name in ("image", "patches", "circle", "content", "factors")
         )
         single, single_content = captions.concept_captions(rng)
         compound, compound_content = captions.compound_captions(rng, _COMPOUND_CAPTIONS)
@@ -218,13 +258,25 @@ def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[d
         yield {
             "pixels": torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD)),
             "patches": torch.from_numpy(patches),
-            "enclosed": torch.from_numpy(enclosed.astype(np.float32)),
+            "circles": torch.from_numpy(circles),
             "content": torch.from_numpy(contents),
             "factors": torch.from_numpy(factors),
             "input_ids": texts["input_ids"],
             "attention_mask": texts["attention_mask"],
             "said": torch.from_numpy(said.astype(np.float32)),
         }
+
+
+def circle_loss(told: torch.Tensor, circles: torch.Tensor) -> torch.Tensor:
+    """How badly tokens tell which of them a circle encloses, and those on its line where its centre is.
+
+    Args:
+        told: `[B, 49, 4]`: logits of inside and line, centre (x, y); circles: see `_circle_labels`.
+    """
+    is_there = functional.binary_cross_entropy_with_logits(told[..., :2], circles[..., :2])
+    on_line = circles[..., 1]
+    off = (((told[..., 2:] - circles[..., 2:]) ** 2).sum(-1) * on_line).sum() / on_line.sum().clamp_min(1)
+    return is_there + 0.3 * off
 
 
 def contrastive_loss(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -244,11 +296,24 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     tokenizer = captions.build_tokenizer()
     model = build_model(tokenizer)
+    for number, phase in enumerate(PHASES):
+        _train_phase(model, tokenizer, samples, phase, round(phase.share * steps), folder, seed + number)
+
+
+def _train_phase(
+    model: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    samples: Samples,
+    phase: Phase,
+    steps: int,
+    folder: Path,
+    seed: int,
+) -> None:
     # A free scale would grow for ever on captions that are all easily told apart.
     model.logit_scale.requires_grad_(False)
     patch_head = nn.Linear(_HIDDEN_SIZE, N_LABELS)
     scene_head = nn.Linear(_HIDDEN_SIZE, len(SCENES))
-    circle_head = nn.Linear(_HIDDEN_SIZE, 1)
+    circle_head = nn.Linear(_HIDDEN_SIZE, 4)
     patch_weights = torch.tensor([0.15, 0.3] + [1.0] * len(OBJECTS))
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -288,16 +353,16 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
             "patches": functional.cross_entropy(
                 patch_head(tokens).flatten(0, 1), batch["patches"].flatten(), weight=patch_weights
             ),
-            "circle": functional.binary_cross_entropy_with_logits(circle_head(tokens).squeeze(-1), batch["enclosed"]),
+            "circle": phase.circle_loss * circle_loss(circle_head(tokens), batch["circles"]),
             "scene": 0.3 * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
         }
 
     fit(
         nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head, "circle_head": circle_head}),
-        batches(samples, tokenizer, seed),
+        batches(samples, tokenizer, phase, seed),
         losses,
         steps,
-        _LEARNING_RATE,
+        phase.learning_rate,
         checkpoint=lambda modules: save(modules["model"], tokenizer, folder),
     )
 
