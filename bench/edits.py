@@ -1,4 +1,4 @@
-"""How long an edit takes, from the call to the answer, on a finished run: ``python bench/edits.py results/demo/model.pt``."""
+"""How long an edit takes, from the call to the answer: ``python bench/edits.py results/demo/model.pt``."""
 
 from __future__ import annotations
 

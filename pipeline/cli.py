@@ -229,6 +229,8 @@ def summary(call: argparse.Namespace) -> int:
         predict(argparse.Namespace(model=folder / "model.pt", videos=[call.video], top=3, json=False))
     print(f"\nmodel     {folder / 'model.pt'}")
     print(f"metrics   {folder / 'metrics.json'}")
+    if (folder / "report.html").is_file():
+        print(f"report    {folder / 'report.html'}")
     for picture in sorted((folder / "explain").glob("*.png")):
         print(f"picture   {picture}")
     return 0

@@ -182,17 +182,16 @@ def failures(call: argparse.Namespace) -> int:
     model = _open(call)
     cached = model.cached
     label = dict(zip(cached.video_id, cached.label, strict=True))
+    wrong = model.failures(call.split)
     found, lines = [], []
-    for decision in model.failures(call.split)[: call.top]:
+    for decision in wrong[: call.top]:
         true = model.core.class_names[label[decision.source]]
         explanation = decision.explain(decision.class_name, against=true, top_k=call.reasons)
         margin = float(decision.logits[label[decision.source]] - decision.logits[decision.label])
         found.append({"true": true, "margin": margin, **_described(decision, explanation)})
         lines.append(f"margin {margin:+.3f}  {explanation}")
-    total = int((model.cached.split == call.split).sum())
-    lines.append(
-        f"{call.split}: top-1 {model.accuracy(call.split):.3f}, {len(model.failures(call.split))} of {total} wrong"
-    )
+    total = int((cached.split == call.split).sum())
+    lines.append(f"{call.split}: top-1 {model.accuracy(call.split):.3f}, {len(wrong)} of {total} wrong")
     return _say(call, found, "\n".join(lines))
 
 
