@@ -5,7 +5,7 @@ BIN := .venv/bin
 TEST_DATA ?= ../shared/data
 export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 
-.PHONY: demo test test-slurm lint unit penn_action clean
+.PHONY: demo report test test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
 # Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
@@ -23,6 +23,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 demo: .venv/installed
 	$(BIN)/snakemake --cores all results/demo/model.pt
 	@$(BIN)/conceptreel summary results/demo
+
+# Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
+report: .venv/installed
+	$(BIN)/snakemake --cores all results/demo/report.html
 
 test: lint unit
 

@@ -6,4 +6,21 @@ code that opens or writes an artifact), ``exchange`` (files that others made or 
 ``conceptreel`` command).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.explain.api import Model
+
 __version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def load(path: str | Path, results: str | Path | None = None) -> Model:
+    """Open a model file; see `pipeline.explain.api.load`."""
+    from pipeline.explain.api import load as open_model  # the Snakefile imports this package and needs no torch
+
+    return open_model(path, results)

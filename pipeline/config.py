@@ -373,8 +373,27 @@ class Pictures(Section):
     top_k: int = Field(3, ge=1)
 
 
+class Sanity(Section):
+    splits: list[str] = Field(default=["test"], min_length=1, description="whose clips are played backwards and frozen")
+
+
+class Retrained(Section):
+    seeds: int = Field(5, ge=1, description="runs with another validation split and another order of batches")
+    shuffles: int = Field(2, ge=1, description="runs with concept labels that belong to other videos")
+
+
+class Report(Section):
+    max_concepts: int = Field(48, ge=1, description="motion concepts in the gallery, most used first; as many in words")
+    pairs: int = Field(6, ge=1, description="class pairs that are confused most")
+    failures: int = Field(12, ge=1, description="wrong decisions, the surest mistake first")
+    top_k: int = Field(5, ge=1, description="concepts per class and per decision")
+
+
 class Explain(Section):
     pictures: Pictures = Pictures()
+    sanity: Sanity = Sanity()
+    retrained: Retrained = Retrained()
+    report: Report = Report()
 
 
 class Generate(Section):
@@ -398,8 +417,14 @@ class Localise(Section):
     betas: list[float] = Field(default=[1.0, 2.0, 4.0], description="strengths of the local interventions")
 
 
+class Counterfactuals(Section):
+    split: Literal["train", "test", "shifted"] = Field("test", description="whose clips are made again with changes")
+    seed: int = Field(0, ge=0, description="draws what a factor is changed to")
+
+
 class Demo(Section):
     generate: Generate = Generate()
+    counterfactuals: Counterfactuals = Counterfactuals()
     localise: Localise = Localise()
 
 

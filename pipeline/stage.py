@@ -29,7 +29,7 @@ from pipeline.config import RUNTIME_VARIABLE
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError
-from pipeline.store.code import code_digest
+from pipeline.store.code import code_digest, file_digests
 from pipeline.store.provenance import digest_of, digest_of_file, git_state, versions
 
 SCHEMA_VERSION = 1
@@ -146,6 +146,7 @@ class Job:
             "settings": self.settings,
             "settings_digest": digest_of({**self.settings, "upstream": self.upstream}),
             "code_digest": code_digest(self.module),
+            "files": file_digests(self.module),
             "git": git_state(),
             "versions": versions(),
             "inputs": dict(sorted(self._input_digests.items())),
@@ -164,11 +165,16 @@ class Job:
         n_ok: int,
         failed: Mapping[str, str] | None = None,
         **extra: Any,
-    ) -> None:
-        """Write an array artifact; ``failed`` maps video ids to reasons, ``extra`` goes into the provenance."""
+    ) -> str:
+        """Write an array artifact; ``failed`` maps video ids to reasons, ``extra`` goes into the provenance.
+
+        Returns:
+            The content digest.
+        """
         described, provenance = self._records(output, content, failed or {}, n_ok, extra)
-        array_store.write_arrays(self.outputs[output], arrays, described, provenance)
+        digest = array_store.write_arrays(self.outputs[output], arrays, described, provenance)
         logger.info("wrote %s (%d ok, %d failed)", self.outputs[output], n_ok, len(failed or {}))
+        return digest
 
     def write_table(
         self,

@@ -59,9 +59,42 @@ STAGES: dict[str, Stage] = {
         ("localisation.parquet",),
     ),
     "model": Stage(
-        "bottleneck", ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"), ()
+        "bottleneck",
+        ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"),
+        ("activations.zarr.zip",),
     ),
     "pictures": Stage("explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()),
+    "sanity": Stage("explain", ("decode", "model"), ("sanity.zarr.zip", "sanity.parquet")),
+    "retrained": Stage(
+        "explain",
+        ("index", "features", "motion_concepts", "concepts", "prompts", "maps", "model"),
+        ("retrained.zarr.zip", "retrained.parquet"),
+    ),
+    "counterfactuals": Stage("demo", ("generate", "decode", "model"), ("counterfactuals.zarr.zip",)),
+    "faithfulness": Stage(
+        "demo", ("generate", "motion_concepts", "model", "counterfactuals"), ("faithfulness.zarr.zip",)
+    ),
+    "report": Stage(
+        "explain",
+        (
+            "index",
+            "decode",
+            "poses",
+            "pose_clips",
+            "motion_concepts",
+            "concepts",
+            "features",
+            "maps",
+            "concept_layers",
+            "classifier",
+            "model",
+            "sanity",
+            "retrained",
+            "faithfulness",
+            "localise",
+        ),
+        (),
+    ),
 }
 
 # Stages whose `source` setting makes them import instead of compute: they then read no other stage.
@@ -96,7 +129,21 @@ def reads(section: Dataset, stage: str) -> tuple[str, ...]:
         return ()
     absent = (() if has_motion(section) else ("motion_concepts",)) + (() if has_maps(section) else ("prompts", "maps"))
     absent += () if collects_candidates(section) else ("candidates",)
+    if stage == "report":
+        absent += parts_without(section)
     return tuple(name for name in STAGES[stage].reads if name not in absent)
+
+
+def parts_without(section: Dataset) -> tuple[str, ...]:
+    """Stages that the report of this data set does without: they need videos, motion, maps, or a known truth."""
+    absent: tuple[str, ...] = ()
+    if imports(section, "features"):
+        absent += ("decode", "sanity")
+    if not has_motion(section):
+        absent += ("poses", "pose_clips")
+    if section.data.index.source != "generated":
+        absent += ("faithfulness", "localise")
+    return absent if has_maps(section) else (*absent, "localise")
 
 
 def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
@@ -109,6 +156,21 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
             "features": section.backbone.features.model_dump(mode="json"),
         }
         return described | ({"maps": own_settings(section, "maps")} if has_maps(section) else {})
+    if stage == "retrained":  # everything that the bottleneck is trained with
+        bottleneck = section.bottleneck
+        return {
+            "retrained": section.explain.retrained.model_dump(mode="json"),
+            "concept_layers": bottleneck.concept_layers.model_dump(mode="json"),
+            "classifier": bottleneck.classifier.model_dump(mode="json"),
+        }
+    if stage == "counterfactuals":  # it renders what `generate` has rendered, as `decode` would cut it
+        return {
+            "counterfactuals": section.demo.counterfactuals.model_dump(mode="json"),
+            "generate": section.demo.generate.model_dump(mode="json"),
+            "decode": section.data.decode.model_dump(mode="json"),
+        }
+    if stage == "faithfulness":  # nothing to choose
+        return {}
     if stage == "localise":
         return {"localise": section.demo.localise.model_dump(mode="json"), "maps": own_settings(section, "maps")}
     if stage == "maps":  # features where the prompts are

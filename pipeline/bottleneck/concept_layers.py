@@ -79,7 +79,8 @@ class Targets:
         return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
-def _targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
+def read_targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
+    """Motion labels and similarities of the samples, joined by id."""
     motion_names: list[str] = []
     labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
     if with_motion:
@@ -188,10 +189,28 @@ def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) 
     return np.concatenate(weights), rows
 
 
-def _map_layer(
-    job: stage.Job, settings: ConceptLayers, samples: Samples, targets: Targets
-) -> tuple[np.ndarray, np.ndarray, list[dict]]:
-    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+@dataclass(frozen=True)
+class Places:
+    """What the maps learn from.
+
+    Attributes:
+        maps: feature maps ``[n, S, h, w, D]``; regions: prompt embeddings ``[n, K, h, w, E]``.
+        has_prompts: bool ``[n]``.
+        slices: of the maps, in which each prompted frame lies, ``[K]``.
+    """
+
+    maps: np.ndarray
+    regions: np.ndarray
+    has_prompts: np.ndarray
+    slices: np.ndarray
+
+
+def read_places(job: stage.Job, samples: Samples, targets: Targets) -> Places:
+    """Maps and prompts of the samples, joined by id.
+
+    Raises:
+        StageError: a video has no maps, or prompts and texts come from different encoders.
+    """
     joined = join_shards(job, "maps", "maps")
     maps, has_maps = align(joined.video_id, joined.values, samples)
     if not has_maps.all():
@@ -207,8 +226,15 @@ def _map_layer(
             f"context.prompts and context.texts must name the same dual encoder"
         )
     slices = slices_of_frames(prompts.attributes["frames"], prompts.attributes["n_frames"], maps.shape[1])
+    return Places(maps, regions, has_prompts, slices)
+
+
+def _map_layer(
+    settings: ConceptLayers, samples: Samples, targets: Targets, places: Places
+) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
     # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
-    mean_place = maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
+    mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
     weights, rows = [], []
     for kind in TYPES[1:]:
         columns = np.flatnonzero(targets.types == kind)
@@ -216,8 +242,10 @@ def _map_layer(
             continue
         projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
         fit, check = (
-            SpatialData.of(maps[chosen], regions[chosen], targets.texts[columns], slices, projection)
-            for chosen in (samples.split("train") & has_prompts, samples.split("val") & has_prompts)
+            SpatialData.of(
+                places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices, projection
+            )
+            for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
         )
         layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))
         kept = layer.quality >= settings.map_cutoff
@@ -228,30 +256,30 @@ def _map_layer(
     pooled = np.concatenate(
         [
             np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS])
-            for block in np.array_split(maps, max(1, len(maps) // 64))
+            for block in np.array_split(places.maps, max(1, len(places.maps) // 64))
         ],
         1,
     )
     return weight, pooled, rows
 
 
-def build(job: stage.Job) -> None:
-    """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
-    settings = ConceptLayers.model_validate(job.settings)
-    samples = read_samples(job)
-    stage.limit_threads(samples.features.size)
-    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
+def train_layers(
+    settings: ConceptLayers, samples: Samples, targets: Targets, places: Places | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any], list[dict]]:
+    """The layers of all model kinds.
+
+    Args:
+        places: needed by the kinds that have maps.
+
+    Returns:
+        arrays and content of the artifact ``concept_layers``, see `pipeline.bottleneck.activations.concepts_of`, and
+        one row per concept.
+
+    Raises:
+        StageError: no concept is left.
+    """
     train = samples.split("train")
-    targets = _targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
-    for kind in TYPES[1:]:
-        if not (targets.types == kind).any():
-            logger.warning("no %s concept passed the filters", kind)
-    candidates, _ = job.read_table("concepts")
-    rows = [
-        _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
-        for item in candidates.to_pylist()
-        if not item["kept"]
-    ]
+    rows: list[dict] = []
     weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
     if set(settings.kinds) != {"salf"}:
         weight, found = _motion_layer(settings, samples, targets)
@@ -263,8 +291,8 @@ def build(job: stage.Job) -> None:
         rows += found
     arrays: dict[str, np.ndarray] = {}
     content: dict[str, Any] = {"kinds": settings.kinds}
-    if set(settings.kinds) != {"dance"}:
-        map_weight, pooled, found = _map_layer(job, settings, samples, targets)
+    if places is not None:
+        map_weight, pooled, found = _map_layer(settings, samples, targets, places)
         rows += found
         statistics = [standardise_fit(values[train]) for values in pooled]
         arrays |= {
@@ -285,6 +313,28 @@ def build(job: stage.Job) -> None:
             "no concept is left; loosen context.concepts, or projection_cutoff and map_cutoff of "
             "bottleneck.concept_layers"
         )
+    return arrays, content, rows
+
+
+def build(job: stage.Job) -> None:
+    """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
+    settings = ConceptLayers.model_validate(job.settings)
+    samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
+    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
+    targets = read_targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
+    for kind in TYPES[1:]:
+        if not (targets.types == kind).any():
+            logger.warning("no %s concept passed the filters", kind)
+    candidates, _ = job.read_table("concepts")
+    rows = [
+        _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
+        for item in candidates.to_pylist()
+        if not item["kept"]
+    ]
+    places = read_places(job, samples, targets) if set(settings.kinds) != {"dance"} else None
+    arrays, content, found = train_layers(settings, samples, targets, places)
+    rows += found
     job.write_arrays(
         "concept_layers",
         arrays,

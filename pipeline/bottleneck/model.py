@@ -1,4 +1,4 @@
-"""Stage `model`: everything a user needs in ``model.pt``, and the figures in ``metrics.json``."""
+"""Stage `model`: everything a user needs in ``model.pt``, what it sees in every video, and the figures."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def kind_figures(
 
 
 def build(job: stage.Job) -> None:
-    """Write the model and the metrics."""
+    """Write the activations, the model and the metrics."""
     samples = read_samples(job)
     ((layers, described),) = job.read_arrays("concept_layers")
     ((arrays, chosen),) = job.read_arrays("classifier")
@@ -152,6 +152,19 @@ def build(job: stage.Job) -> None:
         metrics["evaluation"] = {name: value for name, value in measured.items() if not name.startswith("ceiling_")}
     metrics["seconds"] = stage_seconds(job.outputs["model"].parent)
 
+    digest = job.write_arrays(
+        "activations",
+        {"z": z.astype(np.float32), "label": samples.videos.label.astype(np.int32)},
+        {
+            "video_id": samples.videos.video_id.tolist(),
+            "split": samples.videos.split.tolist(),
+            "class_names": samples.videos.class_names,
+            "names": concepts.names,
+            "types": concepts.types,
+        },
+        n_ok=len(z),
+        failed=samples.failed,
+    )
     quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
     n_whole = len(concepts.layer["weight"])
     about = {
@@ -165,6 +178,8 @@ def build(job: stage.Job) -> None:
         "features": job.settings["features"],
         "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
         "edits": [],
+        # Belongs together: whoever explains a video from the cache can tell whether it is this model's.
+        "activations": digest,
     }
     if concepts.pooling:
         about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}

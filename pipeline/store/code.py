@@ -81,3 +81,11 @@ def code_digest(stage_module: str) -> str:
     for module, path in zip(modules_of(stage_module), files_of(stage_module), strict=True):
         digest.update(module.encode() + b"\0" + Path(path).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def file_digests(stage_module: str) -> dict[str, str]:
+    """Digest of each module behind `code_digest`: what tells which file has changed."""
+    return {
+        module: hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+        for module, path in zip(modules_of(stage_module), files_of(stage_module), strict=True)
+    }

@@ -83,6 +83,7 @@ rule model:
     output:
         model="results/{dataset}/model.pt",
         metrics="results/{dataset}/metrics.json",
+        activations="results/{dataset}/bottleneck/activations.zarr.zip",
     log:
         "results/{dataset}/logs/model.log",
     conda:
@@ -100,5 +101,6 @@ rule model:
             " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
             " --input concept_layers {input.layers:q} --input concept_table {input.table:q}"
             " --input classifier {input.classifier:q} --input evaluation {input.evaluation:q}"
-            " --output model {output.model:q} --output metrics {output.metrics:q}",
+            " --output model {output.model:q} --output metrics {output.metrics:q}"
+            " --output activations {output.activations:q}",
         )

@@ -13,7 +13,7 @@ from pipeline import restart
 from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
 from pipeline.data.entries import ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
-from pipeline.stages import collects_candidates, has_maps, has_motion, imports, settings_json, shards
+from pipeline.stages import collects_candidates, has_maps, has_motion, imports, reads, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -187,6 +187,16 @@ def with_candidates(pattern):
         return pattern.format(**wildcards) if collects_candidates(own) and not imports(own, "texts") else []
 
     return files
+
+
+def with_motion_shards(pattern):
+    """Input function: an artifact of every shard, where some model kind has motion concepts."""
+    return lambda wildcards: over_shards(pattern)(wildcards) if has_motion(section(wildcards)) else []
+
+
+def in_report(name, pattern):
+    """Input function: the artifact of a stage that only some reports have."""
+    return lambda wildcards: pattern.format(**wildcards) if name in reads(section(wildcards), "report") else []
 
 
 def clips_unless_imported(wildcards):
