@@ -11,7 +11,7 @@ from typing import Any
 
 
 def _class_names(path: Path | None) -> list[str] | None:
-    from pipeline.data.lists import ListError, read_class_list
+    from pipeline.data.entries import ListError, read_class_list
     from pipeline.exchange.errors import ForeignFileError
 
     try:

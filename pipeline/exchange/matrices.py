@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.lists import video_id
+from pipeline.data.entries import video_id
 from pipeline.exchange.errors import ForeignFileError
 
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".mat", ".safetensors")

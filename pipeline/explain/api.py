@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.bottleneck.recogniser import load as load_core
-from pipeline.data.lists import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.explain import editing
 from pipeline.explain.cached import Cached, look, read_cached
 from pipeline.explain.editing import Contrast, Effect, Suggestion

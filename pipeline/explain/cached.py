@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.context.grid import positions
-from pipeline.data.lists import shard_of
+from pipeline.data.entries import shard_of
 from pipeline.explain.regions import View
 from pipeline.explain.seen import Seen
 from pipeline.store.arrays import Arrays

@@ -72,7 +72,7 @@ def imported(make_workspace, tmp_path_factory):
     ]
     (root / "poses.pkl").write_bytes(pickle.dumps({"split": {}, "annotations": annotations}))
     index = json.loads(json.dumps([path for path, _ in everyone]))
-    from pipeline.data.lists import video_id
+    from pipeline.data.entries import video_id
 
     (root / "keyframes.txt").write_text("".join(f"{video_id(path)} 4 8\n" for path in index))
     section = {
@@ -124,7 +124,7 @@ def test_the_model_decides_from_imported_files_alone(imported):
 
 
 def test_every_import_became_an_artifact_with_the_hash_of_its_file(imported):
-    from pipeline.data.lists import video_id
+    from pipeline.data.entries import video_id
 
     workspace, root, everyone, features, keypoints = imported
     results = workspace.folder / "results/mine"
