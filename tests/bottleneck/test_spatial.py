@@ -132,5 +132,5 @@ def test_too_few_pictures_are_told():
 
 
 def test_pooling_without_a_concept():
-    for pooling in POOLINGS:
+    for pooling in ("mean", "softmax", "max"):
         assert pool(np.zeros((2, 3, 4, 5, 0), np.float32), pooling).shape == (2, 0)
