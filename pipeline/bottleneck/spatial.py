@@ -51,7 +51,8 @@ def pool(maps: np.ndarray, pooling: Pooling) -> np.ndarray:
     Returns:
         ``[n, M]``.
     """
-    flat = maps.reshape(*maps.shape[:2], -1, maps.shape[-1])  # [n, S, p, M]
+    # Not -1 for the places: there may be no concept left.
+    flat = maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3], maps.shape[-1])  # [n, S, p, M]
     if pooling == "max":
         slices = flat.max(2)
     elif pooling == "mean":

@@ -396,8 +396,9 @@ def localisation_rows(job: Job) -> tuple[list[str], list[dict]]:
     rows: dict[str, dict[str, float]] = {}
     for item in _table(job, "localisation"):
         rows.setdefault(item["method"], {})[item["figure"]] = item["value"]
-    columns = ["pointing", "pointing_strict", "pixel_accuracy", "mean_iou", "mean_average_precision"]
-    return columns, [{"method": name, **found} for name, found in rows.items() if columns[0] in found]
+    methods = {name: found for name, found in rows.items() if "pointing" in found}
+    shared = [name for name in next(iter(methods.values()), {}) if all(name in found for found in methods.values())]
+    return shared, [{"method": name, **found} for name, found in methods.items()]
 
 
 def _majority(videos: Videos) -> int:

@@ -113,7 +113,12 @@ def _figures(
     """Accuracies of a run, and how like the model it is."""
     splits = [name for name in sorted(set(samples.videos.split)) if name not in ("train", "val")] or ["val"]
     y = samples.videos.label
-    figures = {"val_top1": run["val_top1"], "nnz": float(np.count_nonzero(run["weight"]))}
+    figures = {
+        "val_top1": run["val_top1"],
+        # A concept that cannot be read from the features is dropped; of shuffled labels none should be readable.
+        "n_concepts": float(run["weight"].shape[1]),
+        "nnz": float(np.count_nonzero(run["weight"])),
+    }
     for name in splits:
         rows = samples.split(name)
         figures[f"{name}_top1"] = accuracy(run["z"][rows], y[rows], run["weight"], run["bias"])
