@@ -176,8 +176,8 @@ def begin(run_folder: Path) -> IO[str] | None:
     Drivers that make different files may run side by side, as Snakemake allows; only the first one may clear up.
 
     Returns:
-        An open file whose lock lasts as long as it; keep it. None where the folder cannot be locked: then Snakemake says
-        what is wrong, or behaves as it does everywhere.
+        An open file whose lock lasts as long as it; keep it. None where the folder cannot be locked: then Snakemake
+        says what is wrong, or behaves as it does everywhere.
 
     Raises:
         ReadOnlyError: the folder cannot be written.
@@ -189,8 +189,8 @@ def begin(run_folder: Path) -> IO[str] | None:
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES):
             raise ReadOnlyError(
-                f"nothing can be computed in {run_folder} ({error.strerror}); `conceptreel status`, `inspect` and `predict` "
-                f"need no right to write"
+                f"nothing can be computed in {run_folder} ({error.strerror}); `conceptreel status`, `inspect` and "
+                f"`predict` need no right to write"
             ) from None
         return None
     try:
