@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -35,6 +36,10 @@ MARKS = Path(".snakemake/incomplete")
 POLL_SECONDS = 5
 # Clocks of file servers and nodes differ by seconds.
 CLOCK_SECONDS = 60
+
+
+class ReadOnlyError(RuntimeError):
+    """Nothing can be computed in this folder; the message is for the person who tried."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +176,22 @@ def begin(run_folder: Path) -> IO[str] | None:
     Drivers that make different files may run side by side, as Snakemake allows; only the first one may clear up.
 
     Returns:
-        An open file whose lock lasts as long as it; keep it. None where the folder cannot be written or locked: then
-        Snakemake says what is wrong, or behaves as it does everywhere.
+        An open file whose lock lasts as long as it; keep it. None where the folder cannot be locked: then Snakemake
+        says what is wrong, or behaves as it does everywhere.
+
+    Raises:
+        ReadOnlyError: the folder cannot be written.
     """
     path = run_folder / LOCK
     try:
         path.parent.mkdir(exist_ok=True)
         file = open(path, "a+")  # noqa: SIM115 — it must outlive this function
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES):
+            raise ReadOnlyError(
+                f"nothing can be computed in {run_folder} ({error.strerror}); `conceptreel status`, `inspect` and "
+                f"`predict` need no right to write"
+            ) from None
         return None
     try:
         try:

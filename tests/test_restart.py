@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import os
@@ -140,3 +141,12 @@ def test_results_from_the_future_are_of_today(dead, caplog):
 
 def test_a_folder_that_cannot_be_written_is_left_to_snakemake(tmp_path):
     assert restart.begin(tmp_path / "none") is None
+
+
+def test_a_read_only_folder_is_told(dead, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(restart.ReadOnlyError, match=r"nothing can be computed in .*Read-only file system"):
+        restart.begin(dead)

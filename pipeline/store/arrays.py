@@ -66,7 +66,11 @@ def write_arrays(
     with replace_when_done(path, check=read_arrays) as temporary, ZipStore(temporary, mode="w") as store:
         group = zarr.create_group(store, attributes=attributes)
         for name, array in arrays.items():
-            group.create_array(name, data=np.ascontiguousarray(array), chunks=_chunks(array))
+            chunks = _chunks(array)
+            target = group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunks)
+            # One at a time: on a full disk, chunks that wait behind the one that fails would open the file once more.
+            for start in range(0, len(array), chunks[0]):
+                target[start : start + chunks[0]] = array[start : start + chunks[0]]
     return digest
 
 

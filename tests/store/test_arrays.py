@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import zipfile
 
 import numcodecs
@@ -93,6 +94,25 @@ def test_failed_write_keeps_the_old_file(written, monkeypatch):
     monkeypatch.undo()
     assert read_arrays(path)[1]["content_digest"] == digest
     assert len(list(path.parent.iterdir())) == 1
+
+
+def test_a_full_disk_leaves_nothing_behind(written, monkeypatch):
+    """A limit on the size of files fails as a full disk does, in the middle of the chunks."""
+    path, _, digest = written
+    monkeypatch.setattr("pipeline.store.arrays.CHUNK_BYTES", 1 << 16)
+    values = np.random.default_rng(0).integers(0, 255, (1 << 17, 64), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_arrays(path, {"x": values}, {}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for _ in range(3):  # time for background tasks of Zarr to do harm
+        assert read_arrays(path)[1]["content_digest"] == digest
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert write_arrays(path, {"x": values}, {}, {}) != digest
+    np.testing.assert_array_equal(read_arrays(path)[0]["x"], values)
 
 
 def test_partial_read_and_unknown_array(written):

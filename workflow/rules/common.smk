@@ -37,7 +37,10 @@ ENVIRONMENT = "../../envs/conceptreel.yaml"
 
 # A dry run changes nothing, and the jobs of a run belong to its driver. The name keeps the lock for the driver's life.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    DRIVER = restart.begin(Path.cwd())
+    try:
+        DRIVER = restart.begin(Path.cwd())
+    except restart.ReadOnlyError as error:
+        stop(error)
 
 
 wildcard_constraints:
