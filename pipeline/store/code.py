@@ -15,7 +15,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 PROJECT = PACKAGE.parent
 
 # Plumbing: it moves results but cannot change them; a change of format is told by the schema version instead.
-PLUMBING = tuple(f"pipeline.{name}" for name in ("store", "stage", "config", "cli", "joblog", "status", "restart"))
+PLUMBING = tuple(
+    f"pipeline.{name}" for name in ("store", "inspection", "stage", "config", "cli", "joblog", "status", "restart")
+)
 
 
 def _file_of(module: str) -> Path | None:
@@ -75,9 +77,19 @@ def files_of(stage_module: str) -> list[str]:
     return [str(_file_of(module)) for module in modules_of(stage_module)]
 
 
+@functools.cache
 def code_digest(stage_module: str) -> str:
     """Digest of the stage's source: 16 hexadecimal digits, the same wherever the project lies."""
     digest = hashlib.blake2b(digest_size=8)
     for module, path in zip(modules_of(stage_module), files_of(stage_module), strict=True):
         digest.update(module.encode() + b"\0" + Path(path).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+@functools.cache
+def source_digests(stage_module: str) -> dict[str, str]:
+    """Digest of each source file of a stage, by its path from the project: tells later which one has changed."""
+    return {
+        Path(path).relative_to(PROJECT).as_posix(): hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+        for path in files_of(stage_module)
+    }
