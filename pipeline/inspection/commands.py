@@ -183,13 +183,102 @@ def why(call: argparse.Namespace) -> int:
     return int(bool(answer.reruns))
 
 
+def prune(call: argparse.Namespace) -> int:
+    """``conceptreel prune RESULTS``: list what nothing refers to; delete it only with --delete."""
+    from pipeline.config import load
+    from pipeline.inspection.prune import all_leftovers, delete, no_run_at_work, results_folder
+    from pipeline.inspection.text import readable, table
+
+    folder = results_folder(call.path)
+    found = all_leftovers(call.path, load(call.config))
+    total = sum(item.bytes for item in found)
+    if call.delete and found:
+        with no_run_at_work(folder):
+            delete(found, folder)
+    if call.json:
+        answer = [{"path": str(item.path), "bytes": item.bytes, "why": item.why} for item in found]
+        print(json.dumps({"deleted": call.delete, "bytes": total, "files": answer}, indent=2, ensure_ascii=False))
+        return 0
+    if not found:
+        print(f"{call.path}: nothing is left over")
+        return 0
+    rows = [[str(item.path.relative_to(folder)), readable(item.bytes), item.why] for item in found]
+    print(table(rows, ["file", "size", "why"]))
+    words = f"{len(found)} files, {readable(total)}"
+    print(f"\ndeleted {words}" if call.delete else f"\n{words}; --delete removes them")
+    return 0
+
+
+def _root_of(folder: Path, config_path: Path, data_root: str) -> Path:
+    """Folder of the videos of a cache, as the workflow has it.
+
+    Raises:
+        ConfigError: the configuration does not know the data set.
+    """
+    from pipeline.config import dataset, load
+
+    config = load(config_path)
+    section = dataset(config, folder.resolve().name)
+    if section.data.index.source == "generated":
+        return folder / "demo"
+    return Path(data_root or config.data_root) / section.data.root
+
+
+def export(call: argparse.Namespace) -> int:
+    """``conceptreel export PATH --as FORMAT --out OUT``."""
+    from pipeline.inspection import export as exporting
+
+    if call.format == "npy":
+        names = exporting.export_npy(call.path, call.out)
+        print(f"{call.out}: {', '.join(names)}")
+    elif call.format == "coco":
+        count = exporting.export_coco(call.path, call.out, call.video)
+        print(f"{call.out}: {count} poses")
+    else:
+        root = _root_of(call.path, call.config, call.data_root)
+        count = exporting.export_fiftyone(call.path, call.out, root, call.video, not call.without_poses)
+        print(f"{call.out}: {count} samples; fiftyone.Dataset.from_json reads them")
+    return 0
+
+
+def thumbnails(call: argparse.Namespace) -> int:
+    """``conceptreel thumbnails RESULTS --out SHEET.png``."""
+    from itertools import islice
+
+    from pipeline.inspection import thumbnails as sheets
+    from pipeline.inspection.cache import InspectionError
+
+    if call.out.suffix.lower() not in sheets.SUFFIXES:
+        raise InspectionError(f"{call.out}: pictures are written as {', '.join(sheets.SUFFIXES)}")
+    videos = sheets.chosen_videos(call.path, getattr(call, "class"), call.split, call.video)
+    if not videos:
+        raise InspectionError(f"no video of {call.path} is of that class and split and ok")
+    if call.frames == "keyframes":
+        root = _root_of(call.path, call.config, call.data_root)
+        tiles = list(sheets.keyframe_tiles(call.path, videos, root, call.size, call.limit))
+    else:
+        whole = bool(call.video)
+        chosen = videos if whole else sheets.spread(videos, call.limit)
+        tiles = list(islice(sheets.clip_tiles(call.path, chosen, whole), call.limit))
+    sheets.write_sheet(sheets.contact_sheet(tiles, call.columns, call.size), call.out)
+    print(f"{call.out}: {len(tiles)} pictures of {len(videos)} videos")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def add_commands(commands: Any) -> None:
     """Add the commands of this package to those of ``conceptreel``."""
     command = commands.add_parser("inspect", help="list artifacts: rows, size, counts, origin, stale or not")
     command.add_argument("path", type=Path, help="results/<data set> or one artifact")
     command.add_argument("--config", type=Path, default=Path("config.yaml"), help="what to compare the settings with")
     command.add_argument("--video", metavar="ID", help="print the rows of this video instead")
-    command.add_argument("--rows", type=int, default=3, help="rows of arrays that are printed")
+    command.add_argument("--rows", type=_positive, default=3, help="rows of arrays that are printed")
     command.add_argument("--json", action="store_true", help="for programs; with --video all values")
     command.set_defaults(run=inspect)
 
@@ -205,3 +294,39 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--set", action="append", metavar="KEY=VALUE", help="as snakemake --config; may be repeated")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=why)
+
+    command = commands.add_parser("prune", help="list files that nothing refers to any more; delete them on request")
+    command.add_argument("path", type=Path, help="results, or results/<data set>")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells what is still made")
+    command.add_argument("--delete", action="store_true", help="delete them")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=prune)
+
+    command = commands.add_parser("export", help="caches as NumPy files, COCO keypoints or samples for FiftyOne")
+    command.add_argument("path", type=Path, help="results/<data set>; for npy also a folder below it or one artifact")
+    command.add_argument("--as", dest="format", choices=("npy", "coco", "fiftyone"), required=True)
+    command.add_argument("--out", type=Path, required=True, help="npy: a new folder; coco, fiftyone: a .json file")
+    command.add_argument("--video", action="append", metavar="ID", help="coco, fiftyone: only this video; repeatable")
+    command.add_argument("--without-poses", action="store_true", help="fiftyone: no keypoints of frames")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="fiftyone: where the videos are")
+    command.add_argument("--data-root", default="", help="fiftyone: instead of data_root of the configuration")
+    command.set_defaults(run=export)
+
+    command = commands.add_parser("thumbnails", help="a contact sheet of videos or key frames as PNG or JPEG")
+    command.add_argument("path", type=Path, help="results/<data set>")
+    command.add_argument("--out", type=Path, required=True, help="SHEET.png or SHEET.jpg")
+    command.add_argument(
+        "--frames",
+        choices=("clip", "keyframes"),
+        default="clip",
+        help="clip: from the cache, the middle frame, all frames with --video; keyframes: from the video files",
+    )
+    command.add_argument("--class", action="append", metavar="NAME", help="only this class; repeatable")
+    command.add_argument("--split", action="append", metavar="NAME", help="only this split; repeatable")
+    command.add_argument("--video", action="append", metavar="ID", help="only this video; repeatable")
+    command.add_argument("--limit", type=_positive, default=64, help="pictures at most, spread over the videos")
+    command.add_argument("--columns", type=_positive, default=8)
+    command.add_argument("--size", type=_positive, default=112, help="side of a picture in pixels")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="keyframes: where the videos are")
+    command.add_argument("--data-root", default="", help="keyframes: instead of data_root of the configuration")
+    command.set_defaults(run=thumbnails)
