@@ -16,7 +16,7 @@ from pipeline import __version__
 from pipeline.config import ConfigError, load
 from pipeline.inspection.commands import add_commands as add_inspection_commands
 from pipeline.inspection.text import table as _table
-from pipeline.store.atomic import ArtifactError
+from pipeline.store.atomic import ArtifactError, StageError
 
 
 class UsageError(ValueError):
@@ -353,8 +353,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the command: expected errors are one line on stderr and exit code 2."""
-    from pipeline.stage import StageError
-
     call = parser().parse_args(arguments)
     try:
         return call.run(call)

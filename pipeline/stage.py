@@ -28,7 +28,7 @@ import numpy as np
 from pipeline import joblog
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
-from pipeline.store.atomic import ArtifactError
+from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.code import code_digest, source_digests
 from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file, fingerprint, git_state, versions
 
@@ -36,10 +36,6 @@ RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
 
 logger = logging.getLogger("conceptreel")
 T = TypeVar("T")
-
-
-class StageError(RuntimeError):
-    """A stage cannot give a result; the message says what to do, so no stack trace is shown."""
 
 
 def runtime() -> dict[str, Any]:
