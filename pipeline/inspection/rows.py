@@ -14,11 +14,15 @@ from pipeline.store.arrays import Arrays
 from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
-# Arrays whose videos are not along the first axis, and arrays that have no rows of videos whatever their length is.
+# Arrays whose videos are not along the first axis; and arrays and attributes that have nothing to do with videos, but
+# may happen to be as long as there are some.
 VIDEO_AXIS = {("concept_layers", "map_activations"): 1}
 NOT_OF_VIDEOS = {
-    ("pseudo_labels", "texts"),
-    *(("concept_layers", name) for name in ("map_mean", "map_std", "map_weight", "mean", "std", "weight")),
+    "pseudo_labels": ("texts", "types", "names"),
+    "concept_layers": (
+        *("map_mean", "map_std", "map_weight", "mean", "std", "weight"),
+        *("kinds", "names", "types", "map_names", "map_types"),
+    ),
 }
 
 # Values of a row that are printed.
@@ -70,7 +74,7 @@ class RowIndex:
 
     def axis(self, name: str) -> str:
         """How an array is arranged: ``ragged``, ``video``, ``second`` (videos along the second axis) or ``none``."""
-        if not self.video_id or (self.schema, name) in NOT_OF_VIDEOS:
+        if not self.video_id or name in NOT_OF_VIDEOS.get(self.schema, ()):
             return "none"
         if (self.schema, name) in VIDEO_AXIS:
             return "second"
@@ -101,7 +105,8 @@ def _of_arrays(path: Path, video_id: str) -> VideoRows:
         i = index.position(video_id)
         own = index.ragged_rows(video_id) if index.length() is not None else slice(0)
         for name, value in attributes.items():
-            if name in ("video_id", "failed") or not isinstance(value, list):
+            others = ("video_id", "failed", *NOT_OF_VIDEOS.get(index.schema, ()))
+            if name in others or not isinstance(value, list):
                 continue
             if len(value) == len(index.video_id):
                 rows.values[name] = value[i]
@@ -145,9 +150,12 @@ def video_rows(path: Path, video_id: str) -> VideoRows:
     """Everything that one artifact holds of one video.
 
     Raises:
-        InspectionError: the artifact does not know the video (with the nearest names), or has no rows of videos.
-        ArtifactError: it cannot be read.
+        InspectionError: the artifact cannot be read, does not know the video (with the nearest names), or has no rows
+            of videos.
     """
+    report, _ = inspect_artifact(path)
+    if report.problem:
+        raise InspectionError(report.problem)
     return (_of_table if path.suffix == ".parquet" else _of_arrays)(path, video_id)
 
 
