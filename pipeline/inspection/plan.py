@@ -71,13 +71,13 @@ class Plan:
 @contextlib.contextmanager
 def _told_in_one_line(target: str) -> Iterator[None]:
     """Snakemake prints what it does and what is wrong; only the latter matters here, and once."""
-    from snakemake.exceptions import WorkflowError
+    from snakemake.exceptions import RuleException, WorkflowError
 
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             yield
-    except WorkflowError as error:
+    except (RuleException, WorkflowError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise InspectionError(f"Snakemake cannot plan {target}: {' '.join(lines) or type(error).__name__}") from None
 

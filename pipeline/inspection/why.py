@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import joblog
+from pipeline import joblog, restart
 from pipeline.config import Config, Dataset, validate
 from pipeline.data.lists import Entry, ListError, read_entries
 from pipeline.inspection.cache import Place, kind_of
@@ -79,6 +79,8 @@ class Answer:
         reruns: those that would run, in their order.
         believed: artifact → why it is stale although Snakemake holds it for current.
         unneeded: files that are not there, which nobody asks for.
+        begun: outputs whose jobs have not reported their end: of a run at work, or of a killed one, whose successor
+            makes them again.
     """
 
     target: str
@@ -86,6 +88,7 @@ class Answer:
     reruns: list[Rerun]
     believed: dict[str, str]
     unneeded: list[str]
+    begun: list[str]
 
     @property
     def seconds(self) -> float:
@@ -197,7 +200,8 @@ class _Explainer:
     def name_of(self, path: str) -> str:
         """A file as people know it: sources from the project folder, everything else from the run folder."""
         file = Path(os.path.normpath(self.place.run_folder / path))
-        for folder in (self.place.run_folder, PROJECT):
+        first = PROJECT if file.is_relative_to(PROJECT / "pipeline") else self.place.run_folder
+        for folder in (first, PROJECT):
             if file.is_relative_to(folder):
                 return file.relative_to(folder).as_posix()
         return str(file)
@@ -315,7 +319,9 @@ def explain(place: Place, plan: Plan) -> Answer:
     """
     explainer = _Explainer(place, plan)
     seconds = explainer.seconds(plan.jobs)
-    answer = Answer(place.target, len(plan.jobs), [], {}, [])
+    answer = Answer(place.target, len(plan.jobs), [], {}, [], [])
+    outputs = {path for job in plan.jobs for path in job.outputs}
+    answer.begun = sorted({mark.output for mark in restart.marks(place.run_folder)} & outputs)
     for job in plan.jobs:
         if job.runs:
             answer.reruns.append(
@@ -383,6 +389,9 @@ def lines(answer: Answer) -> list[str]:
         told = [f"{answer.target} is up to date: none of {answer.jobs} jobs would run"]
     if answer.unneeded:
         told += ["", "not there, but nothing that would run needs it:", *(f"  {path}" for path in answer.unneeded)]
+    if answer.begun:
+        told += ["", "begun and not finished, by a run at work or a killed one; the latter's are made again:"]
+        told += [f"  {path}" for path in answer.begun]
     if answer.believed:
         told += [
             "",

@@ -30,11 +30,11 @@ def schema(path: Path) -> str:
 class Cache:
     """Writes artifacts of the data set `own`."""
 
-    def __init__(self, folder: Path, raw: dict = RAW, name: str = "own"):
+    def __init__(self, folder: Path, raw: dict = RAW):
         self.run_folder = folder
         self.raw = raw
         self.frames = FRAMES
-        self.folder = folder / "results" / name
+        self.folder = folder / "results" / "own"
         self.config = Config.model_validate(raw)
         self.shards = self.config.datasets["own"].data.shards
         folder.mkdir(parents=True, exist_ok=True)
