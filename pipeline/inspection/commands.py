@@ -159,7 +159,7 @@ def diff(call: argparse.Namespace) -> int:
 
 
 def why(call: argparse.Namespace) -> int:
-    """``conceptreel why TARGET``; exit code 1 if something would run again."""
+    """``conceptreel why TARGET``; exit code 1 if something would run again, or is stale unnoticed."""
     from pipeline.config import dataset, load
     from pipeline.inspection.cache import InspectionError, place_of
     from pipeline.inspection.plan import plan
@@ -180,17 +180,18 @@ def why(call: argparse.Namespace) -> int:
         print(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False, default=str))
     else:
         print("\n".join(lines(answer)))
-    return int(bool(answer.reruns))
+    return int(bool(answer.reruns or answer.believed))
 
 
 def prune(call: argparse.Namespace) -> int:
     """``conceptreel prune RESULTS``: list what nothing refers to; delete it only with --delete."""
     from pipeline.config import load
-    from pipeline.inspection.prune import all_leftovers, delete, no_run_at_work, results_folder
+    from pipeline.inspection.prune import all_leftovers, delete, no_run_at_work, results_above, results_folder
     from pipeline.inspection.text import readable, table
 
     folder = results_folder(call.path)
-    found = all_leftovers(call.path, load(call.config))
+    # The configuration beside `results`, not that of the working folder: to another one all of them would be unknown.
+    found = all_leftovers(call.path, load(call.config or results_above(folder).parent / "config.yaml"))
     total = sum(item.bytes for item in found)
     if call.delete and found:
         with no_run_at_work(folder):
@@ -297,7 +298,7 @@ def add_commands(commands: Any) -> None:
 
     command = commands.add_parser("prune", help="list files that nothing refers to any more; delete them on request")
     command.add_argument("path", type=Path, help="results, or results/<data set>")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells what is still made")
+    command.add_argument("--config", type=Path, help="tells what is still made; config.yaml beside results by default")
     command.add_argument("--delete", action="store_true", help="delete them")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=prune)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.data.lists import PICTURE_SUFFIXES
 from pipeline.inspection.cache import SHARD, InspectionError, artifacts_in, kind_of, nearest
 from pipeline.inspection.rows import RowIndex
 from pipeline.store.arrays import Arrays
@@ -434,12 +435,14 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
         raise InspectionError(f"{out}: samples are one file, name it with .json")
     index, class_names = _index(folder)
     wanted = _wanted(index, chosen, str(folder))
+    pictures = all(Path(index[video]["path"]).suffix.lower() in PICTURE_SUFFIXES for video in wanted)
     concepts, sizes = _concepts(folder), _sizes(folder)
+    poses = poses and not pictures
     shards = [(path, _attributes(path)) for path in _shards(folder, "motion/poses")] if poses else []
     where = {video: (path, i) for path, header in shards for i, video in enumerate(header["video_id"])}
     head: dict[str, Any] = {
         "name": folder.resolve().name,
-        "media_type": "video",
+        "media_type": "image" if pictures else "video",
         "num_samples": len(wanted),
         "sample_fields": SAMPLE_FIELDS,
         "frame_fields": FRAME_FIELDS if shards else {},

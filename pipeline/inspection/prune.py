@@ -55,6 +55,11 @@ def results_folder(path: Path) -> Path:
     return whole
 
 
+def results_above(folder: Path) -> Path:
+    """The folder ``results`` of a data set's folder, or that folder itself; a data set may be called `results`, too."""
+    return folder if folder.parent.name != RESULTS else folder.parent
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """Regular files below a folder; symbolic links are neither files of ours nor followed."""
     for place, folders, names in os.walk(folder, followlinks=False):
@@ -155,7 +160,7 @@ def all_leftovers(path: Path, config: Config) -> list[Leftover]:
         InspectionError: not a results folder.
     """
     folder = results_folder(path)
-    if folder.name != RESULTS or folder.parent.name == RESULTS:
+    if folder != results_above(folder):
         return leftovers(folder, config.datasets.get(folder.name))
     folders = sorted(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())
     return [item for one in folders for item in leftovers(one, config.datasets.get(one.name))]
@@ -168,7 +173,7 @@ def no_run_at_work(folder: Path) -> Iterator[None]:
     Raises:
         InspectionError: a run is at work.
     """
-    results = folder if folder.name == RESULTS and folder.parent.name != RESULTS else folder.parent
+    results = results_above(folder)
     for path in sorted(results.glob("*/logs/**/*.log")):
         log = joblog.read(path)
         if log is not None and log.state == "running":

@@ -30,7 +30,7 @@ from pipeline.store.provenance import digest_of, fingerprint
 from pipeline.store.tables import read_table
 
 ARTIFACTS = (".zarr.zip", ".parquet")
-# Causes of one kind that are printed one by one.
+# Videos and files are printed one by one up to this number; settings and sources always are.
 LISTED = 5
 
 
@@ -355,14 +355,15 @@ def _cause_lines(reruns: list[Rerun]) -> list[str]:
             touched.setdefault(cause, []).append(job)
     lines = []
     for causes in _grouped(touched, lambda cause: (cause.kind, cause.how if cause.kind == "video" else "")).values():
-        for cause in causes[:LISTED]:
+        listed = causes if causes[0].kind in ("setting", "source") else causes[:LISTED]
+        for cause in listed:
             jobs = touched[cause]
             stages = list(dict.fromkeys(job.stage for job in jobs))
             shards = sorted({job.shard for job in jobs if job.shard})
             where = f" ({shards[0]})" if len(shards) == 1 else f" ({len(shards)} shards)" if shards else ""
             lines.append(f"  {cause}  [{', '.join(stages)}{where}]")
-        if len(causes) > LISTED:
-            lines.append(f"  … and {len(causes) - LISTED} more of the kind `{causes[0].kind}`")
+        if len(causes) > len(listed):
+            lines.append(f"  … and {len(causes) - len(listed)} more of the kind `{causes[0].kind}`")
     return lines
 
 
@@ -381,12 +382,16 @@ def lines(answer: Answer) -> list[str]:
             follows = [name for name in STAGES if any(name in job.follows for job in jobs)]
             reasons = ([f"itself ({own})" if own < len(jobs) else "itself"] if own else []) + follows
             known = [job.seconds for job in jobs if job.seconds is not None]
-            rows.append([stage, str(len(jobs)), f"{sum(known):.1f}" if known else "?", ", ".join(reasons)])
+            named = [job.shard for job in jobs if job.shard] if len(jobs) <= 2 else []
+            rows.append(
+                [" ".join([stage, *named]), str(len(jobs)), f"{sum(known):.1f}" if known else "?", ", ".join(reasons)]
+            )
         told.append(table(rows, ["stage", "jobs", "seconds", "changed"]))
         if any(job.stage == "index" for job in reruns):
             told += ["", "When the index is made, Snakemake looks at the shards again; those of changed videos follow."]
     else:
-        told = [f"{answer.target} is up to date: none of {answer.jobs} jobs would run"]
+        verdict = "but it is stale" if answer.believed else "it is up to date"
+        told = [f"{answer.target}: none of {answer.jobs} jobs would run; {verdict}"]
     if answer.unneeded:
         told += ["", "not there, but nothing that would run needs it:", *(f"  {path}" for path in answer.unneeded)]
     if answer.begun:

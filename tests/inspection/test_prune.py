@@ -118,6 +118,18 @@ def test_videos_that_a_smaller_demo_does_not_have(cache, capsys):
     assert set(listed(capsys, "results/own")) == {str(videos / "ball_lift_train_007.mp4")}
 
 
+def test_the_configuration_is_that_of_the_run(cache, capsys, monkeypatch, tmp_path):
+    """In a working folder with another configuration nothing may look like left over."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "config.yaml").write_text(yaml.safe_dump({"datasets": {"other": {}}}))
+    monkeypatch.chdir(elsewhere)
+    assert listed(capsys, str(cache.run_folder / "results")) == {}
+    (cache.run_folder / "config.yaml").unlink()
+    assert main(["prune", str(cache.run_folder / "results"), "--delete"]) == 2
+    assert "config.yaml does not exist" in capsys.readouterr().err and cache.path("index").exists()
+
+
 def test_links_are_neither_followed_nor_deleted(cache, capsys, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
