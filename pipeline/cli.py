@@ -7,111 +7,19 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pipeline import __version__, convert
-from pipeline.config import ConfigError, dataset, load
+from pipeline.config import ConfigError, load
 from pipeline.data import commands as data_commands
 from pipeline.exchange.commands import add_commands as add_exchange_commands
-from pipeline.store.atomic import ArtifactError
+from pipeline.inspection.commands import add_commands as add_inspection_commands
+from pipeline.inspection.text import table as _table
+from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown
 
 
 class UsageError(ValueError):
     """Something on the command line cannot be done; one line says what would work."""
-
-
-def _table(rows: list[list[str]], header: list[str]) -> str:
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    right = {
-        header.index(name)
-        for name in ("rows", "size", "ok", "done", "running", "failed", "waiting", "seconds")
-        if name in header
-    }
-    lines = []
-    for row in [header, *rows]:
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _inspect_folder(folder: Path, config_path: Path) -> list[Any]:
-    from pipeline.stages import STAGES, settings_digest, shards
-    from pipeline.store.inspect import expand, inspect_artifact, is_artifact, mark_stale
-
-    found = [inspect_artifact(path) for path in sorted(folder.rglob("*")) if is_artifact(path)]
-    if not found:
-        raise UsageError(f"{folder} holds no artifact; `snakemake --cores all {folder}/model.pt` makes them")
-    # A folder without a configuration (copied from elsewhere) can still be looked at, but not judged.
-    if config_path.is_file():
-        config = load(config_path)
-        if folder.name in config.datasets:
-            section = dataset(config, folder.name)
-            by_floor: dict[str, tuple[str, ...]] = {}
-            for stage in STAGES.values():
-                by_floor[stage.floor] = by_floor.get(stage.floor, ()) + stage.artifacts
-            digests = {name: settings_digest(section, name) for name in STAGES}
-            mark_stale(folder, found, digests, expand(by_floor, shards(section)))
-    return [report for report, _ in found]
-
-
-def inspect(call: argparse.Namespace) -> int:
-    """``conceptreel inspect PATH``: a results folder or one artifact."""
-    from pipeline.store.inspect import inspect_artifact, readable
-
-    if call.path.is_dir():
-        reports = _inspect_folder(call.path, call.config)
-    elif call.path.is_file():
-        reports = [inspect_artifact(call.path)[0]]
-    else:
-        raise UsageError(f"{call.path} does not exist")
-    if call.json:
-        print(json.dumps([asdict(report) for report in reports], indent=2, ensure_ascii=False))
-        return 0
-    base = call.path if call.path.is_dir() else call.path.parent
-    rows = [
-        [
-            str(Path(report.path).relative_to(base)),
-            str(report.rows),
-            "×".join(map(str, report.shape)),
-            report.dtype,
-            readable(report.bytes),
-            str(report.ok),
-            str(len(report.failed)),
-            f"{report.seconds:.1f}",
-            f"{report.stage}@{report.code[:8]} {report.revision}".strip(),
-            "UNREADABLE" if report.problem else report.stale or "current",
-        ]
-        for report in reports
-    ]
-    header = ["artifact", "rows", "shape", "dtype", "size", "ok", "failed", "seconds", "made by", "state"]
-    print(_table(rows, header))
-    if len(reports) == 1 and not reports[0].problem:
-        print("\narrays:")
-        for name, item in reports[0].arrays.items():
-            print(f"  {name}: {'×'.join(map(str, item['shape']))} {item['dtype']}")
-        print(f"settings: {json.dumps(reports[0].settings, ensure_ascii=False)}")
-    reasons: dict[str, dict[str, list[str]]] = {}
-    for report in reports:
-        if report.problem:
-            print(f"\n{report.problem}")
-        for item in report.failed:
-            reasons.setdefault(item["video_id"], {}).setdefault(item["reason"], []).append(report.stage)
-    if reasons:
-        print(f"\nfailed ({len(reasons)} videos):")
-        for video_id, by_reason in sorted(reasons.items()):
-            for reason, stages in by_reason.items():
-                print(f"  {video_id}: {reason} [{', '.join(dict.fromkeys(stages))}]")
-    total = sum(report.bytes for report in reports)
-    stale = sum(bool(report.stale) for report in reports)
-    print(
-        f"\n{len(reports)} artifacts, {readable(total)}, {stale} stale, "
-        f"{sum(bool(report.problem) for report in reports)} unreadable"
-    )
-    return 0
 
 
 def status(call: argparse.Namespace) -> int:
@@ -243,11 +151,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--version", action="version", version=f"conceptreel {__version__}")
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("inspect", help="list artifacts: rows, size, counts, origin, stale or not")
-    command.add_argument("path", type=Path, help="results/<data set> or one artifact")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="what to compare the settings with")
-    command.add_argument("--json", action="store_true", help="for programs")
-    command.set_defaults(run=inspect)
+    add_inspection_commands(commands)
 
     command = commands.add_parser(
         "status", help="jobs done, running and failed; time and memory used and asked; time left"
@@ -281,8 +185,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the command: expected errors are one line on stderr and exit code 2."""
-    from pipeline.stage import StageError
-
     call = parser().parse_args(arguments)
     try:
         return call.run(call)

@@ -12,6 +12,7 @@ and is called as ``python -m pipeline.motion.keyframes --settings JSON --input n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -28,18 +29,12 @@ from pipeline import joblog
 from pipeline.config import RUNTIME_VARIABLE
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
-from pipeline.store.atomic import ArtifactError
-from pipeline.store.code import code_digest, file_digests
-from pipeline.store.provenance import digest_of, digest_of_file, git_state, versions
-
-SCHEMA_VERSION = 1
+from pipeline.store.atomic import ArtifactError, StageError
+from pipeline.store.code import code_digest, source_digests
+from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file, fingerprint, git_state, versions
 
 logger = logging.getLogger("conceptreel")
 T = TypeVar("T")
-
-
-class StageError(RuntimeError):
-    """A stage cannot give a result; the message says what to do, so no stack trace is shown."""
 
 
 def runtime() -> dict[str, Any]:
@@ -72,6 +67,7 @@ class Job:
         self.runtime = runtime()
         self._started = time.perf_counter()
         self._input_digests: dict[str, str] = {}
+        self._videos: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -127,6 +123,16 @@ class Job:
         """Record many foreign input files as one digest of their names and contents."""
         self._input_digests[name] = digest_of({path.name: digest_of_file(path) for path in paths})
 
+    def note_videos(self, paths: Mapping[str, str]) -> None:
+        """Record size and time of change of videos, so that `conceptreel why` can name one that was replaced.
+
+        Args:
+            paths: video id → path below the root of the data set; what is not there has nothing to be recorded.
+        """
+        for video_id, path in paths.items():
+            with contextlib.suppress(OSError, ValueError):
+                self._videos[video_id] = fingerprint(self.root / path)
+
     # ------------------------------------------------------------------------------------------------------ writing
 
     def _records(
@@ -146,10 +152,11 @@ class Job:
             "settings": self.settings,
             "settings_digest": digest_of({**self.settings, "upstream": self.upstream}),
             "code_digest": code_digest(self.module),
-            "files": file_digests(self.module),
+            "sources": source_digests(self.module),
             "git": git_state(),
             "versions": versions(),
             "inputs": dict(sorted(self._input_digests.items())),
+            **({"videos": self._videos} if self._videos else {}),
             "counts": {"ok": n_ok, "failed": len(failed)},
             "seconds": round(time.perf_counter() - self._started, 3),
             **extra,

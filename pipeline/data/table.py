@@ -77,7 +77,11 @@ def read_index(job: Job) -> VideoTable:
         attributes["class_names"],
         frames,
     )
-    return videos.in_shard(*job.shard) if job.shard else videos
+    if not job.shard:
+        return videos
+    videos = videos.in_shard(*job.shard)
+    job.note_videos(dict(zip(videos.video_id, videos.path, strict=True)))
+    return videos
 
 
 def listed_ids(job: Job) -> dict[str, list[str]]:
