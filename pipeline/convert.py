@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.stage import StageError
+from pipeline.store.atomic import StageError
 
 if TYPE_CHECKING:
     import torch

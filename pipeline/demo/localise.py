@@ -17,10 +17,10 @@ from pipeline.bottleneck.activations import Concepts, activations, concepts_of, 
 from pipeline.bottleneck.layers import average_precision
 from pipeline.bottleneck.spatial import concept_maps, pool
 from pipeline.config import Localise
-from pipeline.context.grid import cell_positions, interpolation, positions, resample
+from pipeline.context.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
 from pipeline.context.prompts import prompt_frames
 from pipeline.data.table import DEVELOPMENT, VideoTable, join_shards
-from pipeline.explain.regions import View, edited
+from pipeline.explain.regions import Interpolation, View, edited
 from pipeline.stage import StageError
 
 
@@ -251,9 +251,10 @@ class Rivals:
             outputs["concept"] = self.n_classes + own
         heat = {}
         for name, output in outputs.items():
-            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(self.head, pixels, output), side)
+            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(self.head, pixels, output), side, smooth_interpolation)
             gradients = integrated_gradients(self.head, pixels.detach(), output, self.integration_steps)
-            heat[f"Integrated Gradients, {name}"] = _enlarged(gradients[prompt_frames(len(gradients), n_slices)], side)
+            shown = gradients[prompt_frames(len(gradients), n_slices)]
+            heat[f"Integrated Gradients, {name}"] = _enlarged(shown, side, interpolation)
         return heat
 
 
@@ -350,9 +351,9 @@ def _middle(side: int) -> np.ndarray:
     return -np.hypot(place[:, None], place[None])
 
 
-def _enlarged(maps: np.ndarray, side: int) -> np.ndarray:
-    """``[S, h, w]`` → ``[S, side, side]``, bilinear between the middles of the places."""
-    axes: list[np.ndarray] = [interpolation(cell_positions(count), cell_positions(side)) for count in maps.shape[1:]]
+def _enlarged(maps: np.ndarray, side: int, interpolate: Interpolation) -> np.ndarray:
+    """``[S, h, w]`` → ``[S, side, side]``: smooth from places, as concept maps are enlarged, linear from pixels."""
+    axes = [interpolate(cell_positions(count), cell_positions(side)) for count in maps.shape[1:]]
     return resample(maps.astype(np.float64), *axes)
 
 

@@ -103,7 +103,7 @@ def config_key(stage: str, key: str) -> str:
     head, _, rest = key.partition(".")
     if stage in ("evaluate", "localise", "model") and head in STAGES and rest:
         stage, key = head, rest
-    if stage == "maps" and key.partition(".")[0] in ("model", "revision"):
+    if stage == "maps" and key.partition(".")[0] in ("model", "revision", "sha256"):
         return f"backbone.features.{key}"
     if stage == "maps" and key.partition(".")[0] in ("grid", "placement", "radius"):
         return f"context.prompts.{key}"

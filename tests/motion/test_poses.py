@@ -37,6 +37,8 @@ def data(tmp_path_factory):
             "split": ["train"] * 3,
             "group": [""] * 3,
             "status": ["ok"] * 3,
+            "first_frame": pa.nulls(3, pa.int64()),
+            "end_frame": pa.nulls(3, pa.int64()),
         }
     )
     job = make_job("index", "pipeline.data.index", {}, [], [["index", str(root / "index.parquet")]])
