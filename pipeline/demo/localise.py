@@ -21,7 +21,7 @@ from pipeline.context.grid import cell_positions, interpolation, positions, resa
 from pipeline.context.prompts import prompt_frames
 from pipeline.data.table import DEVELOPMENT, VideoTable, join_shards
 from pipeline.explain.regions import Interpolation, View, edited
-from pipeline.stage import StageError
+from pipeline.store.atomic import StageError
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.stage import StageError
+from pipeline.store.atomic import StageError
 
 
 class ForeignFileError(StageError):

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.stage import StageError
+from pipeline.store.atomic import StageError
 
 
 def _check_current(results: Path, config_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.context.grid import positions
 from pipeline.data.decode import decode_video
 from pipeline.explain.regions import View
 from pipeline.explain.seen import Seen
-from pipeline.stage import StageError
+from pipeline.store.atomic import StageError
 
 
 class VideoPredictor:
