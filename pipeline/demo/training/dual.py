@@ -161,8 +161,8 @@ def _circle_centre(labels: np.ndarray, pasted: np.ndarray, rng: np.random.Genera
     return rng.uniform(0, size, 2)
 
 
-def _snapped(centre: np.ndarray) -> np.ndarray:
-    """The prompt nearest to (x, y)."""
+def nearest_prompt(centre: np.ndarray) -> np.ndarray:
+    """The place of the demo's prompt grid that is nearest to (x, y), pixels of the input: `[2]`."""
     return _PROMPTS[np.abs(_PROMPTS - centre[:, None]).argmin(1)]
 
 
@@ -228,7 +228,7 @@ def _examples(
         point = _circle_centre(labels, pasted, rng)
         centre = matrix[:, :2] @ point + matrix[:, 2]
         if rng.uniform() < _ON_PROMPTS:
-            centre = _snapped(centre)
+            centre = nearest_prompt(centre)
             point = np.linalg.solve(matrix[:, :2], centre - matrix[:, 2])
         content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
         # A line of two pixels reaches one beyond its radius.
