@@ -147,9 +147,8 @@ def build(job: Job) -> None:
     asked = ~samples.split("train", "val") if (~samples.split("train", "val")).any() else samples.split("val")
     table = [("model", 0, figure, value) for figure, value in meaning(z_model, names, targets, asked).items()]
     bottleneck = {"z": z_model, "weight": model.weight, "bias": model.bias, "aligned_weight": model.weight}
-    own_figures = _figures(
-        model, z_model, samples, names, {**bottleneck, "val_top1": model.about["metrics"]["val_top1"]}
-    )
+    bottleneck["val_top1"] = model.about["metrics"]["val_top1"]
+    own_figures = _figures(model, z_model, samples, bottleneck)
     # It is as like itself as can be: that needs no row.
     alike = ("agreement", "top5_overlap", "weight_correlation")
     table += [("model", 0, figure, value) for figure, value in own_figures.items() if figure not in alike]
