@@ -107,9 +107,7 @@ def jaccard_of_top(first: np.ndarray, second: np.ndarray, k: int = 5) -> float:
     return float(np.mean(overlaps))
 
 
-def _figures(
-    model: ConceptModel, z_model: np.ndarray, samples: Samples, names: list[tuple[str, str]], run: dict
-) -> dict[str, float]:
+def _figures(model: ConceptModel, z_model: np.ndarray, samples: Samples, run: dict) -> dict[str, float]:
     """Accuracies of a run, and how like the model it is."""
     splits = [name for name in sorted(set(samples.videos.split)) if name not in ("train", "val")] or ["val"]
     y = samples.videos.label
@@ -148,6 +146,12 @@ def build(job: Job) -> None:
     z_model = arrays["z"][[row_of[key] for key in samples.videos.video_id]].astype(np.float64)
     asked = ~samples.split("train", "val") if (~samples.split("train", "val")).any() else samples.split("val")
     table = [("model", 0, figure, value) for figure, value in meaning(z_model, names, targets, asked).items()]
+    bottleneck = {"z": z_model, "weight": model.weight, "bias": model.bias, "aligned_weight": model.weight}
+    bottleneck["val_top1"] = model.about["metrics"]["val_top1"]
+    own_figures = _figures(model, z_model, samples, bottleneck)
+    # It is as like itself as can be: that needs no row.
+    alike = ("agreement", "top5_overlap", "weight_correlation")
+    table += [("model", 0, figure, value) for figure, value in own_figures.items() if figure not in alike]
     weights = []
     plan = [("seed", seed) for seed in range(1, settings.seeds + 1)]
     plan += [("shuffled", seed) for seed in range(1, settings.shuffles + 1)]
@@ -168,7 +172,7 @@ def build(job: Job) -> None:
             "aligned_weight": aligned(names, concepts, weight),
             "val_top1": float(choice.accuracy[choice.chosen]),
         }
-        found = _figures(model, z_model, samples, names, run)
+        found = _figures(model, z_model, samples, run)
         found |= meaning(aligned(names, concepts, z), names, targets, asked)
         table += [(variant, seed, figure, value) for figure, value in found.items()]
         weights.append(run["aligned_weight"])

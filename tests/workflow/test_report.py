@@ -16,6 +16,8 @@ from PIL import Image
 
 from pipeline.store.arrays import read_arrays
 
+pytestmark = pytest.mark.slow
+
 TARGET = "results/small/report.html"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
