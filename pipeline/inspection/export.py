@@ -450,7 +450,8 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
     }
     if shards:
         joints = skeleton(shards[0][1]["skeleton"])
-        head["info"] |= {"joints": list(joints.joints), "edges": [list(edge) for edge in joints.edges]}
+        edges = [list(edge) for edge in joints.edges]
+        head["default_skeleton"] = {"_cls": "KeypointSkeleton", "labels": list(joints.joints), "edges": edges}
     with replace_when_done(out) as temporary, open(temporary, "w") as file:
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "samples": [')
         opened: tuple[Path | None, dict[str, np.ndarray]] = (None, {})

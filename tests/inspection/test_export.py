@@ -98,9 +98,8 @@ def test_samples_for_fiftyone(cache, capsys, tmp_path):
     data = tmp_path / "data"
     assert main(["export", FOLDER, "--as", "fiftyone", "--out", str(out), "--data-root", str(data)]) == 0
     dataset = json.loads(out.read_text())
-    assert (
-        dataset["name"] == "own" and dataset["media_type"] == "video" and dataset["info"]["classes"] == ["run", "wave"]
-    )
+    assert dataset["name"] == "own" and dataset["media_type"] == "video"
+    assert dataset["info"]["classes"] == ["run", "wave"] and len(dataset["default_skeleton"]["labels"]) == 17
     samples = {item["video_id"]: item for item in dataset["samples"]}
     assert set(samples) == {"run_1", "run_2", "wave_1", "wave_2"}
     sample = samples["run_1"]
