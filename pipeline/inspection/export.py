@@ -164,6 +164,8 @@ def _write_tables(paths: list[Path], folder: Path) -> None:
 def export_npy(path: Path, out: Path) -> list[str]:
     """Write every array as ``OUT/<artifact>/<array>.npy``, shards joined, with ``attributes.json`` beside it.
 
+    Where ``path`` holds artifacts of one kind only, its arrays are ``OUT/<array>.npy``.
+
     Returns:
         Names of the exported artifacts.
 
@@ -173,7 +175,7 @@ def export_npy(path: Path, out: Path) -> list[str]:
     kinds = by_kind(path)
     with new_folder(out) as folder:
         for name, paths in kinds.items():
-            target = folder / name
+            target = folder / name if len(kinds) > 1 else folder
             target.mkdir(parents=True, exist_ok=True)
             (_write_tables if paths[0].suffix == ".parquet" else _write_arrays)(paths, target)
     return sorted(kinds)

@@ -48,8 +48,10 @@ def test_tables_become_columns_without_pickles(cache, tmp_path):
 
 def test_one_artifact_can_be_exported(cache, tmp_path):
     path = cache.path("features", shard="000-of-002")
-    (name,) = export_npy(path, tmp_path / "one")
-    assert np.load(tmp_path / "one" / name / "features.npy").shape == (len(cache.members(0)), 4)
+    assert export_npy(path, tmp_path / "one") == ["000-of-002"]
+    assert np.load(tmp_path / "one/features.npy").shape == (len(cache.members(0)), 4)
+    export_npy(path.parent, tmp_path / "all")
+    assert np.load(tmp_path / "all/features.npy").shape == (3, 4)
 
 
 def test_poses_become_coco_keypoints(cache, capsys, tmp_path):
