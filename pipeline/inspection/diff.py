@@ -18,6 +18,7 @@ from pipeline.inspection.cache import InspectionError, artifacts_in, kind_of
 from pipeline.inspection.rows import RowIndex
 from pipeline.inspection.text import readable
 from pipeline.store.arrays import Arrays
+from pipeline.store.code import path_of
 from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
@@ -104,9 +105,9 @@ def provenance_difference(first: dict[str, Any], second: dict[str, Any]) -> dict
         result.update(_pairs_that_differ(flattened(a), flattened(b)))
     if first.get("code_digest") != second.get("code_digest"):
         # Artifacts of older releases do not tell their sources apart.
-        known = "sources" in first and "sources" in second
-        sources = _pairs_that_differ(first["sources"], second["sources"]) if known else {}
-        result.update({f"source {path}": pair for path, pair in sources.items()})
+        known = "files" in first and "files" in second
+        sources = _pairs_that_differ(first["files"], second["files"]) if known else {}
+        result.update({f"source {path_of(module)}": pair for module, pair in sources.items()})
         if not sources:
             result["code_digest"] = (first.get("code_digest"), second.get("code_digest"))
     return result

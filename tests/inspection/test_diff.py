@@ -130,11 +130,21 @@ def test_differences_of_values():
 
 
 def test_sources_are_told_apart_where_both_sides_know_them():
-    first = {"code_digest": "1", "sources": {"a.py": "x", "b.py": "y"}, "settings": {"k": {"m": 1}}, "seconds": 1}
-    second = {"code_digest": "2", "sources": {"a.py": "x", "b.py": "z"}, "settings": {"k": {"m": 2}}, "seconds": 2}
-    expected = {"settings.k.m": (1, 2), "source b.py": ("y", "z")}
+    first = {
+        "code_digest": "1",
+        "files": {"pipeline.stages": "x", "pipeline.gone": "y"},
+        "settings": {"k": {"m": 1}},
+        "seconds": 1,
+    }
+    second = {
+        "code_digest": "2",
+        "files": {"pipeline.stages": "x", "pipeline.gone": "z"},
+        "settings": {"k": {"m": 2}},
+        "seconds": 2,
+    }
+    expected = {"settings.k.m": (1, 2), "source pipeline/gone.py": ("y", "z")}
     assert provenance_difference(first, second) == expected
-    del first["sources"]
+    del first["files"]
     assert provenance_difference(first, second) == {"settings.k.m": (1, 2), "code_digest": ("1", "2")}
 
 
