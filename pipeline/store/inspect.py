@@ -14,7 +14,6 @@ from pipeline.store.code import code_digest, file_digests, path_of
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
 
-
 # A listing asks for the same few stages hundreds of times.
 _digests_today = functools.cache(file_digests)
 
