@@ -21,8 +21,6 @@ from pipeline.store.atomic import replace_when_done
 from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
-SUFFIXES = (".zarr.zip", ".parquet")
-
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
