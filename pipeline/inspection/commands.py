@@ -11,6 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+# Attributes of one artifact that differ and are printed.
+LISTED = 12
+
 
 def _inspect_video(call: argparse.Namespace) -> int:
     """``conceptreel inspect PATH --video ID``: the rows of one video, in one artifact or in all that have some."""
@@ -125,8 +128,11 @@ def inspect(call: argparse.Namespace) -> int:
 
 
 def _side_by_side(pairs: dict[str, tuple[Any, Any]], label: str) -> None:
-    for key, values in pairs.items():
-        texts = [json.dumps(value, ensure_ascii=False) for value in values]
+    for number, (key, values) in enumerate(pairs.items()):
+        if number == LISTED:
+            print(f"  … and {len(pairs) - LISTED} more of these; --json tells all")
+            break
+        texts = ["absent" if value is None else json.dumps(value, ensure_ascii=False) for value in values]
         shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in texts]
         print(f"  {label} {key}: {shown[0]} → {shown[1]}")
 

@@ -18,6 +18,7 @@ from pipeline.inspection.cache import InspectionError, artifacts_in, kind_of
 from pipeline.inspection.rows import RowIndex
 from pipeline.inspection.text import readable
 from pipeline.store.arrays import Arrays
+from pipeline.store.code import path_of
 from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
@@ -80,7 +81,7 @@ class Difference:
 
 def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, keys joined by dots."""
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict) or (prefix and not value):
         return {prefix: value}
     result = {}
     for key, item in value.items():
@@ -99,11 +100,16 @@ def _pairs_that_differ(first: dict[str, Any], second: dict[str, Any]) -> dict[st
 def provenance_difference(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys of two records that could change a result and differ; wall time and places are left out."""
     result = {}
-    for name in ("settings", "versions", "sources", "weights", "device", "dtype"):
+    for name in ("settings", "versions", "weights", "device", "dtype"):
         a, b = ({name: record[name]} if name in record else {} for record in (first, second))
         result.update(_pairs_that_differ(flattened(a), flattened(b)))
-    if first.get("code_digest") != second.get("code_digest") and not any(key.startswith("sources.") for key in result):
-        result["code_digest"] = (first.get("code_digest"), second.get("code_digest"))
+    if first.get("code_digest") != second.get("code_digest"):
+        # Artifacts of older releases do not tell their sources apart.
+        known = "files" in first and "files" in second
+        sources = _pairs_that_differ(first["files"], second["files"]) if known else {}
+        result.update({f"source {path_of(module)}": pair for module, pair in sources.items()})
+        if not sources:
+            result["code_digest"] = (first.get("code_digest"), second.get("code_digest"))
     return result
 
 
@@ -195,7 +201,7 @@ def _compare_arrays(first: list[Path], second: list[Path], result: Difference) -
                     and not (side.where and isinstance(value, list) and len(value) in per_video)
                 }
             )
-        result.content = _pairs_that_differ(*content)
+        result.content = _pairs_that_differ(*map(flattened, content))
         for name in dict.fromkeys([*a.names(), *b.names()]):
             if name in ("offsets", "row") and a.where:
                 continue  # positions: they follow the rows that are compared
@@ -251,9 +257,8 @@ def _compare_tables(first: list[Path], second: list[Path], result: Difference) -
     read = [[read_table(path) for path in paths] for paths in (first, second)]
     records = [side[0][1] for side in read]
     result.provenance = provenance_difference(records[0]["provenance"], records[1]["provenance"])
-    result.content = _pairs_that_differ(
-        *({key: value for key, value in record.items() if key not in NOT_COMPARED} for record in records)
-    )
+    content = ({key: value for key, value in record.items() if key not in NOT_COMPARED} for record in records)
+    result.content = _pairs_that_differ(*map(flattened, content))
     a, b = (pa.concat_tables([table for table, _ in side], promote_options="permissive") for side in read)
     for name in sorted({*a.column_names} ^ {*b.column_names}):
         side = "first" if name in a.column_names else "second"

@@ -21,8 +21,6 @@ from pipeline.store.atomic import replace_when_done
 from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
-SUFFIXES = (".zarr.zip", ".parquet")
-
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
@@ -164,6 +162,8 @@ def _write_tables(paths: list[Path], folder: Path) -> None:
 def export_npy(path: Path, out: Path) -> list[str]:
     """Write every array as ``OUT/<artifact>/<array>.npy``, shards joined, with ``attributes.json`` beside it.
 
+    Where ``path`` holds artifacts of one kind only, its arrays are ``OUT/<array>.npy``.
+
     Returns:
         Names of the exported artifacts.
 
@@ -173,7 +173,7 @@ def export_npy(path: Path, out: Path) -> list[str]:
     kinds = by_kind(path)
     with new_folder(out) as folder:
         for name, paths in kinds.items():
-            target = folder / name
+            target = folder / name if len(kinds) > 1 else folder
             target.mkdir(parents=True, exist_ok=True)
             (_write_tables if paths[0].suffix == ".parquet" else _write_arrays)(paths, target)
     return sorted(kinds)
@@ -450,7 +450,8 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
     }
     if shards:
         joints = skeleton(shards[0][1]["skeleton"])
-        head["info"] |= {"joints": list(joints.joints), "edges": [list(edge) for edge in joints.edges]}
+        edges = [list(edge) for edge in joints.edges]
+        head["default_skeleton"] = {"_cls": "KeypointSkeleton", "labels": list(joints.joints), "edges": edges}
     with replace_when_done(out) as temporary, open(temporary, "w") as file:
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "samples": [')
         opened: tuple[Path | None, dict[str, np.ndarray]] = (None, {})

@@ -20,7 +20,7 @@ from pipeline.config import Config, Dataset
 from pipeline.inspection.cache import RESULTS, InspectionError, current_artifacts, kind_of, wanted_stages
 from pipeline.stages import STAGES, shards
 from pipeline.status import DELIVERED
-from pipeline.store.inspect import inspect_artifact
+from pipeline.store.inspect import inspect_artifact, is_artifact
 
 TEMPORARY = re.compile(r"\.(?P<pid>[0-9]+)\.(?P<name>.+)|\.(?P<other>.+)\.[0-9]+\.tmp")
 
@@ -97,6 +97,8 @@ def _orphaned_log(relative: str, stages: Iterable[str], parts: Iterable[str]) ->
     stage, _, shard = relative.removeprefix("logs/").removesuffix(".log").partition("/")
     if stage not in STAGES:
         return ""
+    if not stages:
+        return "log of a data set that is not configured"
     if stage not in stages:
         return f"log of the stage {stage}, which this configuration does not need"
     if STAGES[stage].sharded != bool(shard) or (shard and shard not in parts):
@@ -128,18 +130,24 @@ def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
     stages = wanted_stages(section) if section else []
     parts = shards(section) if section else []
     videos = _generated(section) if section and section.data.index.source == "generated" else set()
-    patterns = _patterns()
+    patterns, floors = _patterns(), {stage.floor for stage in STAGES.values()}
     delivered = {name for names in DELIVERED.values() for name in names}
-    found = []
+    found: list[Leftover] = []
+    if section is None and not any(is_artifact(path) and _is_own(path, folder.name) for path in _files(folder)):
+        return found  # somebody's own folder beside the data sets
     for path in _files(folder):
         relative = path.relative_to(folder).as_posix()
         kind, shard = kind_of(relative)
         why = _temporary(path)
         if relative.startswith("logs/") and relative.endswith(".log"):
-            why = _orphaned_log(relative, stages, parts) if section else "log of a data set that is not configured"
-        elif kind in patterns and relative not in current and _is_own(path, folder.name):
+            why = _orphaned_log(relative, stages, parts)
+        elif is_artifact(path) and path.relative_to(folder).parts[0] in floors and relative not in current:
+            if not _is_own(path, folder.name):
+                continue
             if section is None:
                 why = "artifact of a data set that is not configured"
+            elif kind not in patterns:
+                why = "artifact that no stage of this release makes"
             elif shard and shard not in parts:
                 why = f"shard of another number of shards; data.shards is {len(parts)} now"
             else:

@@ -21,6 +21,12 @@ PLUMBING = tuple(
 )
 
 
+def path_of(module: str) -> str:
+    """Path of a module's source from the project, also of one that is gone."""
+    path = _file_of(module)
+    return path.relative_to(PROJECT).as_posix() if path else f"{module.replace('.', '/')}.py"
+
+
 def _file_of(module: str) -> Path | None:
     base = PROJECT.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
@@ -95,10 +101,9 @@ def code_digest(stage_module: str) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
-def source_digests(stage_module: str) -> dict[str, str]:
-    """Digest of each source file of a stage, by its path from the project: tells later which one has changed."""
+def file_digests(stage_module: str) -> dict[str, str]:
+    """Digest of each module behind `code_digest`: what tells which file has changed."""
     return {
-        Path(path).relative_to(PROJECT).as_posix(): hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
-        for path in files_of(stage_module)
+        module: hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+        for module, path in zip(modules_of(stage_module), files_of(stage_module), strict=True)
     }

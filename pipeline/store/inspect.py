@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.store.atomic import ArtifactError
-from pipeline.store.code import code_digest, source_digests
+from pipeline.store.code import code_digest, file_digests, path_of
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
+
+# A listing asks for the same few stages hundreds of times.
+_digests_today = functools.cache(file_digests)
 
 
 @dataclass
@@ -132,10 +136,10 @@ def _changed_code(record: dict[str, Any]) -> str:
 
 def changed_sources(record: dict[str, Any]) -> list[str]:
     """Source files that have changed, come or gone since; empty where the record does not tell them apart."""
-    if "sources" not in record:
+    if "files" not in record:
         return []
-    then, now = record["sources"], source_digests(record["module"])
-    return sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))
+    then, now = record["files"], _digests_today(record["module"])
+    return sorted(path_of(module) for module in then.keys() | now.keys() if then.get(module) != now.get(module))
 
 
 def _size(shape: list[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -137,10 +138,23 @@ class Cache:
         return f"{shard_of(video, self.shards):03d}-of-{self.shards:03d}"
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory) -> Cache:
+    """The cache of `RAW`, written once; do not change it, take `cache`."""
+    return Cache(tmp_path_factory.mktemp("written") / "run").write()
+
+
 @pytest.fixture
-def make_cache(tmp_path):
-    """(name of a run folder, configuration) → a cache in it, written by `Cache.write`."""
-    return lambda name="run", raw=RAW: Cache(tmp_path / name, raw).write()
+def make_cache(tmp_path, written):
+    """(name of a run folder, configuration) → a cache in it, as `Cache.write` makes it."""
+
+    def make(name: str = "run", raw: dict = RAW) -> Cache:
+        if raw != RAW:
+            return Cache(tmp_path / name, raw).write()
+        shutil.copytree(written.run_folder, tmp_path / name)
+        return Cache(tmp_path / name)
+
+    return make
 
 
 @pytest.fixture

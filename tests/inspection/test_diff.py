@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.inspection.cache import InspectionError
-from pipeline.inspection.diff import compare_caches, flattened, value_difference
+from pipeline.inspection.diff import compare_caches, flattened, provenance_difference, value_difference
 
 
 def compared(first, second) -> dict:
@@ -129,7 +129,27 @@ def test_differences_of_values():
     assert value_difference("x", whole, np.array([[5], [3]], np.uint8)).largest == 245
 
 
+def test_sources_are_told_apart_where_both_sides_know_them():
+    first = {
+        "code_digest": "1",
+        "files": {"pipeline.stages": "x", "pipeline.gone": "y"},
+        "settings": {"k": {"m": 1}},
+        "seconds": 1,
+    }
+    second = {
+        "code_digest": "2",
+        "files": {"pipeline.stages": "x", "pipeline.gone": "z"},
+        "settings": {"k": {"m": 2}},
+        "seconds": 2,
+    }
+    expected = {"settings.k.m": (1, 2), "source pipeline/gone.py": ("y", "z")}
+    assert provenance_difference(first, second) == expected
+    del first["files"]
+    assert provenance_difference(first, second) == {"settings.k.m": (1, 2), "code_digest": ("1", "2")}
+
+
 def test_flattened():
+    assert flattened({}) == {}
     assert flattened({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
 
 

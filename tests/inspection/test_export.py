@@ -48,8 +48,10 @@ def test_tables_become_columns_without_pickles(cache, tmp_path):
 
 def test_one_artifact_can_be_exported(cache, tmp_path):
     path = cache.path("features", shard="000-of-002")
-    (name,) = export_npy(path, tmp_path / "one")
-    assert np.load(tmp_path / "one" / name / "features.npy").shape == (len(cache.members(0)), 4)
+    assert export_npy(path, tmp_path / "one") == ["000-of-002"]
+    assert np.load(tmp_path / "one/features.npy").shape == (len(cache.members(0)), 4)
+    export_npy(path.parent, tmp_path / "all")
+    assert np.load(tmp_path / "all/features.npy").shape == (3, 4)
 
 
 def test_poses_become_coco_keypoints(cache, capsys, tmp_path):
@@ -98,9 +100,8 @@ def test_samples_for_fiftyone(cache, capsys, tmp_path):
     data = tmp_path / "data"
     assert main(["export", FOLDER, "--as", "fiftyone", "--out", str(out), "--data-root", str(data)]) == 0
     dataset = json.loads(out.read_text())
-    assert (
-        dataset["name"] == "own" and dataset["media_type"] == "video" and dataset["info"]["classes"] == ["run", "wave"]
-    )
+    assert dataset["name"] == "own" and dataset["media_type"] == "video"
+    assert dataset["info"]["classes"] == ["run", "wave"] and len(dataset["default_skeleton"]["labels"]) == 17
     samples = {item["video_id"]: item for item in dataset["samples"]}
     assert set(samples) == {"run_1", "run_2", "wave_1", "wave_2"}
     sample = samples["run_1"]

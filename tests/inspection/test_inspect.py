@@ -61,9 +61,9 @@ def test_a_new_index_makes_no_shard_stale(cache, capsys):
 
 def test_an_edited_source_is_named(cache, monkeypatch):
     path = cache.path("features", shard="000-of-002")
-    digests = dict(inspect_artifact(path)[1]["provenance"]["sources"])
-    digests["pipeline/backbone/features.py"] = "edited"
-    monkeypatch.setattr(store_inspect, "source_digests", lambda module: digests)
+    digests = dict(inspect_artifact(path)[1]["provenance"]["files"])
+    digests["pipeline.backbone.features"] = "edited"
+    monkeypatch.setattr(store_inspect, "_digests_today", lambda module: digests)
     monkeypatch.setattr(store_inspect, "code_digest", lambda module: "other")
     assert inspect_artifact(path)[0].stale == "its code has changed (pipeline/backbone/features.py)"
 

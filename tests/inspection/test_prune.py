@@ -74,19 +74,32 @@ def test_a_removed_data_set_is_deleted_on_request_alone(cache, capsys):
     (cache.folder / "model.pt").write_bytes(b"weights")
     (cache.folder / "notes.txt").write_text("mine")
     (cache.folder / "motion/my.parquet").write_bytes(b"mine too")
+    log(cache.folder / "logs/index.log")
+    log(cache.folder / "logs/mine.log")
     (cache.run_folder / "config.yaml").write_text(yaml.safe_dump({"datasets": {"other": {}}}))
     before = files(cache.run_folder)
     assert main(["prune", "results"]) == 0
     assert "--delete removes them" in capsys.readouterr().out and files(cache.run_folder) == before
     assert main(["prune", "results", "--delete"]) == 0
-    assert files(cache.folder) == {"notes.txt", "motion/my.parquet"}
+    assert files(cache.folder) == {"notes.txt", "motion/my.parquet", "logs/mine.log"}
     assert not (cache.folder / "backbone").exists()
 
 
 def test_artifacts_of_another_origin_stay(cache, capsys):
     """A cache that was copied under another name says so; it is somebody's own."""
+    (cache.folder / "model.pt").write_bytes(b"mine")
+    log(cache.folder / "logs/index.log")
     (cache.run_folder / "results/own").rename(cache.run_folder / "results/kept")
     assert listed(capsys, "results") == {}
+
+
+def test_artifacts_of_stages_that_are_gone(cache, capsys):
+    """An older release wrote them; a copy outside the floors is somebody's own."""
+    old = cache.folder / "motion/older/000-of-002.zarr.zip"
+    for path in (old, cache.folder / "backup/000-of-002.zarr.zip"):
+        path.parent.mkdir()
+        path.write_bytes(cache.path("poses", shard="000-of-002").read_bytes())
+    assert listed(capsys, "results/own") == {str(old): "artifact that no stage of this release makes"}
 
 
 def test_temporary_files_of_killed_jobs(cache, capsys, ended):
