@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
+from pipeline.ablations import commands as ablation_commands
 from pipeline.config import ConfigError, dataset, load
 from pipeline.store.atomic import ArtifactError
 
@@ -438,6 +439,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--beta", type=float, required=True, help="added to the map; its unit is a standard deviation")
     command.add_argument("--top", type=int, default=5, help="classes that are told")
     command.set_defaults(run=edit)
+
+    ablation_commands.add_commands(commands)
 
     command = commands.add_parser("summary", help="figures of a finished run and where its files are")
     command.add_argument("results", type=Path, help="results/<data set>")

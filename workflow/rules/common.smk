@@ -42,6 +42,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     shard="[0-9]+-of-[0-9]+",
+    kind="[a-z-]+",
 
 
 def section(wildcards):
@@ -171,6 +172,16 @@ def with_maps(pattern):
 def with_motion(pattern):
     """Input function: an artifact that is needed where some model kind has motion concepts."""
     return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
+
+
+def for_baselines(prefix, pattern):
+    """Input function: an artifact that is needed where some baseline's name begins so."""
+
+    def files(wildcards):
+        kinds = section(wildcards).bottleneck.baselines.kinds
+        return pattern.format(**wildcards) if any(kind.startswith(prefix) for kind in kinds) else []
+
+    return files
 
 
 def clips_unless_imported(wildcards):
