@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.ablations import commands as ablation_commands
+from pipeline.bottleneck import commands as bottleneck_commands
 from pipeline.config import ConfigError, dataset, load
 from pipeline.store.atomic import ArtifactError
 
@@ -440,6 +441,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=int, default=5, help="classes that are told")
     command.set_defaults(run=edit)
 
+    bottleneck_commands.add_commands(commands)
     ablation_commands.add_commands(commands)
 
     command = commands.add_parser("summary", help="figures of a finished run and where its files are")

@@ -1,7 +1,8 @@
 """Artifacts of changed configurations, made in this process and shared by everything that has the same settings.
 
 The digest of a stage's settings covers those of all stages before it. Where it is the digest of the unchanged
-configuration, the artifact of the run is used; everywhere else it names a folder of the cache. What a variant has in common with the run, with other variants and with other tables is therefore never made twice.
+configuration, the artifact of the run is used; everywhere else it names a folder of the cache. What a variant has in
+common with the run, with other variants and with other tables is therefore never made twice.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ def run_step(
 
 
 def _current(path: Path, module: str, inputs: dict[str, list[Path]]) -> bool:
-    """Whether an artifact still follows from the code and from its inputs; that its settings are the same its name says."""
+    """Whether an artifact still follows from the code and from its inputs; its settings are those its name says."""
     if not path.is_file():
         return False
     try:

@@ -72,10 +72,10 @@ def page(parts: dict[str, list[str]]) -> str:
     lines = [
         "# Ablations",
         "",
-        "Made by `conceptreel ablations`; do not edit. Top-1 in per cent, mean ± standard deviation over the seeds. A seed",
-        "draws another validation split, other mini-batches, other starts of k-means and other random frames; the test",
-        "split stays. Everything is chosen on validation. All variants are the model kind `dance`. The paper's figures",
-        "stand beside them where it has some, mostly of another data set: compare differences between rows, not rows.",
+        "Made by `conceptreel ablations`; do not edit. Top-1 in per cent, mean ± standard deviation over the seeds. A",
+        "seed draws another validation split, other mini-batches, other starts of k-means and other random frames; the",
+        "test split stays. Everything is chosen on validation. All variants are the model kind `dance`. The paper's",
+        "figures stand beside them where it has some, mostly of another data set: compare differences between rows.",
         "",
     ]
     for dataset, tables in parts.items():

@@ -72,17 +72,16 @@ def changed(section: Dataset, changes: dict[str, Any], where: str = "ablations")
 
 
 def seeded(section: Dataset, seed: int) -> Dataset:
-    """The section for one repetition: another validation split, other mini-batches, other draws; 0 is the run itself."""
+    """The section for one repetition: another validation split, mini-batches and draws; 0 is the run itself."""
     layers, index = section.bottleneck.concept_layers, section.data.index
-    return changed(
-        section,
-        {
-            "data.index.seed": index.seed + seed,
-            "bottleneck.concept_layers.seed": layers.seed + seed,
-            "motion.motion_concepts.seed": section.motion.motion_concepts.seed + seed,
-            "motion.pose_clips.seed": section.motion.pose_clips.seed + seed,
-        },
-    )
+    clips, concepts = section.motion.pose_clips, section.motion.motion_concepts
+    changes = {"data.index.seed": index.seed + seed, "bottleneck.concept_layers.seed": layers.seed + seed}
+    # A seed that draws nothing would only have things made again.
+    if clips.selection == "random":
+        changes["motion.pose_clips.seed"] = clips.seed + seed
+    if concepts.method == "kmeans":
+        changes["motion.motion_concepts.seed"] = concepts.seed + seed
+    return changed(section, changes)
 
 
 def as_dance(section: Dataset) -> Dataset:
