@@ -7,8 +7,6 @@ import json
 import pytest
 
 from pipeline.ablations.run import read_rows
-from pipeline.store.arrays import Arrays
-from pipeline.store.tables import read_attributes
 
 pytestmark = pytest.mark.slow
 
@@ -99,11 +97,6 @@ def test_only_what_differs_runs_again(workspace):
     assert first.items() <= shared.items()
     assert {path.parent.parent.name for path in shared.keys() - first.keys()} == {"score"}
 
-    # A changed artifact of the run changes what was derived from it, and nothing else.
-    target = next((derived / "cache/concepts").rglob("pseudo_labels.zarr.zip"))
-    with Arrays(target) as artifact:
-        inputs = artifact.attributes["provenance"]["inputs"]
-    assert {"index/index.parquet", "texts/texts.zarr.zip"} <= inputs.keys()
     workspace.command("ablations", "results/small", "--out", "page.md")
     page = (workspace.folder / "page.md").read_text()
     assert "### Filters of objects and scenes" in page and "### Types of concepts" in page
@@ -115,8 +108,4 @@ def test_a_run_of_another_configuration_is_refused(workspace):
     workspace.configure(config)
     done = workspace.command("ablate", "results/small", "--table", "types", "--seeds", "1", check=False)
     assert done.returncode == 2 and "other settings" in done.stderr and "snakemake" in done.stderr
-    assert not read_attributes_of(workspace.folder / "results/ablations")
-
-
-def read_attributes_of(folder):
-    return [read_attributes(path) for path in folder.glob("*/*.parquet")]
+    assert not list((workspace.folder / "results/ablations").glob("*/*.parquet"))

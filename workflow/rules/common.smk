@@ -43,6 +43,7 @@ wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     shard="[0-9]+-of-[0-9]+",
     kind="[a-z-]+",
+    trained="|".join(CONFIG.datasets),
 
 
 def section(wildcards):
