@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.bottleneck import cross_domain
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.stage import StageError
+from pipeline.store.arrays import write_arrays
+from pipeline.store.tables import write_table
 
 
 @pytest.fixture
@@ -102,3 +107,73 @@ def test_wrong_map_files_are_told(tmp_path, text, message):
         cross_domain.read_map(tmp_path / "map.csv", ["playing yoyo"], ["Surfing", "YoYo"])
     with pytest.raises(StageError, match="does not exist"):
         cross_domain.read_map(tmp_path / "none.csv", [], [])
+
+
+CUT = {"n_frames": 16, "sampling": "uniform", "stride": 4, "size": 112, "backend": "decord"}
+ENCODER = {"source": "computed", "path": {}, "model": "videomae", "revision": "main"}
+
+
+@pytest.fixture
+def other(tmp_path, model):
+    """A results folder of another data set: three test videos and one that failed, in two shards."""
+    rows = [("a", "surfing", "test", "ok"), ("b", "juggling", "test", "ok"), ("c", "yo yo", "shifted", "ok")]
+    rows.append(("d", "surfing", "test", "failed"))
+    columns = dict(zip(("video_id", "class_name", "split", "status"), zip(*rows, strict=True), strict=True))
+    table = pa.table({name: list(values) for name, values in columns.items()})
+    write_table(tmp_path / "data/index.parquet", table, {"class_names": ["surfing", "juggling", "yo yo"]}, {})
+    for shard, (ids, values) in enumerate([(["b", "a"], np.eye(3)[:2]), (["c"], np.eye(3)[2:])]):
+        write_arrays(
+            tmp_path / f"backbone/features/{shard:03d}-of-002.zarr.zip",
+            {"features": values.astype(np.float32)},
+            {"video_id": ids},
+            {"settings": ENCODER},
+        )
+    write_arrays(tmp_path / "data/clips/000-of-002.zarr.zip", {"x": np.zeros(1)}, {}, {"settings": CUT})
+    return tmp_path, replace(model, about={"features": ENCODER, "decode": CUT})
+
+
+def test_videos_are_joined_by_id_whatever_their_order(other):
+    results, model = other
+    videos = cross_domain.read_videos(results, "test", model)
+    assert (videos.video_id, videos.class_name) == (["b", "a"], ["juggling", "surfing"])
+    assert videos.features.tolist() == np.eye(3)[:2].tolist() and videos.maps is None
+    assert cross_domain.read_videos(results, "all", model).video_id == ["b", "a", "c"]
+    assert cross_domain.activations_of(model, videos).tolist() == np.eye(3)[:2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"features": {**ENCODER, "model": "clip"}}, "backbone.features.model is videomae, the model was trained on"),
+        ({"decode": {**CUT, "sampling": "dense"}}, "data.decode.sampling is uniform, the model was trained with dense"),
+        ({"decode": {**CUT, "size": 224}}, "data.decode.size is 112"),
+    ],
+)
+def test_what_another_encoder_made_is_refused(other, about, message):
+    results, model = other
+    with pytest.raises(StageError, match=message):
+        cross_domain.read_videos(results, "test", replace(model, about={**model.about, **about}))
+
+
+def test_what_changes_nothing_is_accepted(other):
+    """The stride matters to dense sampling only, the decoder never, and of imported features nothing is known."""
+    results, model = other
+    for about in (
+        {"decode": {**CUT, "stride": 2, "backend": "pyav"}},
+        {"features": {**ENCODER, "source": "tensor", "model": "clip"}, "decode": {**CUT, "size": 1}},
+    ):
+        accepted = replace(model, about={**model.about, **about})
+        assert len(cross_domain.read_videos(results, "test", accepted).video_id) == 2
+
+
+def test_what_is_not_there_is_told(other):
+    results, model = other
+    with pytest.raises(StageError, match="no split `val`; it has shifted, test"):
+        cross_domain.read_videos(results, "val", model)
+    narrow = replace(model, layer={**model.layer, "weight": np.eye(3, 5)})
+    with pytest.raises(StageError, match="features have 3 dimensions, the model was trained on 5"):
+        cross_domain.activations_of(narrow, cross_domain.read_videos(results, "test", narrow))
+    for path in (results / "backbone/features").iterdir():
+        path.unlink()
+    with pytest.raises(StageError, match="backbone/features holds nothing"):
+        cross_domain.read_videos(results, "test", model)
