@@ -19,6 +19,7 @@ from pipeline.config import Dataset
 from pipeline.stage import StageError
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
+from pipeline.store.code import code_digest
 from pipeline.store.provenance import canonical, digest_of, git_state, versions
 from pipeline.store.tables import read_table, write_table
 
@@ -147,7 +148,7 @@ def write_rows(path: Path, dataset: str, table: Table, rows: list[Row], seeds: i
         "shard": None,
         "settings": {"table": table.name, "seeds": seeds},
         "settings_digest": digest_of({"table": table.name, "seeds": seeds}),
-        "code_digest": "",
+        "code_digest": code_digest("pipeline.ablations.run"),
         "git": git_state(),
         "versions": versions(),
         "inputs": {},
