@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline import __version__, convert
+from pipeline.ablations import commands as ablation_commands
+from pipeline.bottleneck import commands as bottleneck_commands
 from pipeline.config import ConfigError, load
 from pipeline.data import commands as data_commands
 from pipeline.exchange.commands import add_commands as add_exchange_commands
@@ -169,6 +171,9 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=predict)
 
     data_commands.add_commands(commands)
+
+    bottleneck_commands.add_commands(commands)
+    ablation_commands.add_commands(commands)
 
     command = commands.add_parser("summary", help="figures of a finished run and where its files are")
     command.add_argument("results", type=Path, help="results/<data set>")

@@ -158,16 +158,30 @@ class PoseClips(Section):
         "clip",
         description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)",
     )
+    selection: Literal["keyframes", "random", "uniform"] = Field(
+        "keyframes", description="what the clips are cut around; random and uniform: frames to compare with (S Table 3)"
+    )
+    seed: int = Field(0, ge=0, description="of the random selection")
 
 
 class MotionConcepts(Section):
     source: Literal["discovered", "imported"] = "discovered"
     path: dict[str, str] = Field(default_factory=dict, description="split → JSON or pickle of published motion labels")
+    method: Literal["finch", "kmeans", "som"] = Field(
+        "finch", description="kmeans and som (a self-organizing map): to compare with (S Table 2); they need n_concepts"
+    )
     metric: Literal["cosine", "euclidean"] = "cosine"
     partition: int | None = Field(None, description="FINCH partition by index, 0 the finest")
     n_concepts: int | None = Field(None, description="wanted number of concepts")
     nearest: bool = Field(True, description="take the partition nearest to n_concepts instead of refining to it")
     min_videos: int = Field(1, ge=1, description="a cluster seen in fewer videos is no concept")
+    seed: int = Field(0, ge=0, description="of the starts of kmeans")
+
+    @pydantic.model_validator(mode="after")
+    def _number_is_known(self):
+        if self.method != "finch" and self.n_concepts is None:
+            raise ValueError(f"method {self.method} needs n_concepts: it does not find the number itself")
+        return self
 
 
 class Motion(Section):
@@ -264,12 +278,25 @@ class Concepts(Section):
     activation_cutoff: float = Field(0.22, description="below it the concept is not in the data (S)")
 
 
+class Sentences(Section):
+    files: dict[Literal["temporal", "spatio_temporal"], str] = Field(
+        default_factory=dict, description="type → file with one sentence per line, relative to the root"
+    )
+    model: str = Field("", description="dual encoder of the sentences; empty: that of context.texts")
+    revision: str = "main"
+    class_similarity: float = Field(0.85, description="as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(0.95, description="of a pair as similar one is dropped (S)")
+    activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
+    activation_cutoff: float = Field(0.22, description="below it the sentence says nothing of the data (S)")
+
+
 class Context(Section):
     dual_encoder: DualEncoder = DualEncoder()
     prompts: Prompts = Prompts()
     candidates: Candidates = Candidates()
     texts: Texts = Texts()
     concepts: Concepts = Concepts()
+    sentences: Sentences = Sentences()
 
 
 # ------------------------------------------------------------------------------------------------------------ backbone
@@ -358,9 +385,29 @@ class Classifier(Section):
     nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
 
 
+class Baselines(Section):
+    kinds: list[Literal["backbone", "backbone-sparse", "attributes", "lf-cbm-entangled", "lf-cbm-disentangled"]] = (
+        Field(
+            default_factory=list,
+            description="model kinds to compare with: the backbone with a dense or a sparse head; a concept "
+            "bottleneck of attributes; Label-Free CBM with sentences that mix everything, or with objects, scenes and "
+            "temporal sentences",
+        )
+    )
+    attributes: str = Field("", description="CSV of classes × attributes (the form of UCF-101's), relative to the root")
+    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the sentence (S)")
+
+    @pydantic.model_validator(mode="after")
+    def _attributes_are_named(self):
+        if "attributes" in self.kinds and not self.attributes:
+            raise ValueError("the kind attributes needs a file in `attributes`")
+        return self
+
+
 class Bottleneck(Section):
     concept_layers: ConceptLayers = ConceptLayers()
     classifier: Classifier = Classifier()
+    baselines: Baselines = Baselines()
 
 
 # ------------------------------------------------------------------------------------------------------- explain, demo
@@ -436,6 +483,14 @@ class Dataset(Section):
             raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _language_needs_sentences(self):
+        needed = {"lf-cbm-entangled": "spatio_temporal", "lf-cbm-disentangled": "temporal"}
+        for kind in self.bottleneck.baselines.kinds:
+            if kind in needed and needed[kind] not in self.context.sentences.files:
+                raise ValueError(f"the kind {kind} needs {needed[kind]} in context.sentences.files")
+        return self
+
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()
@@ -443,6 +498,10 @@ class Dataset(Section):
     bottleneck: Bottleneck = Bottleneck()
     explain: Explain = Explain()
     demo: Demo = Demo()
+    ablations: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict,
+        description="more variants for `conceptreel ablate`: table → variant → settings that differ, as dotted keys",
+    )
 
 
 class DecoderLimits(Section):

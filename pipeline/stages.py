@@ -44,6 +44,7 @@ STAGES: dict[str, Stage] = {
     "candidates": Stage("context", ("index",), ("candidates.parquet",)),
     "texts": Stage("context", ("candidates",), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
+    "sentences": Stage("context", ("index", "dual_encoder"), ("sentences.parquet", "sentence_labels.zarr.zip")),
     "features": Stage("backbone", ("decode",), ("features/{shard}.zarr.zip",)),
     "maps": Stage("backbone", ("decode",), ("maps/{shard}.zarr.zip",)),
     "concept_layers": Stage(
@@ -52,6 +53,7 @@ STAGES: dict[str, Stage] = {
         ("concept_layers.zarr.zip", "concept_layers.parquet"),
     ),
     "classifier": Stage("bottleneck", ("index", "features", "concept_layers"), ("classifier.zarr.zip",)),
+    "baselines": Stage("bottleneck", ("index", "features", "concepts", "sentences"), ("baselines.zarr.zip",)),
     "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
     "localise": Stage(
         "demo",
@@ -60,9 +62,10 @@ STAGES: dict[str, Stage] = {
     ),
     "model": Stage(
         "bottleneck",
-        ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"),
+        ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate", "baselines"),
         ("activations.zarr.zip",),
     ),
+    "baseline_model": Stage("bottleneck", ("baselines",), ()),
     "pictures": Stage("explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()),
     "sanity": Stage("explain", ("decode", "model"), ("sanity.zarr.zip", "sanity.parquet")),
     "retrained": Stage(
@@ -123,6 +126,11 @@ def collects_candidates(section: Dataset) -> bool:
     return section.context.candidates.source != "files"
 
 
+def has_sentences(section: Dataset) -> bool:
+    """Whether some baseline learns from sentences."""
+    return any(kind.startswith("lf-cbm") for kind in section.bottleneck.baselines.kinds)
+
+
 def reads(section: Dataset, stage: str) -> tuple[str, ...]:
     """Stages whose artifacts a stage opens under this configuration."""
     if imports(section, stage):
@@ -131,6 +139,11 @@ def reads(section: Dataset, stage: str) -> tuple[str, ...]:
     absent += () if collects_candidates(section) else ("candidates",)
     if stage == "report":
         absent += parts_without(section)
+    kinds = section.bottleneck.baselines.kinds
+    absent += () if kinds else ("baselines",)
+    if stage == "baselines":
+        absent += () if has_sentences(section) else ("sentences",)
+        absent += () if "lf-cbm-disentangled" in kinds else ("concepts",)
     return tuple(name for name in STAGES[stage].reads if name not in absent)
 
 
@@ -150,7 +163,18 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
     """What the configuration says about one stage."""
     if stage == "evaluate":  # it has no section: it asks the text encoder that the data set uses
         return {"texts": section.context.texts.model_dump(mode="json")}
-    if stage == "model":  # the file names what a new video must go through
+    if stage == "sentences":  # in the space of the videos, unless they have an encoder of their own
+        texts, sentences = section.context.texts, section.context.sentences
+        own = {} if sentences.model else texts.model_dump(mode="json", include={"model", "revision"})
+        return sentences.model_dump(mode="json") | own
+    if stage == "baselines":  # trained like the concept layers, whatever kinds those have
+        layers = section.bottleneck.concept_layers
+        return {
+            "baselines": section.bottleneck.baselines.model_dump(mode="json"),
+            "concept_layers": layers.model_dump(mode="json", exclude={"kinds", "leakage_rank"}),
+            "classifier": section.bottleneck.classifier.model_dump(mode="json"),
+        }
+    if stage in ("model", "baseline_model"):  # the file names what a new video must go through
         described = {
             "decode": section.data.decode.model_dump(mode="json"),
             "features": section.backbone.features.model_dump(mode="json"),

@@ -117,6 +117,10 @@ def build(job: stage.Job) -> None:
         for position, item in enumerate(kinds)
     }
 
+    if job.inputs.get("baselines"):
+        ((_, compared),) = job.read_arrays("baselines")
+        figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
+
     metrics = {
         "dataset": job.dataset,
         "kind": concepts.kind,

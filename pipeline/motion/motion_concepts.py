@@ -12,6 +12,7 @@ from pipeline.config import MotionConcepts
 from pipeline.data.entries import video_id as id_of_path
 from pipeline.data.table import read_index
 from pipeline.exchange import pickles
+from pipeline.motion.clustering import kmeans, self_organizing_map
 from pipeline.motion.finch import (
     Partition,
     assign,
@@ -34,9 +35,14 @@ def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> t
         labels int32 ``[n]``, −1 for clips of clusters seen in fewer than ``min_videos`` videos; and the number of
         clusters of every FINCH partition, finest first.
     """
-    partitions = finch(flat, settings.metric)
+    partitions = finch(flat, settings.metric) if settings.method == "finch" else []
     sizes = [partition.n_clusters for partition in partitions]
-    labels = _chosen(flat, partitions, settings)
+    if settings.method == "kmeans":
+        labels = kmeans(flat, _at_most(settings.n_concepts, flat), settings.metric, settings.seed)
+    elif settings.method == "som":
+        labels = self_organizing_map(flat, settings.n_concepts, settings.metric)
+    else:
+        labels = _chosen(flat, partitions, settings)
     pairs = np.unique(np.stack([labels, video], 1), axis=0)
     n_videos = np.bincount(pairs[:, 0], minlength=labels.max() + 1)
     kept = np.flatnonzero(n_videos >= settings.min_videos)
@@ -45,6 +51,12 @@ def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> t
     renumbered = np.full(labels.max() + 1, -1, np.int32)
     renumbered[kept] = np.arange(len(kept))
     return renumbered[labels], sizes
+
+
+def _at_most(n_concepts: int, flat: np.ndarray) -> int:
+    if n_concepts > len(flat):
+        raise stage.StageError(f"motion_concepts.n_concepts is {n_concepts}, but there are only {len(flat)} key clips")
+    return n_concepts
 
 
 def _chosen(flat: np.ndarray, partitions: list[Partition], settings: MotionConcepts) -> np.ndarray:

@@ -46,6 +46,8 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     shard="[0-9]+-of-[0-9]+",
+    kind="[a-z-]+",
+    trained="|".join(CONFIG.datasets),
 
 
 def section(wildcards):
@@ -188,6 +190,16 @@ def with_candidates(pattern):
     def files(wildcards):
         own = section(wildcards)
         return pattern.format(**wildcards) if collects_candidates(own) and not imports(own, "texts") else []
+
+    return files
+
+
+def for_baselines(prefix, pattern):
+    """Input function: an artifact that is needed where some baseline's name begins so."""
+
+    def files(wildcards):
+        kinds = section(wildcards).bottleneck.baselines.kinds
+        return pattern.format(**wildcards) if any(kind.startswith(prefix) for kind in kinds) else []
 
     return files
 

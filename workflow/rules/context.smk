@@ -129,3 +129,34 @@ rule concepts:
             " --input dual_encoder {input.dual_encoder:q} --input texts {input.texts:q}"
             " --output concepts {output.concepts:q} --output pseudo_labels {output.pseudo_labels:q}",
         )
+
+
+rule sentences:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        dual_encoder=over_shards("results/{dataset}/context/dual_encoder/{shard}.zarr.zip"),
+        files=under_root(lambda section: section.context.sentences, "files"),
+        checkpoint=checkpoint(
+            lambda section: section.context.sentences if section.context.sentences.model else section.context.texts
+        ),
+        code=code("pipeline.context.sentences"),
+    output:
+        sentences="results/{dataset}/context/sentences.parquet",
+        labels="results/{dataset}/context/sentence_labels.zarr.zip",
+    log:
+        "results/{dataset}/logs/sentences.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(30),
+        gpu=gpus(),
+    params:
+        settings=settings("sentences"),
+    shell:
+        stage(
+            "pipeline.context.sentences",
+            "--input index {input.index:q} --input dual_encoder {input.dual_encoder:q}"
+            " --output sentences {output.sentences:q} --output sentence_labels {output.labels:q}",
+        )

@@ -148,3 +148,32 @@ rule report:
             " --input faithfulness {input.faithfulness:q} --input localisation {input.localisation:q}"
             " --output report {output:q}",
         )
+
+
+rule cross_domain:
+    input:
+        model="results/{trained}/model.pt",
+        index="results/{dataset}/data/index.parquet",
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        maps=lambda wc: (
+            over_shards("results/{dataset}/backbone/maps/{shard}.zarr.zip")(wc)
+            if has_maps(section_named(CONFIG, wc.trained))
+            else []
+        ),
+        code=code("pipeline.bottleneck.cross_domain"),
+    output:
+        "results/{dataset}/cross_domain/{trained}.json",
+    log:
+        "results/{dataset}/logs/cross_domain/{trained}.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
+    params:
+        # A set that is there for tests only belongs to the question as a whole.
+        split=lambda wc: "all" if wc.trained != wc.dataset else "test",
+    shell:
+        "python -m pipeline.cli evaluate {input.model:q} results/{wildcards.dataset} --split {params.split} --json"
+        " > {output:q} 2> {log:q}"
