@@ -53,7 +53,9 @@ class View:
 
     def heatmap(self, concept_map: np.ndarray) -> np.ndarray:
         """The same to be looked at: smooth, so that it may be warmest between two places."""
-        return resample(concept_map, *self._axes(smooth_interpolation))
+        heat = resample(concept_map, *self._axes(smooth_interpolation))
+        # Beside a peak a spline swings below what it goes through; nothing is colder than the coldest place.
+        return np.maximum(heat, concept_map.min((-2, -1), keepdims=True))
 
     def weights(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How much a region takes from each place.

@@ -101,7 +101,11 @@ class Answer:
 def config_key(stage: str, key: str) -> str:
     """Where a setting of a stage stands in the configuration of a data set; some stages borrow from other sections."""
     head, _, rest = key.partition(".")
-    if stage in ("evaluate", "localise", "model", "retrained", "counterfactuals") and head in STAGES and rest:
+    if (
+        stage in ("evaluate", "localise", "model", "retrained", "counterfactuals", "baselines", "baseline_model")
+        and head in STAGES
+        and rest
+    ):
         stage, key = head, rest
     if stage == "maps" and key.partition(".")[0] in ("model", "revision", "sha256"):
         return f"backbone.features.{key}"
