@@ -211,7 +211,7 @@ class _Explainer:
         return str(file)
 
     def _videos(self, job: PlannedJob, record: dict[str, Any]) -> list[Cause]:
-        if not job.parameters_changed or self.entries is None:
+        if self.entries is None:
             return []
         if job.stage == "index":
             try:
