@@ -147,5 +147,6 @@ def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
     assert workspace.planned(*targets) == {"decode": 1, "keyframes": 1}
     (answer,) = filter(lambda answer: answer["reruns"], map(workspace.why, targets))
     assert [job["stage"] for job in answer["reruns"]] == ["decode", "keyframes"]
-    for job in answer["reruns"]:
-        assert [(cause["what"], cause["how"]) for cause in job["causes"]] == [(video.name, "replaced")]
+    decode, keyframes = answer["reruns"]
+    assert [(cause["what"], cause["how"]) for cause in decode["causes"]] == [(video.name, "replaced")]
+    assert keyframes["follows"] == ["decode"] and not keyframes["causes"]
