@@ -181,6 +181,8 @@ class MotionConcepts(Section):
     def _number_is_known(self):
         if self.method != "finch" and self.n_concepts is None:
             raise ValueError(f"method {self.method} needs n_concepts: it does not find the number itself")
+        if self.partition is not None and self.n_concepts is not None:
+            raise ValueError("give either partition or n_concepts: each of them decides the number")
         return self
 
 

@@ -189,7 +189,11 @@ def _motion(section: Dataset) -> list[Table]:
             [
                 Variant(
                     f"partition {level + 1}",
-                    {"motion.motion_concepts.partition": level, "motion.motion_concepts.method": "finch"},
+                    {
+                        "motion.motion_concepts.partition": level,
+                        "motion.motion_concepts.n_concepts": None,
+                        "motion.motion_concepts.method": "finch",
+                    },
                     paper={name: figures[level] for name, figures in partitions.items() if level < len(figures)},
                 )
                 for level in range(4)

@@ -79,6 +79,8 @@ def test_impossible_numbers_are_told(blobs):
         discover(x, np.arange(60), MotionConcepts(method="kmeans", n_concepts=61))
     with pytest.raises(ValueError, match="som needs n_concepts"):
         MotionConcepts(method="som")
+    with pytest.raises(ValueError, match="either partition or n_concepts"):
+        MotionConcepts(partition=1, n_concepts=20)
 
 
 @pytest.mark.parametrize("method", ["kmeans", "som"])
