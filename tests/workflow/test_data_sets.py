@@ -27,6 +27,7 @@ def write_film(path, n_frames):
     writer.release()
 
 
+@pytest.mark.slow
 def test_kth_films_become_clips(make_workspace, tmp_path):
     workspace = make_workspace(tmp_path)
     lines = []
@@ -74,8 +75,6 @@ def own_folder(workspace, n=4) -> None:
 def test_own_videos_go_from_init_into_the_main_job(make_workspace, tmp_path):
     workspace = make_workspace(tmp_path)
     own_folder(workspace)
-    workspace.configure({"datasets": {}})
-    (tmp_path / "config.yaml").unlink()
     done = workspace.command("init", "my_set", "videos")
     assert "8 videos of 2 classes" in done.stdout
     planned = workspace.planned("results/my_set/model.pt")
@@ -106,6 +105,7 @@ def stub():
         thread.join()
 
 
+@pytest.mark.slow
 def test_candidates_are_asked_for_and_embedded(make_workspace, tmp_path, stub):
     workspace = make_workspace(tmp_path)
     own_folder(workspace)
