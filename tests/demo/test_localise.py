@@ -8,6 +8,7 @@ import torch
 
 from pipeline.bottleneck.activations import Concepts
 from pipeline.demo.localise import (
+    CUTS,
     Case,
     Head,
     Interventions,
@@ -17,22 +18,29 @@ from pipeline.demo.localise import (
     grad_cam,
     integrated_gradients,
     motion_agreement,
+    rectified,
 )
 from pipeline.explain.regions import View
 
 
 def test_a_tally_of_one_picture_counts_by_hand():
     heat = np.zeros((4, 4))
-    heat[0, :2] = 1.0, 4.0  # mean 5/16; both are above it, the mean of both is 2.5
+    heat[0, :2] = 1.0, 4.0  # mean 5/16; half of the way to 4 only one is above
     mask = np.zeros((4, 4), bool)
     mask[0, 1] = mask[1, 1] = True
     tally = Tally(tolerance=0)
     tally.add(heat, mask)
-    figures = tally.figures()
+    figures = tally.figures(CUTS.index(0.5))
     assert figures["pointing"] == figures["pointing_strict"] == 1
     assert figures["pixel_accuracy"] == 14 / 16
     assert figures["mean_iou"] == pytest.approx((1 / 3 + 13 / 15) / 2)
-    assert figures["mean_iou_warm"] == pytest.approx((1 / 2 + 14 / 15) / 2)
+    assert figures["mean_iou_fitted"] == pytest.approx((1 / 2 + 14 / 15) / 2)
+    assert tally.mean_iou()[[0, 5]].tolist() == pytest.approx([3 / 5, 43 / 60])
+
+
+def test_heat_without_a_zero_is_what_lies_above_the_mean_of_the_clip():
+    maps = np.array([[[0.0, 4]], [[2, 2]]]) - 7
+    assert rectified(maps).tolist() == [[[0, 2]], [[0, 0]]]
 
 
 def test_a_near_miss_counts_within_the_tolerance_only():
@@ -42,8 +50,8 @@ def test_a_near_miss_counts_within_the_tolerance_only():
     for tolerance, expected in ((1, 0), (2, 1)):
         tally = Tally(tolerance)
         tally.add(heat, mask)
-        assert tally.figures()["pointing"] == expected
-        assert tally.figures()["pointing_strict"] == 0
+        assert tally.figures(0)["pointing"] == expected
+        assert tally.figures(0)["pointing_strict"] == 0
 
 
 def test_average_precision_is_a_mean_over_pictures():
@@ -51,7 +59,7 @@ def test_average_precision_is_a_mean_over_pictures():
     tally = Tally(tolerance=0)
     tally.add(np.array([[3.0, 2], [1, 0]]), mask)  # first: precision 1
     tally.add(np.array([[2.0, 3], [1, 0]]), mask)  # second: precision 1/2
-    assert tally.figures()["mean_average_precision"] == pytest.approx(0.75)
+    assert tally.figures(0)["mean_average_precision"] == pytest.approx(0.75)
 
 
 def test_centroids_follow_the_weights():
@@ -106,7 +114,9 @@ def test_interventions_count_what_they_fix_and_break():
         "map_weight": np.ones((1, 1), np.float32),
     }
     concepts = Concepts("salf", ["ball"], ["object"], layer, "mean", None)
-    item = Interventions("salf", concepts, np.array([[-1.0], [1.0]]), np.array([0.5, -0.5]), [4.0])
+    item = Interventions(
+        "salf", concepts, np.array([[-1.0], [1.0]]), np.array([0.5, -0.5]), [4.0], {0: "bar", 1: "ball"}
+    )
     view = View(4, 4, np.array([0.25, 0.75]), np.array([0.25, 0.75]))
     masks = np.zeros((1, 4, 4), bool)
     masks[0, :2, :2] = True
@@ -116,4 +126,10 @@ def test_interventions_count_what_they_fix_and_break():
     for label, maps in ((1, low), (0, low), (1, high)):
         item.add(Case(0, "v", "test", label, frames, masks, "ball"), np.zeros(1), maps, view, 0)
     found = {figure: value for _, figure, value in item.rows()}
-    assert found == {"n_test": 3, "test_wrong_before": 1, "test_fixed_by_beta_4": 1, "test_broken_by_beta_4": 1}
+    assert found == {
+        "n_test": 3,
+        "test_wrong_before": 1,
+        "test_wrong_object_before": 1,
+        "test_fixed_by_beta_4": 1,
+        "test_broken_by_beta_4": 1,
+    }
