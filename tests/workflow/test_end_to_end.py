@@ -48,19 +48,31 @@ def test_metrics_have_what_is_promised(finished):
 
 
 def test_figures_follow_from_the_artifacts(finished):
-    """Top-1 computed again from index, features and model, without the code that reported it."""
+    """Top-1 computed again from index, features, maps and model, without the code that reported it."""
     results = finished.folder / "results" / "small"
     index = {row["video_id"]: row for row in pq.read_table(results / "data/index.parquet").to_pylist()}
     model = torch.load(results / "model.pt", weights_only=True)
     text = json.loads(model["json"])
+    assert text["about"]["kind"] == "dance+salf"
     right = []
     for path in sorted((results / "backbone/features").glob("*.zarr.zip")):
         arrays, attributes = read_arrays(path)
-        for video_id, feature in zip(attributes["video_id"], arrays["features"], strict=True):
-            if index[video_id]["split"] == "test":
-                z = (model["layer_weight"] @ torch.tensor(feature) - model["layer_mean"]) / model["layer_std"]
-                logits = model["classifier_weight"] @ z + model["classifier_bias"]
-                right.append(text["class_names"][int(logits.argmax())] == index[video_id]["class_name"])
+        places, other = read_arrays(results / "backbone/maps" / path.name)
+        assert other["video_id"] == attributes["video_id"]
+        for video_id, feature, maps in zip(attributes["video_id"], arrays["features"], places["maps"], strict=True):
+            if index[video_id]["split"] != "test":
+                continue
+            located = (torch.tensor(maps).float() @ model["map_weight"].T).flatten(1, 2)  # [S, h × w, concepts]
+            pooled = {
+                "mean": located.mean(1),
+                "max": located.amax(1),
+                "softmax": (located.softmax(1) * located).sum(1),
+            }[text["about"]["maps"]["pooling"]].mean(0)
+            raw = torch.cat([model["layer_weight"] @ torch.tensor(feature), pooled])
+            logits = model["classifier_weight"] @ ((raw - model["layer_mean"]) / model["layer_std"])
+            answer = int((logits + model["classifier_bias"]).argmax())
+            right.append(text["class_names"][answer] == index[video_id]["class_name"])
+    assert len(right) == 8
     assert np.mean(right) == pytest.approx(finished.metrics("small")["top1"])
 
 
@@ -118,7 +130,9 @@ def test_predict_tells_what_is_wrong(finished, tmp_path):
 
 def test_inspect_lists_everything_as_current(finished):
     reports = json.loads(finished.command("inspect", "results/small", "--json").stdout)
-    assert len(reports) == 14 + 7 * 3
+    results = finished.folder / "results/small"
+    artifacts = [path for name in ("*.zarr.zip", "*.parquet") for path in results.rglob(name)]
+    assert len(reports) == len(artifacts) > 40
     assert all(not report["stale"] and not report["problem"] for report in reports)
     table = finished.command("inspect", "results/small").stdout
     assert "motion/poses/000-of-003.zarr.zip" in table and "current" in table
