@@ -153,10 +153,10 @@ def test_families_are_recognised_by_their_checkpoint(tmp_path, folders):
 
 def test_the_demo_embeddings_are_what_they_always_were():
     """Numbers of the code before there was more than one architecture; the demo's figures rest on them."""
-    if not weights_digest(SHIPPED).startswith("6059559f07123ae1"):
+    if not weights_digest(SHIPPED).startswith("3b20d3109e5cdbc3"):
         pytest.skip("the demo's encoder was trained again since these numbers were noted")
     clip = render(sample_spec(20_000_000), frame_indices=list(range(0, 32, 2))).frames[:, 8:120, 8:120]
     encoder = load_dual_encoder(SHIPPED)
     video, text = encoder.videos(clip[None], 8, 64)[0], encoder.texts(["A video of ball"])[0]
-    np.testing.assert_allclose(video[:6], [-0.075021, 0.127331, -0.017857, 0.033696, -0.063531, -0.101539], atol=1e-4)
-    np.testing.assert_allclose(text[:6], [-0.130259, 0.129956, 0.082595, -0.068756, 0.013054, 0.138582], atol=1e-4)
+    np.testing.assert_allclose(video[:6], [-0.076292, 0.116628, -0.039839, 0.087603, -0.060191, -0.058476], atol=1e-4)
+    np.testing.assert_allclose(text[:6], [-0.123898, 0.112477, 0.062905, -0.065078, 0.038386, 0.146231], atol=1e-4)
