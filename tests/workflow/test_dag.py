@@ -39,9 +39,10 @@ def test_finished_run_has_nothing_to_do(workspace):
         ),
         ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK}),
         ("motion.motion_concepts.n_concepts", 6, {"motion_concepts": 1, **BOTTLENECK}),
-        ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, **BOTTLENECK}),
-        ("bottleneck.concept_layers.projection_cutoff", 0.4, BOTTLENECK),
-        ("bottleneck.classifier.alpha", 0.9, TAIL),
+        # The baselines see words, and the same layers and classifier, but no motion.
+        ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, "baselines": 1, **BOTTLENECK}),
+        ("bottleneck.concept_layers.projection_cutoff", 0.4, {"baselines": 1, **BOTTLENECK}),
+        ("bottleneck.classifier.alpha", 0.9, {"baselines": 1, **TAIL}),
         ("explain.pictures.top_k", 2, {"pictures": 1, "model": 1}),
     ],
 )
@@ -99,7 +100,7 @@ def test_changed_code_reruns_its_stage_and_what_follows(workspace):
     workspace.snakemake("--touch", TARGET)
     with open(copy / "pipeline/bottleneck/glm.py", "a") as file:
         file.write("\n# changed\n")
-    assert set(workspace.planned(TARGET)) == set(TAIL)
+    assert set(workspace.planned(TARGET)) == {"baselines", *TAIL}
     workspace.project = original
 
 

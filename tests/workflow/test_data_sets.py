@@ -39,7 +39,13 @@ def test_kth_films_become_clips(make_workspace, tmp_path):
     (tmp_path / "data/kth/00sequences.txt").write_text("\r\n".join(lines))
     (tmp_path / "data/kth/names.txt").write_text("boxing\nwalking\n")
     index = {"source": "kth", "class_list": "names.txt"}
-    poses = {"model": f"{ENCODER}/pose", "expert": None, "max_failed_fraction": 1.0, "min_person_confidence": 0.0}
+    poses = {
+        "model": f"{ENCODER}/pose",
+        "boxes": "whole_frame",
+        "expert": None,
+        "max_failed_fraction": 1.0,
+        "min_person_confidence": 0.0,
+    }
     data = {"root": "kth", "shards": 1, "index": index, "decode": {"size": 32}}
     workspace.configure({"datasets": {"kth": {"data": data, "motion": {"poses": poses}}}})
     shard = "000-of-001"

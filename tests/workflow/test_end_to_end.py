@@ -106,12 +106,14 @@ def test_predict_agrees_with_the_cached_features(finished):
     from pipeline.bottleneck.recogniser import load
 
     model = load(finished.folder / "results/small/model.pt")
-    features = {}
+    features, maps = {}, {}
     for path in (finished.folder / "results/small/backbone/features").glob("*.zarr.zip"):
         arrays, attributes = read_arrays(path)
         features.update(zip(attributes["video_id"], arrays["features"], strict=True))
+        places, attributes = read_arrays(finished.folder / "results/small/backbone/maps" / path.name)
+        maps.update(zip(attributes["video_id"], places["maps"], strict=True))
     for answer, video in zip(answers, videos, strict=True):
-        expected = model.predict(features[video.stem])[0]
+        expected = model.predict(features[video.stem], maps=model.maps(maps[video.stem][None]))[0]
         assert answer["class"] == expected.class_name
         assert answer["probability"] == pytest.approx(expected.probability, abs=1e-3)
         assert answer["contributions"][0]["concept"] == expected.contributions[0].concept

@@ -20,19 +20,21 @@ BOTTLENECK = {"concept_layers": 1, **TAIL}
 
 @pytest.fixture(scope="session")
 def located_config(small_config) -> dict:
-    """Clips of the small run, all model kinds, a coarse grid."""
+    """Clips of the small run, all model kinds, a grid that is not square; no baselines."""
     demo = json.loads(json.dumps(small_config["datasets"]["small"]))
     demo["context"]["prompts"] |= {"grid": [4, 5], "n_frames": 2}
     demo["bottleneck"]["concept_layers"] |= {"kinds": ["dance+salf", "dance", "salf"], "map_cutoff": -1.0}
+    demo["bottleneck"]["baselines"] = {"kinds": []}
     demo["demo"]["localise"] = {"integration_steps": 2}
     return {"datasets": {"small": demo}}
 
 
 @pytest.fixture(scope="session")
-def located(tmp_path_factory, make_workspace, located_config):
+def located(tmp_path_factory, finished, make_workspace, located_config):
     """A finished run; do not change it, take `copied`."""
-    workspace = make_workspace(tmp_path_factory.mktemp("located") / "run")
-    workspace.folder.mkdir()
+    folder = tmp_path_factory.mktemp("located") / "run"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    workspace = make_workspace(folder)
     workspace.configure(located_config)
     workspace.snakemake(*TARGETS)
     return workspace

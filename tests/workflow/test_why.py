@@ -76,7 +76,7 @@ def test_an_edited_source(workspace):
     with open(copy / "pipeline/bottleneck/glm.py", "a") as file:
         file.write("\n# changed\n")
     answer = workspace.why(TARGET)
-    assert jobs(answer) == workspace.planned(TARGET) == TAIL
+    assert jobs(answer) == workspace.planned(TARGET) == {"baselines": 1, **TAIL}
     assert causes(answer, "classifier") == {("source", "pipeline/bottleneck/glm.py", "edited")}
 
 
