@@ -97,6 +97,7 @@ def small_config(project) -> dict:
     demo = yaml.safe_load((project / "config.yaml").read_text())["datasets"]["demo"]
     for section, value in SMALL.items():
         demo[section] = {**demo.get(section, {}), **value}
+    demo["context"]["prompts"] |= {"grid": [5, 5], "n_frames": 2}
     return {"datasets": {"small": demo}}
 
 
