@@ -36,8 +36,9 @@ lint: .venv/tested
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+# Two at a time, and files whole: the tests of a file share what is slow to make.
 unit: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Installs and starts a SLURM on 127.0.0.1, so it needs root. CASES chooses some, for example `memory or driver`.
 CASES ?= test

@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
+
+# Workers of pytest-xdist share the processors.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+CORES = max(1, 2 // WORKERS)
 
 SMALL = {
     "data": {
@@ -48,7 +53,7 @@ class Workspace:
             "--directory",
             str(self.folder),
             "--cores",
-            "2",
+            str(CORES),
             *arguments,
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL, **options)
@@ -111,10 +116,18 @@ def make_workspace(project):
 def finished(tmp_path_factory, make_workspace, small_config) -> Workspace:
     """A finished small run; do not change it, take `workspace`."""
     # As deep as the copies: Snakemake remembers the sources of the code by their paths from the run folder.
-    workspace = make_workspace(tmp_path_factory.mktemp("finished") / "run")
-    workspace.folder.mkdir()
-    workspace.configure(small_config)
-    workspace.snakemake("results/small/model.pt")
+    if WORKERS == 1:
+        folder = tmp_path_factory.mktemp("finished") / "run"
+    else:  # one for all workers
+        folder = tmp_path_factory.getbasetemp().parent / "shared" / "finished" / "run"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    workspace = make_workspace(folder)
+    with FileLock(folder.parent / "lock"):
+        if not (folder.parent / "complete").exists():
+            folder.mkdir()
+            workspace.configure(small_config)
+            workspace.snakemake("results/small/model.pt")
+            (folder.parent / "complete").touch()
     return workspace
 
 
