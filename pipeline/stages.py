@@ -43,8 +43,9 @@ STAGES: dict[str, Stage] = {
     "prompts": Stage("context", ("decode",), ("prompts/{shard}.zarr.zip",)),
     "texts": Stage("context", (), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
-    "features": Stage("backbone", ("decode",), ("features/{shard}.zarr.zip",)),
-    "maps": Stage("backbone", ("decode",), ("maps/{shard}.zarr.zip",)),
+    "finetune": Stage("backbone", ("index", "decode"), ("finetune.parquet",)),
+    "features": Stage("backbone", ("decode", "finetune"), ("features/{shard}.zarr.zip",)),
+    "maps": Stage("backbone", ("decode", "finetune"), ("maps/{shard}.zarr.zip",)),
     "concept_layers": Stage(
         "bottleneck",
         ("index", "features", "motion_concepts", "concepts", "prompts", "maps"),
@@ -54,11 +55,24 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
     "localise": Stage(
         "demo",
-        ("index", "generate", "decode", "features", "maps", "prompts", "concepts", "concept_layers", "classifier"),
+        (
+            "index",
+            "generate",
+            "decode",
+            "finetune",
+            "features",
+            "maps",
+            "prompts",
+            "concepts",
+            "concept_layers",
+            "classifier",
+        ),
         ("localisation.parquet",),
     ),
     "model": Stage(
-        "bottleneck", ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"), ()
+        "bottleneck",
+        ("index", "finetune", "features", "motion_concepts", "concept_layers", "classifier", "evaluate"),
+        (),
     ),
     "pictures": Stage("explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()),
 }
@@ -89,6 +103,7 @@ def reads(section: Dataset, stage: str) -> tuple[str, ...]:
     if imports(section, stage):
         return ()
     absent = (() if has_motion(section) else ("motion_concepts",)) + (() if has_maps(section) else ("prompts", "maps"))
+    absent += () if section.backbone.finetune.enabled else ("finetune",)
     return tuple(name for name in STAGES[stage].reads if name not in absent)
 
 
@@ -102,6 +117,9 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
             "features": section.backbone.features.model_dump(mode="json"),
         }
         return described | ({"maps": own_settings(section, "maps")} if has_maps(section) else {})
+    if stage == "finetune":  # it tunes the network that features would come from
+        start = section.backbone.features.model_dump(mode="json", include={"model", "revision"})
+        return {**start, **section.backbone.finetune.model_dump(mode="json")}
     if stage == "localise":
         return {"localise": section.demo.localise.model_dump(mode="json"), "maps": own_settings(section, "maps")}
     if stage == "maps":  # features where the prompts are

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import joblog
 from pipeline.config import Dataset
-from pipeline.stages import STAGES, imports, settings_digest, shards
+from pipeline.stages import STAGES, reads, settings_digest, shards
 from pipeline.store.inspect import inspect_artifact
 
 # What the last two stages leave is for people, so it is no artifact of a floor.
@@ -93,8 +93,9 @@ def needed_stages(section: Dataset | None, folder: Path) -> list[str]:
     while waiting:
         name = waiting.pop()
         needed.add(name)
-        reads = () if imports(section, name) else STAGES[name].reads
-        waiting += [other for other in reads if other not in needed and (generated or other != "evaluate")]
+        waiting += [
+            other for other in reads(section, name) if other not in needed and (generated or other != "evaluate")
+        ]
     return [name for name in STAGES if name in needed]
 
 

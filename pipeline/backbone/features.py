@@ -22,16 +22,18 @@ def build(job: stage.Job) -> None:
 
     from pipeline import checkpoints
     from pipeline.backbone.encoders import encode, load_backbone
+    from pipeline.backbone.finetuning.tuned import tuned_backbone
 
     ((arrays, described),) = job.read_arrays("clips")
-    backbone = load_backbone(settings.model, settings.revision)
+    model, revision = tuned_backbone(job) or (settings.model, settings.revision)
+    backbone = load_backbone(model, revision)
     job.write_arrays(
         "features",
         {"features": encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4))},
         {"video_id": described["video_id"]},
         n_ok=len(described["video_id"]),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        weights=checkpoints.weights_digest(settings.model, settings.revision),
+        weights=checkpoints.weights_digest(model, revision),
         device=str(backbone.device),
         dtype="float32",
     )

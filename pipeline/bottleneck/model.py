@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import stage
+from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
 from pipeline.bottleneck.recogniser import ConceptModel
+from pipeline.checkpoints import weights_digest
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.tables import read_attributes
@@ -169,6 +171,9 @@ def build(job: stage.Job) -> None:
     }
     if concepts.pooling:
         about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
+    if tuned := tuned_backbone(job):
+        about["features"] = {**about["features"], **dict(zip(("model", "revision"), tuned, strict=True))}
+        about["finetuned"] = weights_digest(*tuned)
     medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
     model = ConceptModel(
         samples.videos.class_names,

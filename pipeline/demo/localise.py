@@ -12,6 +12,7 @@ import torch
 
 from pipeline import stage
 from pipeline.backbone.encoders import Backbone, load_backbone
+from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.bottleneck.activations import activations, concepts_of, read_samples
 from pipeline.bottleneck.layers import average_precision
 from pipeline.bottleneck.spatial import concept_maps, pool
@@ -178,7 +179,7 @@ def build(job: stage.Job) -> None:
     prompt_row = {key: row for row, key in enumerate(prompts.video_id)}
     ((pseudo, words),) = job.read_arrays("pseudo_labels")
 
-    backbone = load_backbone(places["model"], places["revision"])
+    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
     spread = classifier["backbone/std"]
     class_weight = classifier["backbone/weight"] / spread
     class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.backbone.encoders import encode, load_backbone
+from pipeline.backbone.finetuning.tuned import check
 from pipeline.backbone.maps import on_grid
 from pipeline.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.config import Decode, Features
@@ -48,6 +49,8 @@ class VideoPredictor:
                 f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
                 f"is not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
             )
+        if "finetuned" in model.about:
+            check(Path(self.features.model), model.about["finetuned"])
         self.backbone = load_backbone(self.features.model, self.features.revision)
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.

@@ -173,6 +173,11 @@ def with_motion(pattern):
     return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
 
 
+def with_tuning(pattern):
+    """Input function: what fine-tuning makes, where it is enabled."""
+    return lambda wildcards: pattern.format(**wildcards) if section(wildcards).backbone.finetune.enabled else []
+
+
 def clips_unless_imported(wildcards):
     """All clips of a data set, for pictures; none where the features come from elsewhere."""
     if imports(section(wildcards), "features"):
@@ -233,6 +238,11 @@ def encoder_threads():
         CONFIG.runtime.device == "auto" and shutil.which("nvidia-smi") is not None
     )
     return workflow.cores or 1 if has_gpu else 1
+
+
+def finetune_threads():
+    """A process of fine-tuning with a GPU prepares little; without one it takes the whole machine."""
+    return 4 * CONFIG.runtime.finetune_processes if gpus() else workflow.cores
 
 
 def stage(module, arguments):
