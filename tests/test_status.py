@@ -19,6 +19,7 @@ PUBLISHED = {
     "motion": {"poses": {"source": "penn_action"}, "keyframes": {"source": "list"}},
     "context": {"dual_encoder": {"source": "tensor"}, "texts": {"source": "tensor"}},
     "backbone": {"features": {"source": "tensor"}},
+    "bottleneck": {"concept_layers": {"kinds": ["dance"]}},
 }
 CONFIG = {"datasets": {"own": OWN, "published": PUBLISHED, "demo": {"data": {"index": {"source": "generated"}}}}}
 

@@ -49,13 +49,13 @@ def tiny_videomae(tmp_path_factory) -> str:
     return str(folder)
 
 
-def bright_and_dark(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clips uint8 ``[n, T, H, W, 3]`` whose upper or lower half is bright, and which half it is."""
+def red_and_blue(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clips uint8 ``[n, T, H, W, 3]`` that are rather red or rather blue, and which they are: 0 or 1."""
     random = np.random.default_rng(0)
     labels = np.arange(n) % 2
     clips = random.integers(0, 100, (n, N_FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     for clip, label in zip(clips, labels, strict=True):
-        clip[:, label * SIDE // 2 : (label + 1) * SIDE // 2] += 120
+        clip[..., 2 * label] += 120
     return clips, labels
 
 
@@ -66,7 +66,7 @@ def make_training_folder(tmp_path, tiny_videomae) -> Callable[..., Path]:
     def make(name: str = "work", **changes) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        clips, labels = bright_and_dark(25)
+        clips, labels = red_and_blue(25)
         np.save(folder / FRAMES, clips)
         splits = {
             split: {"rows": rows, "labels": labels[rows].tolist()}
@@ -77,7 +77,7 @@ def make_training_folder(tmp_path, tiny_videomae) -> Callable[..., Path]:
             "model": tiny_videomae,
             "revision": "main",
             "settings": SHORT,
-            "class_names": ["above", "below"],
+            "class_names": ["red", "blue"],
             "splits": splits,
             "micro_batch": 3,
             "threads": 1,

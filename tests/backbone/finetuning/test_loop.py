@@ -44,7 +44,7 @@ def killed_after(steps: int, monkeypatch) -> None:
 
 
 def test_training_learns_what_can_be_seen(make_training_folder, short_recipe):
-    # Inverted clips would show the other class.
+    # A red clip that is inverted is rather blue.
     changes = {"epochs": 8, "rand_augment_operations": 0, "label_smoothing": 0.0}
     folder = make_training_folder(settings=short_recipe.model_copy(update=changes))
     progress = Training(folder).run()
