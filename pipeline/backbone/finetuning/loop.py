@@ -116,6 +116,7 @@ class Training:
             plan.model, plan.revision, plan.class_names, settings.seed
         )
         self.device = self.backbone.device
+        self.micro_batch = plan.micro_batch
         self.size = self.model.config.image_size
         self.fill = self.standardise.fill
         self.drop_path = DropPath(self.model, settings.drop_path)
@@ -130,6 +131,9 @@ class Training:
         self.progress = checkpoint.load_state(folder, plan.digest, self.model, self.optimizer, self.device)
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
+        # Losses of this epoch's clips. They go on where a state left them, so that the curve does not depend on when
+        # states were written.
+        self.total = torch.tensor(self.progress.loss if rank == 0 else 0.0, dtype=torch.float64, device=self.device)
         self.network = (
             DistributedDataParallel(self.model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
             if processes > 1
@@ -180,11 +184,12 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number in range(n_batches):
-            losses = self.losses(next(batches), epoch)
             # Processes exchange gradients once per step: with the last micro-batch.
             last = number == n_batches - 1
             waiting = contextlib.nullcontext() if last or self.processes == 1 else self.network.no_sync()
+            batch = next(batches)
             with waiting:
+                losses = self.losses(batch, epoch)
                 # DistributedDataParallel takes the mean over processes; we want the sum.
                 self.scaler.scale(losses.sum() * self.processes / self.course.batch).backward()
             total += losses.detach().double().sum()
@@ -197,7 +202,7 @@ class Training:
         self.model.eval()
         self.drop_path.set(None)
         own = np.array_split(np.arange(len(self.rows["val"])), self.processes)[self.rank]
-        parts = np.array_split(own, math.ceil(len(own) / self.plan.micro_batch)) if len(own) else []
+        parts = np.array_split(own, math.ceil(len(own) / self.micro_batch)) if len(own) else []
         frames = read_ahead(parts, lambda part: self.frames[self.rows["val"][part]])
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         with torch.inference_mode():
@@ -224,22 +229,39 @@ class Training:
         end = (first // self.course.steps_per_epoch + 1) * self.course.steps_per_epoch
         for step in range(first, end):
             rows = recipe.batch_of(step, self.course, len(self.rows["train"]), self.settings.seed)
-            yield recipe.share(rows, self.rank, self.processes, self.plan.micro_batch)
+            yield recipe.share(rows, self.rank, self.processes, self.micro_batch)
 
     def run(self) -> Progress:
         """Train from the state that was found to the end."""
         progress, course = self.progress, self.course
         self.say(
             f"{len(self.rows['train'])} train and {len(self.rows['val'])} validation clips; batch {course.batch} on "
-            f"{self.processes} processes, micro-batches of at most {self.plan.micro_batch}; learning rate "
+            f"{self.processes} processes, micro-batches of at most {self.micro_batch}; learning rate "
             f"{course.peak:.3g}; {str(self.dtype).removeprefix('torch.')} on {self.device}"
         )
         if progress.step:
             self.say(f"continued after step {progress.step} of {course.steps}")
         self.model.train()
         while progress.step < course.steps:
-            self._epoch()
+            try:
+                self._epoch()
+            except torch.OutOfMemoryError:
+                self._halve()
         return progress
+
+    def _halve(self) -> None:
+        """Go on with smaller micro-batches at the step whose memory did not suffice.
+
+        Raises:
+            StageError: they cannot be smaller, or other processes wait for this one.
+        """
+        if self.micro_batch == 1 or self.processes > 1:
+            raise StageError(
+                f"the GPU has too little memory for {self.micro_batch} clips at a time; lower "
+                f"runtime.batch_size.finetune and run again, it goes on from the last state"
+            )
+        self.micro_batch //= 2
+        self.say(f"out of GPU memory: micro-batches of at most {self.micro_batch} from now on")
 
     def _epoch(self) -> None:
         progress, course = self.progress, self.course
@@ -247,18 +269,16 @@ class Training:
         shares = list(self._shares(progress.step))
         batches = read_ahead((part for share in shares for part in share), self.read)
         began = saved = time.monotonic()
-        # The sum goes on where a state left it: the curve must not depend on when states were written.
-        total = torch.tensor(progress.loss if self.rank == 0 else 0.0, dtype=torch.float64, device=self.device)
         for share in shares:
             rate = course.learning_rate(progress.step)
-            total += self.step(batches, len(share))
+            self.total += self.step(batches, len(share))
             progress.step += 1
             progress.seen += course.batch
             if progress.step % course.steps_per_epoch and self._agree(time.monotonic() - saved):
-                self._note(total)
+                self._note()
                 self._save()
                 saved = time.monotonic()
-        self._note(total)
+        self._note()
         speed = len(shares) * course.batch / (time.monotonic() - began)
         val_loss, val_top1 = self.validate()
         row = {
@@ -270,6 +290,7 @@ class Training:
         }
         progress.curve.append(row)
         progress.loss, progress.seen = 0.0, 0
+        self.total.zero_()
         if self.rank == 0 and progress.best == epoch + 1:
             checkpoint.save_weights(self.folder, epoch + 1, self.model)
         self._save()
@@ -286,13 +307,13 @@ class Training:
         dist.broadcast(decision, 0)
         return bool(decision.item())
 
-    def _note(self, total: torch.Tensor) -> None:
+    def _note(self) -> None:
         """Put the sum of the losses of all processes into the progress.
 
         Raises:
             StageError: it is no number any more.
         """
-        self.progress.loss = float(self._summed(total.clone()))
+        self.progress.loss = float(self._summed(self.total.clone()))
         if not math.isfinite(self.progress.loss):
             raise StageError(
                 f"fine-tuning diverged before step {self.progress.step}: the loss is {self.progress.loss}; lower "

@@ -113,6 +113,29 @@ def test_accumulation_changes_only_rounding(make_training_folder, micro_batch):
         assert second["val_loss"] == pytest.approx(first["val_loss"], abs=1e-4)
 
 
+def test_too_little_memory_halves_the_micro_batch_and_goes_on(make_training_folder, monkeypatch):
+    whole = Training(make_training_folder("whole", micro_batch=8)).run()
+    original = Training.losses
+    limit = 3
+
+    def losses(self, batch, epoch):
+        if self.progress.step >= 1 and len(batch.rows) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, batch, epoch)
+
+    monkeypatch.setattr(Training, "losses", losses)
+    lines: list[str] = []
+    halved = Training(make_training_folder("halved", micro_batch=8), say=lines.append).run()
+    assert [line for line in lines if "out of GPU memory" in line] == [
+        f"out of GPU memory: micro-batches of at most {number} from now on" for number in (4, 2)
+    ]
+    for first, second in zip(whole.curve, halved.curve, strict=True):
+        assert second["train_loss"] == pytest.approx(first["train_loss"], abs=1e-4)
+    limit = 0
+    with pytest.raises(StageError, match=r"too little memory for 1 clips at a time; lower runtime\.batch_size"):
+        Training(make_training_folder("never")).run()
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_accumulation(make_training_folder):
     """torchrun and gloo, the 8 clips of a batch divided."""
