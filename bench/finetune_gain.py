@@ -6,6 +6,7 @@ and looks at the clips that it is measured on.
 
 snakemake --cores 2 --config data_root=… -- results/weizmann_finetuned/backbone/finetune.parquet
 python bench/finetune_gain.py weizmann_finetuned --folds 6
+python bench/finetune_gain.py demo_finetuned --results results/demo --per-class 2
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="folder of the decoded clips, results/DATASET by default")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings of the recipe")
+    parser.add_argument("--per-class", type=int, help="train clips of each class, all by default")
     parser.add_argument("--model", help="another backbone to begin with")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -83,6 +85,10 @@ def main() -> None:
     sums = np.zeros(5, int)
     for number in range(arguments.folds):
         train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if arguments.per_class:
+            shuffled = np.random.default_rng(number).permutation(train)
+            few = [shuffled[labels[shuffled] == label][: arguments.per_class] for label in np.unique(labels)]
+            train = np.sort(np.concatenate(few))
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             np.save(folder / FRAMES, frames)
