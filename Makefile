@@ -5,7 +5,7 @@ BIN := .venv/bin
 TEST_DATA ?= ../shared/data
 export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 
-.PHONY: demo test lint unit penn_action clean
+.PHONY: demo report test test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
 # Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
@@ -24,6 +24,10 @@ demo: .venv/installed
 	$(BIN)/snakemake --cores all results/demo/model.pt
 	@$(BIN)/conceptreel summary results/demo
 
+# Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
+report: .venv/installed
+	$(BIN)/snakemake --cores all results/demo/report.html
+
 test: lint unit
 
 lint: .venv/tested
@@ -34,6 +38,12 @@ lint: .venv/tested
 
 unit: .venv/tested
 	$(BIN)/python -m pytest
+
+# Installs and starts a SLURM on 127.0.0.1, so it needs root. CASES chooses some, for example `memory or driver`.
+CASES ?= test
+test-slurm: .venv/tested
+	$(INSTALL) -e '.[slurm]'
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m pytest -m slurm -k '$(CASES)' tests/workflow/slurm
 
 # Needs the published artifacts below DATA_ROOT/penn_action.
 DATA_ROOT ?= data

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw  # noqa: E402
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel  # noqa: E402
 
 from pipeline.config import Prompts  # noqa: E402
-from pipeline.context.clip import DualEncoder  # noqa: E402
+from pipeline.context.encoders import DualEncoder, load_dual_encoder  # noqa: E402
 from pipeline.context.grid import positions  # noqa: E402
 from pipeline.context.prompts import PromptGrid  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
@@ -91,7 +91,7 @@ def main() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (arguments.frames, 224, 224, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         random_vit_b16(Path(folder))
-        encoder = DualEncoder(folder)
+        encoder = load_dual_encoder(folder)
         processor = CLIPImageProcessor.from_pretrained(folder)
     encoder.model.to(arguments.device)
     grid = PromptGrid(encoder, settings)

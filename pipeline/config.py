@@ -9,6 +9,7 @@ Constants of the paper are defaults or per-data-set values in ``config.yaml``; "
 from __future__ import annotations
 
 import difflib
+import reprlib
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,9 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 from pydantic import Field
+
+# How the Snakefile tells the stages about `Runtime`. It stands here because the Snakefile imports nothing heavy.
+RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
 
 
 class ConfigError(ValueError):
@@ -28,14 +32,30 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+# Of the weights of an encoder; another file stops the stage.
+SHA256 = Field("", pattern="^([0-9a-fA-F]{64})?$", description="of the weights, to stop at others; any if empty")
+
+
 # ---------------------------------------------------------------------------------------------------------------- data
 
 
 class Index(Section):
-    source: Literal["lists", "folders", "images", "generated"] = Field(
+    source: Literal[
         "lists",
-        description="lists: one file per split; folders: one folder of videos per class; images: one folder of "
-        "pictures per class, or train/, val/ and test/ with such folders; generated: the embedded demo",
+        "folders",
+        "images",
+        "generated",
+        "haa500",
+        "kth",
+        "mimetics",
+        "penn_action",
+        "ucf101",
+        "ucf101_scuba",
+        "weizmann",
+    ] = Field(
+        "lists",
+        description="lists: one file per split; folders: one folder of videos per class, or train/, val/ and test/ "
+        "with such folders; images: the same of pictures; generated: the embedded demo; the others: docs/datasets",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
@@ -44,7 +64,17 @@ class Index(Section):
     class_list: str = Field("", description="file with one class name per line, relative to the root")
     check_files: bool = Field(True, description="false where everything is imported and no video is on disk")
     group_pattern: str = Field("", description="regular expression with a group named `group` (actor, source video)")
-    test_groups: list[str] = Field(default_factory=list, description="groups that make the test split (folders only)")
+    official_split: Literal[1, 2, 3] = Field(1, description="of UCF-101")
+    class_map: str = Field(
+        "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
+    )
+    test_groups: list[str] = Field(
+        default_factory=list, description="groups that make the test split (folders, KTH, Weizmann)"
+    )
+    test_fraction: float = Field(0, ge=0, lt=1, description="part of a set without a test split that becomes one")
+    validation_groups: list[str] = Field(
+        default_factory=list, description="groups of train that make the validation split; empty: carved"
+    )
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="part of train carved off for every choice")
     validation_by: Literal["group", "video"] = "group"
     seed: int = 0
@@ -72,23 +102,36 @@ class Data(Section):
 
 
 class Poses(Section):
-    source: Literal["computed", "penn_action"] = Field(
-        "computed", description="penn_action: the .mat annotations of that data set (13 joints)"
+    source: Literal["computed", "penn_action", "coco", "mmaction", "arrays"] = Field(
+        "computed",
+        description="penn_action: the .mat annotations of that data set (13 joints); coco: keypoint JSON; mmaction: "
+        "skeleton pickle, read safely; arrays: .npy, .npz, .mat or .pt (docs/exchange.md)",
     )
-    path: str = Field("", description="where imported poses lie, relative to the root of the data set")
+    path: str = Field("", description="file or folder of imported poses, relative to the root of the data set")
     skeleton: Literal["coco", "penn_action"] = "coco"
     model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
-    expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO); null for plain ViTPose")
-    boxes: Literal["whole_frame", "refined"] = Field(
-        "refined",
-        description="whole_frame: the frame is the person box; refined: a second look at the first pose's box",
+    sha256: str = SHA256
+    expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO, the joints of published files)")
+    boxes: Literal["detected", "annotations", "whole_frame", "refined"] = Field(
+        "detected",
+        description="detected: by the detector, linked into tracks; annotations: from boxes_path, linked likewise; "
+        "whole_frame: the frame is the person box; refined: a second look at the first pose's box",
     )
+    boxes_path: str = Field(
+        "",
+        description="CSV or Parquet table of annotated boxes, relative to the root of the data set: video_id, frame, "
+        "x0, y0, x1, y1, and score if there is one",
+    )
+    detector: str = Field("PekingU/rtdetr_r50vd_coco_o365", description="hub id or folder of an RT-DETR checkpoint")
+    detector_revision: str = "main"
+    detector_sha256: str = SHA256
+    min_box_score: float = Field(0.5, ge=0, le=1, description="boxes above it begin a track; others only continue one")
     flip_test: bool = Field(False, description="average with the mirrored picture; a little better, twice the cost")
     box_padding: float = Field(1.25, ge=1, description="person box is enlarged by this factor (ViTPose: 1.25)")
     min_joint_confidence: float = Field(0.2, ge=0, le=1, description="joints above it make the refined person box")
     min_person_confidence: float = Field(0.3, ge=0, le=1, description="frames below it hold no person")
-    max_gap: int = Field(5, ge=0, description="longest gap in frames that is interpolated")
+    max_gap: int = Field(5, ge=0, description="longest gap in frames that a track may have, and that is interpolated")
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
 
 
@@ -115,16 +158,32 @@ class PoseClips(Section):
         "clip",
         description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)",
     )
+    selection: Literal["keyframes", "random", "uniform"] = Field(
+        "keyframes", description="what the clips are cut around; random and uniform: frames to compare with (S Table 3)"
+    )
+    seed: int = Field(0, ge=0, description="of the random selection")
 
 
 class MotionConcepts(Section):
     source: Literal["discovered", "imported"] = "discovered"
-    path: dict[str, str] = Field(default_factory=dict, description="split → JSON of published motion labels")
+    path: dict[str, str] = Field(default_factory=dict, description="split → JSON or pickle of published motion labels")
+    method: Literal["finch", "kmeans", "som"] = Field(
+        "finch", description="kmeans and som (a self-organizing map): to compare with (S Table 2); they need n_concepts"
+    )
     metric: Literal["cosine", "euclidean"] = "cosine"
     partition: int | None = Field(None, description="FINCH partition by index, 0 the finest")
     n_concepts: int | None = Field(None, description="wanted number of concepts")
     nearest: bool = Field(True, description="take the partition nearest to n_concepts instead of refining to it")
     min_videos: int = Field(1, ge=1, description="a cluster seen in fewer videos is no concept")
+    seed: int = Field(0, ge=0, description="of the starts of kmeans")
+
+    @pydantic.model_validator(mode="after")
+    def _number_is_known(self):
+        if self.method != "finch" and self.n_concepts is None:
+            raise ValueError(f"method {self.method} needs n_concepts: it does not find the number itself")
+        if self.partition is not None and self.n_concepts is not None:
+            raise ValueError("give either partition or n_concepts: each of them decides the number")
+        return self
 
 
 class Motion(Section):
@@ -138,16 +197,25 @@ class Motion(Section):
 
 
 class DualEncoder(Section):
-    source: Literal["computed", "tensor"] = Field("computed", description="tensor: one .pt matrix per list file")
-    path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
-    model: str = Field("openai/clip-vit-base-patch16", description="hub id or folder of a CLIP-style dual encoder")
+    source: Literal["computed", "tensor"] = Field("computed", description="tensor: imported, see docs/exchange.md")
+    path: dict[str, str] = Field(
+        default_factory=dict, description="split → .pt, .npy, .npz or .mat; rows named, or in the order of that list"
+    )
+    array: str = Field("", description="name of the matrix in files that hold several")
+    model: str = Field(
+        "openai/clip-vit-base-patch16", description="hub id or folder: CLIP, X-CLIP, ViCLIP, VideoPrism, LaViLa"
+    )
     revision: str = "main"
-    n_frames: int = Field(8, ge=1, description="frames averaged into one video embedding")
+    sha256: str = SHA256
+    n_frames: int = Field(
+        8, ge=1, description="frames averaged into one video embedding; video encoders have their own"
+    )
 
 
 class Prompts(Section):
     model: str = Field("openai/clip-vit-base-patch16", description="the dual encoder of the texts")
     revision: str = "main"
+    sha256: str = SHA256
     n_frames: int = Field(8, ge=1, description="frames of each clip that are prompted, K; a picture has one")
     grid: tuple[int, int] = Field((7, 7), description="rows and columns of the grid (SALF-CBM: 7 × 7)")
     placement: Literal["stride", "inset", "cells"] = Field(
@@ -158,14 +226,49 @@ class Prompts(Section):
     line_width: int = Field(2, ge=1, description="of the circle, in pixels of the encoder's picture (SALF-CBM: 2)")
 
 
+class Candidates(Section):
+    source: Literal["files", "endpoint", "wordnet", "names"] = Field(
+        "files",
+        description="files: those of context.texts.candidates; endpoint: a language model is asked for every class; "
+        "wordnet: nouns; names: class names of ImageNet and Places365",
+    )
+    types: list[Literal["object", "scene", "temporal", "spatio_temporal"]] = Field(
+        default=["object", "scene"], min_length=1, description="temporal and spatio_temporal: language baselines"
+    )
+    url: str = Field("", description="base address of an OpenAI-compatible server, such as http://localhost:8000/v1")
+    model: str = Field("", description="name of the model at that server")
+    key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; empty for none")
+    per_class: int = Field(5, ge=1, description="candidates of a type that are asked for at once")
+    turns: int = Field(2, ge=1, description="how often each question is asked (official code: 2)")
+    temperature: float = Field(0.2, ge=0, description="official code: 0.2")
+    wordnet: str = Field("", description="folder with index.noun and data.noun, relative to the root")
+    names: dict[Literal["object", "scene"], str] = Field(
+        default_factory=dict, description="type → file of class names, relative to the root"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self):
+        if self.source == "endpoint" and not (self.url and self.model):
+            raise ValueError("source: endpoint needs a url and a model")
+        if self.source == "wordnet" and not self.wordnet:
+            raise ValueError("source: wordnet needs the folder in `wordnet`")
+        if self.source == "names" and not set(self.types) <= set(self.names):
+            raise ValueError("source: names needs a file in `names` for every type in `types`")
+        return self
+
+
 class Texts(Section):
     source: Literal["computed", "tensor"] = "computed"
-    candidates: dict[Literal["object", "scene"], str] = Field(
-        default_factory=dict, description="type → file with one candidate per line, relative to the root"
+    candidates: dict[Literal["object", "scene"], str | list[str]] = Field(
+        default_factory=dict, description="type → file, or files, with one candidate per line, relative to the root"
     )
-    path: dict[Literal["object", "scene"], str] = Field(default_factory=dict, description="type → .pt file of rows")
+    path: dict[Literal["object", "scene"], str] = Field(
+        default_factory=dict, description="type → .pt, .npy, .npz or .mat; rows named, or in the order of candidates"
+    )
+    array: str = Field("", description="name of the matrix in files that hold several")
     model: str = "openai/clip-vit-base-patch16"
     revision: str = "main"
+    sha256: str = SHA256
     prompt: str = Field("A video of {concept}", description="prompt of the pseudo labels (DANCE eq. 3)")
 
 
@@ -177,23 +280,42 @@ class Concepts(Section):
     activation_cutoff: float = Field(0.22, description="below it the concept is not in the data (S)")
 
 
+class Sentences(Section):
+    files: dict[Literal["temporal", "spatio_temporal"], str] = Field(
+        default_factory=dict, description="type → file with one sentence per line, relative to the root"
+    )
+    model: str = Field("", description="dual encoder of the sentences; empty: that of context.texts")
+    revision: str = "main"
+    class_similarity: float = Field(0.85, description="as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(0.95, description="of a pair as similar one is dropped (S)")
+    activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
+    activation_cutoff: float = Field(0.22, description="below it the sentence says nothing of the data (S)")
+
+
 class Context(Section):
     dual_encoder: DualEncoder = DualEncoder()
     prompts: Prompts = Prompts()
+    candidates: Candidates = Candidates()
     texts: Texts = Texts()
     concepts: Concepts = Concepts()
+    sentences: Sentences = Sentences()
 
 
 # ------------------------------------------------------------------------------------------------------------ backbone
 
 
 class Features(Section):
-    source: Literal["computed", "tensor"] = "computed"
-    path: dict[str, str] = Field(default_factory=dict, description="split → .pt file, rows in the order of that list")
+    source: Literal["computed", "tensor"] = Field("computed", description="tensor: imported, see docs/exchange.md")
+    path: dict[str, str] = Field(
+        default_factory=dict, description="split → .pt, .npy, .npz or .mat; rows named, or in the order of that list"
+    )
+    array: str = Field("", description="name of the matrix in files that hold several")
     model: str = Field(
-        "MCG-NJU/videomae-base", description="hub id or folder of a VideoMAE, ViT, CLIP, ResNet or ConvNeXt checkpoint"
+        "MCG-NJU/videomae-base",
+        description="hub id or folder: VideoMAE, V-JEPA 2, TimeSformer, CLIP, ViT, ResNet, ConvNeXt",
     )
     revision: str = "main"
+    sha256: str = SHA256
 
 
 class Finetune(Section):
@@ -297,9 +419,29 @@ class Classifier(Section):
     nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
 
 
+class Baselines(Section):
+    kinds: list[Literal["backbone", "backbone-sparse", "attributes", "lf-cbm-entangled", "lf-cbm-disentangled"]] = (
+        Field(
+            default_factory=list,
+            description="model kinds to compare with: the backbone with a dense or a sparse head; a concept "
+            "bottleneck of attributes; Label-Free CBM with sentences that mix everything, or with objects, scenes and "
+            "temporal sentences",
+        )
+    )
+    attributes: str = Field("", description="CSV of classes × attributes (the form of UCF-101's), relative to the root")
+    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the sentence (S)")
+
+    @pydantic.model_validator(mode="after")
+    def _attributes_are_named(self):
+        if "attributes" in self.kinds and not self.attributes:
+            raise ValueError("the kind attributes needs a file in `attributes`")
+        return self
+
+
 class Bottleneck(Section):
     concept_layers: ConceptLayers = ConceptLayers()
     classifier: Classifier = Classifier()
+    baselines: Baselines = Baselines()
 
 
 # ------------------------------------------------------------------------------------------------------- explain, demo
@@ -312,8 +454,27 @@ class Pictures(Section):
     top_k: int = Field(3, ge=1)
 
 
+class Sanity(Section):
+    splits: list[str] = Field(default=["test"], min_length=1, description="whose clips are played backwards and frozen")
+
+
+class Retrained(Section):
+    seeds: int = Field(5, ge=1, description="runs with another validation split and another order of batches")
+    shuffles: int = Field(2, ge=1, description="runs with concept labels that belong to other videos")
+
+
+class Report(Section):
+    max_concepts: int = Field(48, ge=1, description="motion concepts in the gallery, most used first; as many in words")
+    pairs: int = Field(6, ge=1, description="class pairs that are confused most")
+    failures: int = Field(12, ge=1, description="wrong decisions, the surest mistake first")
+    top_k: int = Field(5, ge=1, description="concepts per class and per decision")
+
+
 class Explain(Section):
     pictures: Pictures = Pictures()
+    sanity: Sanity = Sanity()
+    retrained: Retrained = Retrained()
+    report: Report = Report()
 
 
 class Generate(Section):
@@ -337,8 +498,14 @@ class Localise(Section):
     betas: list[float] = Field(default=[1.0, 2.0, 4.0], description="strengths of the local interventions")
 
 
+class Counterfactuals(Section):
+    split: Literal["train", "test", "shifted"] = Field("test", description="whose clips are made again with changes")
+    seed: int = Field(0, ge=0, description="draws what a factor is changed to")
+
+
 class Demo(Section):
     generate: Generate = Generate()
+    counterfactuals: Counterfactuals = Counterfactuals()
     localise: Localise = Localise()
 
 
@@ -356,6 +523,14 @@ class Dataset(Section):
             raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _language_needs_sentences(self):
+        needed = {"lf-cbm-entangled": "spatio_temporal", "lf-cbm-disentangled": "temporal"}
+        for kind in self.bottleneck.baselines.kinds:
+            if kind in needed and needed[kind] not in self.context.sentences.files:
+                raise ValueError(f"the kind {kind} needs {needed[kind]} in context.sentences.files")
+        return self
+
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()
@@ -363,6 +538,10 @@ class Dataset(Section):
     bottleneck: Bottleneck = Bottleneck()
     explain: Explain = Explain()
     demo: Demo = Demo()
+    ablations: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict,
+        description="more variants for `conceptreel ablate`: table → variant → settings that differ, as dotted keys",
+    )
 
 
 class DecoderLimits(Section):
@@ -378,6 +557,9 @@ class Runtime(Section):
         default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64, "prompts": 49}
     )
     finetune_processes: int = Field(1, ge=1, description="of fine-tuning, one per GPU; several start with torchrun")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of encoders: auto is bfloat16 on GPUs that have it, float32 elsewhere"
+    )
     decoder: DecoderLimits = DecoderLimits()
 
 
@@ -429,7 +611,7 @@ def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
                 hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
                 lines.append(f"unknown key `{key}`; {hint}")
             else:
-                given = f" (given: {problem['input']!r})" if problem["type"] != "missing" else ""
+                given = f" (given: {reprlib.repr(problem['input'])})" if problem["type"] != "missing" else ""
                 lines.append(f"`{key}`: {problem['msg']}{given}")
         raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from None
 
@@ -442,11 +624,16 @@ def load(path: str | Path = "config.yaml") -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run from the project folder or name it with --configfile") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error})") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # beside its own errors YAML raises those of int, float, datetime and of the stack
+        words = str(error)[:500] or type(error).__name__
+        raise ConfigError(f"{path} is not valid YAML: {words}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(Config.model_fields)}")
     return validate(raw, str(path))

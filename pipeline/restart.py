@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -33,6 +34,12 @@ LOCK = Path(".snakemake/conceptreel.lock")
 LOCKS = Path(".snakemake/locks")
 MARKS = Path(".snakemake/incomplete")
 POLL_SECONDS = 5
+# Clocks of file servers and nodes differ by seconds.
+CLOCK_SECONDS = 60
+
+
+class ReadOnlyError(RuntimeError):
+    """Nothing can be computed in this folder; the message is for the person who tried."""
 
 
 @dataclass(frozen=True)
@@ -147,20 +154,44 @@ def clear(run_folder: Path) -> int:
     return len(left)
 
 
+def correct_future(run_folder: Path) -> int:
+    """Give results that claim to be from the future the present time; their number.
+
+    After a clock was wrong, what depends on them would look older than they are, and be made again by every run until
+    that future has come.
+    """
+    now = time.time()
+    corrected = 0
+    for path in (run_folder / "results").rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_mtime > now + CLOCK_SECONDS:
+                os.utime(path, (now, now))
+                corrected += 1
+    return corrected
+
+
 def begin(run_folder: Path) -> IO[str] | None:
     """Register this driver, and clear up if no other one lives.
 
     Drivers that make different files may run side by side, as Snakemake allows; only the first one may clear up.
 
     Returns:
-        An open file whose lock lasts as long as it; keep it. None where the folder cannot be written or locked: then
-        Snakemake says what is wrong, or behaves as it does everywhere.
+        An open file whose lock lasts as long as it; keep it. None where the folder cannot be locked: then Snakemake
+        says what is wrong, or behaves as it does everywhere.
+
+    Raises:
+        ReadOnlyError: the folder cannot be written.
     """
     path = run_folder / LOCK
     try:
         path.parent.mkdir(exist_ok=True)
         file = open(path, "a+")  # noqa: SIM115 — it must outlive this function
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES):
+            raise ReadOnlyError(
+                f"nothing can be computed in {run_folder} ({error.strerror}); `conceptreel status`, `inspect` and "
+                f"`predict` need no right to write"
+            ) from None
         return None
     try:
         try:
@@ -172,6 +203,12 @@ def begin(run_folder: Path) -> IO[str] | None:
             cleared = clear(run_folder)
             if cleared:
                 logger.warning(f"an earlier run was killed; {cleared} unfinished outputs are made again")
+            corrected = correct_future(run_folder)
+            if corrected:
+                logger.warning(
+                    f"{corrected} results claim to be from the future (a clock was wrong?); "
+                    f"what depends on them is made again"
+                )
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             file.flush()

@@ -12,6 +12,7 @@ and is called as ``python -m pipeline.motion.keyframes --settings JSON --input n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -25,21 +26,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline import joblog
+from pipeline.config import RUNTIME_VARIABLE
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
-from pipeline.store.atomic import ArtifactError
-from pipeline.store.code import code_digest
-from pipeline.store.provenance import digest_of, digest_of_file, git_state, versions
-
-SCHEMA_VERSION = 1
-RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
+from pipeline.store.atomic import ArtifactError, StageError
+from pipeline.store.code import code_digest, file_digests
+from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file, fingerprint, git_state, versions
 
 logger = logging.getLogger("conceptreel")
 T = TypeVar("T")
-
-
-class StageError(RuntimeError):
-    """A stage cannot give a result; the message says what to do, so no stack trace is shown."""
 
 
 def runtime() -> dict[str, Any]:
@@ -72,6 +67,7 @@ class Job:
         self.runtime = runtime()
         self._started = time.perf_counter()
         self._input_digests: dict[str, str] = {}
+        self._videos: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -123,6 +119,20 @@ class Job:
         self._input_digests[f"{name}/{path.name}"] = digest_of_file(path)
         return path
 
+    def note_files(self, name: str, paths: Iterable[Path]) -> None:
+        """Record many foreign input files as one digest of their names and contents."""
+        self._input_digests[name] = digest_of({path.name: digest_of_file(path) for path in paths})
+
+    def note_videos(self, paths: Mapping[str, str]) -> None:
+        """Record size and time of change of videos, so that `conceptreel why` can name one that was replaced.
+
+        Args:
+            paths: video id → path below the root of the data set; what is not there has nothing to be recorded.
+        """
+        for video_id, path in paths.items():
+            with contextlib.suppress(OSError, ValueError):
+                self._videos[video_id] = fingerprint(self.root / path)
+
     # ------------------------------------------------------------------------------------------------------ writing
 
     def _records(
@@ -142,9 +152,11 @@ class Job:
             "settings": self.settings,
             "settings_digest": digest_of({**self.settings, "upstream": self.upstream}),
             "code_digest": code_digest(self.module),
+            "files": file_digests(self.module),
             "git": git_state(),
             "versions": versions(),
             "inputs": dict(sorted(self._input_digests.items())),
+            **({"videos": self._videos} if self._videos else {}),
             "counts": {"ok": n_ok, "failed": len(failed)},
             "seconds": round(time.perf_counter() - self._started, 3),
             **extra,
@@ -160,11 +172,16 @@ class Job:
         n_ok: int,
         failed: Mapping[str, str] | None = None,
         **extra: Any,
-    ) -> None:
-        """Write an array artifact; ``failed`` maps video ids to reasons, ``extra`` goes into the provenance."""
+    ) -> str:
+        """Write an array artifact; ``failed`` maps video ids to reasons, ``extra`` goes into the provenance.
+
+        Returns:
+            The content digest.
+        """
         described, provenance = self._records(output, content, failed or {}, n_ok, extra)
-        array_store.write_arrays(self.outputs[output], arrays, described, provenance)
+        digest = array_store.write_arrays(self.outputs[output], arrays, described, provenance)
         logger.info("wrote %s (%d ok, %d failed)", self.outputs[output], n_ok, len(failed or {}))
+        return digest
 
     def write_table(
         self,
@@ -238,6 +255,12 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch says so with errors of its own, in words on a CPU."""
+    words = ("can't allocate memory", "out of memory", "Insufficient memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def run(name: str, build: Callable[[Job], None]) -> None:
     """Parse the command line, call ``build`` and turn expected errors into one line and exit code 1."""
     call = parser().parse_args()
@@ -259,9 +282,10 @@ def run(name: str, build: Callable[[Job], None]) -> None:
             return
         except (StageError, ArtifactError, OSError, joblog.Stopped) as error:
             logger.error("%s: %s", name, error)
-        except MemoryError:
-            logger.error("%s: out of memory; ask for more than %d MB", name, call.mem_mb or joblog.peak_megabytes())
-        except Exception:
-            logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
+        except Exception as error:
+            if _is_lack_of_memory(error):
+                logger.error("%s: out of memory; ask for more than %d MB", name, call.mem_mb or joblog.peak_megabytes())
+            else:
+                logger.error("%s failed in its code:\n%s", name, traceback.format_exc())
         reporter.outcome = "failed"
     sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -25,3 +26,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set CONCEPTREEL_TEST_DATA")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folders():
+    """Module that makes tiny checkpoints with random weights; see `tests/checkpoint_folders.py`."""
+    specification = importlib.util.spec_from_file_location(
+        "checkpoint_folders", PROJECT / "tests/checkpoint_folders.py"
+    )
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache of the hub, and no network."""
+    import huggingface_hub.constants
+
+    from pipeline import checkpoints
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    checkpoints._from_hub.cache_clear()
+    yield tmp_path / "hub"
+    checkpoints._from_hub.cache_clear()

@@ -84,6 +84,24 @@ def test_missing_and_broken_files(tmp_path):
         load(tmp_path / "list.yaml")
 
 
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff\xfe", b"a: " + b"9" * 9000, b"a: 2001-99-99", b"[" * 9000, b"a: !!bool x", LAUGHS.encode(), b"a: \0"],
+)
+def test_hostile_text_is_one_short_error(tmp_path, text):
+    (tmp_path / "hostile.yaml").write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "hostile.yaml")
+    assert len(str(caught.value)) < 5000
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
 def test_reference_follows_the_schema(project):
     from pipeline.config import describe
 

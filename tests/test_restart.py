@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -123,5 +125,28 @@ def test_jobs_on_the_cluster_are_waited_for_or_cancelled(dead, monkeypatch, capl
     assert "waiting for 1 jobs of an earlier run that are at work: 71_2" in caplog.text
 
 
+def test_results_from_the_future_are_of_today(dead, caplog):
+    now = time.time()
+    folder = (dead / ARTIFACT).parent
+    times = {"001-of-004.zarr.zip": now + 86_400, "past.parquet": now - 86_400, "skewed.parquet": now + 5}
+    for name, there in times.items():
+        (folder / name).touch()
+        os.utime(folder / name, (there, there))
+    with restart.begin(dead):
+        assert now - 1 <= (folder / "001-of-004.zarr.zip").stat().st_mtime <= time.time()
+        for name in ("past.parquet", "skewed.parquet"):
+            assert (folder / name).stat().st_mtime == pytest.approx(times[name], abs=1e-3)
+    assert "1 results claim to be from the future" in caplog.text
+
+
 def test_a_folder_that_cannot_be_written_is_left_to_snakemake(tmp_path):
     assert restart.begin(tmp_path / "none") is None
+
+
+def test_a_read_only_folder_is_told(dead, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(restart.ReadOnlyError, match=r"nothing can be computed in .*Read-only file system"):
+        restart.begin(dead)

@@ -70,3 +70,16 @@ def test_failures_are_accepted_up_to_the_limit_and_listed_above_it(tmp_path):
     one.check_failures({"v0": "x"}, 4, 0.05, slack=1)
     with pytest.raises(stage.StageError, match=r"3 of 40 videos failed(.|\n)*v2: no_person: nobody"):
         one.check_failures(failed, 40, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("error", "lack"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_lack_of_memory_is_told_from_mistakes(error, lack):
+    assert stage._is_lack_of_memory(error) == lack

@@ -14,28 +14,32 @@ def build(job: stage.Job) -> None:
         from pipeline.backbone.tensors import rows_for
         from pipeline.data.table import listed_ids
 
-        videos = read_index(job)
-        ids = videos.video_id.tolist()
-        matrix = rows_for(job, settings.path, listed_ids(job), ids, "features")
-        job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids))
+        wanted = read_index(job).video_id.tolist()
+        ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "features", settings.array)
+        job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids), failed=failed)
         return
 
-    from pipeline import checkpoints
+    from pipeline import batches, checkpoints
     from pipeline.backbone.encoders import encode, load_backbone
     from pipeline.backbone.finetuning.tuned import tuned_backbone
 
     ((arrays, described),) = job.read_arrays("clips")
-    model, revision = tuned_backbone(job) or (settings.model, settings.revision)
-    backbone = load_backbone(model, revision)
+    tuned = tuned_backbone(job)
+    model, revision = tuned or (settings.model, settings.revision)
+    # What the configuration pins are the weights that the tuning began with.
+    backbone = load_backbone(model, revision, sha256="" if tuned else settings.sha256)
+    watch = batches.Stopwatch()
+    features = encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4), watch=watch)
+    stage.logger.info("features: %s", watch.words())
     job.write_arrays(
         "features",
-        {"features": encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4))},
+        {"features": features},
         {"video_id": described["video_id"]},
         n_ok=len(described["video_id"]),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(model, revision),
         device=str(backbone.device),
-        dtype="float32",
+        dtype=batches.dtype_name(backbone.device),
     )
 
 

@@ -23,7 +23,8 @@ MICRO_BATCH = 10
 def build(job: stage.Job) -> None:
     """Write the tuned backbone and the curve of its training."""
     settings = dict(job.settings)
-    model, revision = settings.pop("model"), settings.pop("revision")
+    model, revision, sha256 = (settings.pop(name) for name in ("model", "revision", "sha256"))
+    checkpoints.check_digest(model, revision, sha256)
     target = job.outputs["finetuned"].parent
     # Hidden: it belongs to no finished result, and stays where a job was killed so that the next one goes on.
     work = target.with_name(".finetune")

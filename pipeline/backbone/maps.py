@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import checkpoints, stage
+from pipeline import batches, checkpoints, stage
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.context.grid import cell_positions, interpolation, positions
@@ -36,8 +36,9 @@ def build(job: stage.Job) -> None:
     """Write the maps of one shard."""
     settings = job.settings
     ((arrays, described),) = job.read_arrays("clips")
-    model, revision = tuned_backbone(job) or (settings["model"], settings["revision"])
-    backbone = load_backbone(model, revision, settings["cls_token"])
+    tuned = tuned_backbone(job)
+    model, revision = tuned or (settings["model"], settings["revision"])
+    backbone = load_backbone(model, revision, settings["cls_token"], "" if tuned else settings["sha256"])
     grid = tuple(settings["grid"])
     batch = checkpoints.batch_size("features", 4)
     parts = [
@@ -46,7 +47,7 @@ def build(job: stage.Job) -> None:
         for part in np.array_split(arrays["frames"], max(1, len(arrays["frames"]) // 64))
         if len(part)
     ]
-    maps = np.concatenate(parts) if parts else np.zeros((0, 0, *grid, backbone.width), np.float16)
+    maps = np.concatenate(parts) if parts else np.zeros((0, 0, *grid, backbone.map_width), np.float16)
     job.write_arrays(
         "maps",
         {"maps": maps},
@@ -55,7 +56,7 @@ def build(job: stage.Job) -> None:
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(model, revision),
         device=str(backbone.device),
-        dtype="float32",
+        dtype=batches.dtype_name(backbone.device),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pipeline import stage
 from pipeline.bottleneck import glm
-from pipeline.bottleneck.activations import TYPES, Concepts, concepts_of, read_samples
+from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, read_samples
 from pipeline.bottleneck.effective import at_nec
 from pipeline.bottleneck.layers import standardise, standardise_fit
 from pipeline.config import Classifier
@@ -74,6 +75,35 @@ def choose(
     )
 
 
+def choose_pooling(
+    kind: str, layers: dict[str, np.ndarray], described: dict[str, Any], samples: Samples, settings: Classifier
+) -> tuple[Concepts, np.ndarray, Choice]:
+    """The pooling that serves validation best, ties to the smaller cross-entropy.
+
+    Args:
+        kind: of the model; layers, described: see `pipeline.bottleneck.activations.concepts_of`.
+
+    Returns:
+        the concepts with that pooling, their activations ``[n, M]``, and the classifier over all of them.
+
+    Raises:
+        StageError: the kind has no concept.
+    """
+    y, n_classes = samples.videos.label.astype(np.int64), len(samples.videos.class_names)
+    tried = []
+    for pooling in settings.pooling if kind != "dance" else [None]:
+        concepts = concepts_of(kind, layers, described, samples.videos, pooling)
+        if not concepts.names:
+            raise stage.StageError(
+                f"the model kind {kind} has no concept left; loosen context.concepts, or projection_cutoff and "
+                f"map_cutoff of bottleneck.concept_layers"
+            )
+        z = concepts.activations(samples.features)
+        choice = choose(z, y, samples.split("train"), samples.split("val"), n_classes, settings)
+        tried.append((concepts, z, choice))
+    return min(tried, key=lambda item: (-item[2].accuracy[item[2].chosen], item[2].loss[item[2].chosen]))
+
+
 def build(job: stage.Job) -> None:
     """Write, for each model kind, the classifier over all concepts and over each type alone.
 
@@ -109,26 +139,11 @@ def build(job: stage.Job) -> None:
             "val_top1": float(choice.accuracy[choice.chosen]),
         }
 
-    def chosen_for(kind: str) -> tuple[Concepts, np.ndarray, Choice]:
-        """The pooling that serves validation best, ties to the smaller cross-entropy, and its classifier."""
-        tried = []
-        for pooling in settings.pooling if kind != "dance" else [None]:
-            concepts = concepts_of(kind, layers, described, samples.videos, pooling)
-            if not concepts.names:
-                raise stage.StageError(
-                    f"the model kind {kind} has no concept left; loosen context.concepts, or projection_cutoff and "
-                    f"map_cutoff of bottleneck.concept_layers"
-                )
-            z = concepts.activations(samples.features)
-            choice = choose(z, y, train, val, n_classes, settings)
-            tried.append((concepts, z, choice))
-        return min(tried, key=lambda item: (-item[2].accuracy[item[2].chosen], item[2].loss[item[2].chosen]))
-
     pooling: dict[str, str] = {}
     solved: dict[bytes, Choice] = {}
     for position, kind in enumerate(described["kinds"]):
         prefix = f"{kind}/" if position else ""
-        concepts, z, everything = chosen_for(kind)
+        concepts, z, everything = choose_pooling(kind, layers, described, samples, settings)
         if concepts.pooling:
             pooling[kind] = concepts.pooling
         keep(f"{prefix}all", everything)

@@ -67,8 +67,8 @@ class Targets:
         """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
         return self.labels[train & self.labelled].any(0)
 
-    def hidden_from(self, kind: str, samples: Samples, rank: int) -> np.ndarray | None:
-        """The projection that the features of one type's layer go through; None for rank 0."""
+    def hidden_from(self, kind: str, samples: Samples, features: np.ndarray, rank: int) -> np.ndarray | None:
+        """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer; None for rank 0."""
         if not rank:
             return None
         train, val = samples.split("train"), samples.split("val")
@@ -76,10 +76,11 @@ class Targets:
         motion = self.labels[:, self.seen(train)]
         targets = np.concatenate([motion, self.similarity], 1)[known]
         is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
-        return leakage_projection(samples.features[known], targets[:, is_own], targets[:, ~is_own], rank)
+        return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
-def _targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
+def read_targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
+    """Motion labels and similarities of the samples, joined by id."""
     motion_names: list[str] = []
     labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
     if with_motion:
@@ -116,7 +117,7 @@ def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -
     """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
     seen = targets.seen(samples.split("train"))
     fit, check = (samples.split(name) & targets.labelled for name in ("train", "val"))
-    projection = targets.hidden_from("motion", samples, settings.leakage_rank)
+    projection = targets.hidden_from("motion", samples, samples.features, settings.leakage_rank)
     layers = [
         train_motion_layer(
             samples.features[fit],
@@ -177,7 +178,7 @@ def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) 
             samples.features[check],
             targets.similarity[check][:, columns],
             weight_decay=settings.text_weight_decay,
-            projection=targets.hidden_from(kind, samples, settings.leakage_rank),
+            projection=targets.hidden_from(kind, samples, samples.features, settings.leakage_rank),
             feature_scaling=settings.feature_scaling,
             **_options(settings),
         )
@@ -188,10 +189,28 @@ def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) 
     return np.concatenate(weights), rows
 
 
-def _map_layer(
-    job: stage.Job, settings: ConceptLayers, samples: Samples, targets: Targets
-) -> tuple[np.ndarray, np.ndarray, list[dict]]:
-    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+@dataclass(frozen=True)
+class Places:
+    """What the maps learn from.
+
+    Attributes:
+        maps: feature maps ``[n, S, h, w, D]``; regions: prompt embeddings ``[n, K, h, w, E]``.
+        has_prompts: bool ``[n]``.
+        slices: of the maps, in which each prompted frame lies, ``[K]``.
+    """
+
+    maps: np.ndarray
+    regions: np.ndarray
+    has_prompts: np.ndarray
+    slices: np.ndarray
+
+
+def read_places(job: stage.Job, samples: Samples, targets: Targets) -> Places:
+    """Maps and prompts of the samples, joined by id.
+
+    Raises:
+        StageError: a video has no maps, or prompts and texts come from different encoders.
+    """
     joined = join_shards(job, "maps", "maps")
     maps, has_maps = align(joined.video_id, joined.values, samples)
     if not has_maps.all():
@@ -207,14 +226,26 @@ def _map_layer(
             f"context.prompts and context.texts must name the same dual encoder"
         )
     slices = slices_of_frames(prompts.attributes["frames"], prompts.attributes["n_frames"], maps.shape[1])
+    return Places(maps, regions, has_prompts, slices)
+
+
+def _map_layer(
+    settings: ConceptLayers, samples: Samples, targets: Targets, places: Places
+) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+    # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
+    mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
     weights, rows = [], []
     for kind in TYPES[1:]:
         columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
+        projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
         fit, check = (
-            SpatialData.of(maps[chosen], regions[chosen], targets.texts[columns], slices)
-            for chosen in (samples.split("train") & has_prompts, samples.split("val") & has_prompts)
+            SpatialData.of(
+                places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices, projection
+            )
+            for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
         )
         layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))
         kept = layer.quality >= settings.map_cutoff
@@ -225,30 +256,30 @@ def _map_layer(
     pooled = np.concatenate(
         [
             np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS])
-            for block in np.array_split(maps, max(1, len(maps) // 64))
+            for block in np.array_split(places.maps, max(1, len(places.maps) // 64))
         ],
         1,
     )
     return weight, pooled, rows
 
 
-def build(job: stage.Job) -> None:
-    """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
-    settings = ConceptLayers.model_validate(job.settings)
-    samples = read_samples(job)
-    stage.limit_threads(samples.features.size)
-    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
+def train_layers(
+    settings: ConceptLayers, samples: Samples, targets: Targets, places: Places | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any], list[dict]]:
+    """The layers of all model kinds.
+
+    Args:
+        places: needed by the kinds that have maps.
+
+    Returns:
+        arrays and content of the artifact ``concept_layers``, see `pipeline.bottleneck.activations.concepts_of`, and
+        one row per concept.
+
+    Raises:
+        StageError: no concept is left.
+    """
     train = samples.split("train")
-    targets = _targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
-    for kind in TYPES[1:]:
-        if not (targets.types == kind).any():
-            logger.warning("no %s concept passed the filters", kind)
-    candidates, _ = job.read_table("concepts")
-    rows = [
-        _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
-        for item in candidates.to_pylist()
-        if not item["kept"]
-    ]
+    rows: list[dict] = []
     weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
     if set(settings.kinds) != {"salf"}:
         weight, found = _motion_layer(settings, samples, targets)
@@ -260,8 +291,8 @@ def build(job: stage.Job) -> None:
         rows += found
     arrays: dict[str, np.ndarray] = {}
     content: dict[str, Any] = {"kinds": settings.kinds}
-    if set(settings.kinds) != {"dance"}:
-        map_weight, pooled, found = _map_layer(job, settings, samples, targets)
+    if places is not None:
+        map_weight, pooled, found = _map_layer(settings, samples, targets, places)
         rows += found
         statistics = [standardise_fit(values[train]) for values in pooled]
         arrays |= {
@@ -282,6 +313,28 @@ def build(job: stage.Job) -> None:
             "no concept is left; loosen context.concepts, or projection_cutoff and map_cutoff of "
             "bottleneck.concept_layers"
         )
+    return arrays, content, rows
+
+
+def build(job: stage.Job) -> None:
+    """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
+    settings = ConceptLayers.model_validate(job.settings)
+    samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
+    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
+    targets = read_targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
+    for kind in TYPES[1:]:
+        if not (targets.types == kind).any():
+            logger.warning("no %s concept passed the filters", kind)
+    candidates, _ = job.read_table("concepts")
+    rows = [
+        _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
+        for item in candidates.to_pylist()
+        if not item["kept"]
+    ]
+    places = read_places(job, samples, targets) if set(settings.kinds) != {"dance"} else None
+    arrays, content, found = train_layers(settings, samples, targets, places)
+    rows += found
     job.write_arrays(
         "concept_layers",
         arrays,

@@ -1,4 +1,4 @@
-"""Stage `model`: everything a user needs in ``model.pt``, and the figures in ``metrics.json``."""
+"""Stage `model`: everything a user needs in ``model.pt``, what it sees in every video, and the figures."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import stage
-from pipeline.backbone.finetuning.tuned import tuned_backbone
+from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
 from pipeline.bottleneck.recogniser import ConceptModel
-from pipeline.checkpoints import weights_digest
+from pipeline.data.table import DEVELOPMENT
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.tables import read_attributes
-
-DEVELOPMENT = ("train", "val")
 
 
 def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
@@ -102,7 +100,7 @@ def kind_figures(
 
 
 def build(job: stage.Job) -> None:
-    """Write the model and the metrics."""
+    """Write the activations, the model and the metrics."""
     samples = read_samples(job)
     ((layers, described),) = job.read_arrays("concept_layers")
     ((arrays, chosen),) = job.read_arrays("classifier")
@@ -119,6 +117,10 @@ def build(job: stage.Job) -> None:
         item.kind: kind_figures(samples, item, arrays, certificates, f"{item.kind}/" if position else "")
         for position, item in enumerate(kinds)
     }
+
+    if job.inputs.get("baselines"):
+        ((_, compared),) = job.read_arrays("baselines")
+        figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
 
     metrics = {
         "dataset": job.dataset,
@@ -155,6 +157,19 @@ def build(job: stage.Job) -> None:
         metrics["evaluation"] = {name: value for name, value in measured.items() if not name.startswith("ceiling_")}
     metrics["seconds"] = stage_seconds(job.outputs["model"].parent)
 
+    digest = job.write_arrays(
+        "activations",
+        {"z": z.astype(np.float32), "label": samples.videos.label.astype(np.int32)},
+        {
+            "video_id": samples.videos.video_id.tolist(),
+            "split": samples.videos.split.tolist(),
+            "class_names": samples.videos.class_names,
+            "names": concepts.names,
+            "types": concepts.types,
+        },
+        n_ok=len(z),
+        failed=samples.failed,
+    )
     quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
     n_whole = len(concepts.layer["weight"])
     about = {
@@ -165,15 +180,14 @@ def build(job: stage.Job) -> None:
             for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
         ],
         "decode": job.settings["decode"],
-        "features": job.settings["features"],
+        **named_backbone(job),
         "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
         "edits": [],
+        # Belongs together: whoever explains a video from the cache can tell whether it is this model's.
+        "activations": digest,
     }
     if concepts.pooling:
         about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
-    if tuned := tuned_backbone(job):
-        about["features"] = {**about["features"], **dict(zip(("model", "revision"), tuned, strict=True))}
-        about["finetuned"] = weights_digest(*tuned)
     medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
     model = ConceptModel(
         samples.videos.class_names,

@@ -186,11 +186,14 @@ def load(path: str | Path) -> ConceptModel:
     except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(f"{path} is not a model file ({first})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or str(content.get("format")) != FORMAT:
         raise ArtifactError(f"{path} is a file of tensors, but not a model of this project")
-    if content.get("version") not in VERSIONS:
+    if not isinstance(content.get("version"), int) or content["version"] not in VERSIONS:
         known = " and ".join(map(str, VERSIONS))
         raise ArtifactError(f"{path} has version {content.get('version')}, this release reads {known}")
+    held = sum(value.numel() * value.element_size() for value in content.values() if isinstance(value, torch.Tensor))
+    if held > Path(path).stat().st_size:
+        raise ArtifactError(f"{path} is inconsistent: its tensors claim more values than the file holds")
     try:
         text = json.loads(content["json"])
         weight, mean, std, classifier, bias, medoids = (
@@ -209,8 +212,8 @@ def load(path: str | Path) -> ConceptModel:
             medoids,
             text["about"],
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path} is incomplete ({error!r})") from None
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise ArtifactError(f"{path} is incomplete ({str(error)[:200]!r})") from None
     n_classes, n_concepts = len(model.class_names), len(model.concepts)
     fits = (
         len(model.types) == n_concepts

@@ -51,7 +51,8 @@ def pool(maps: np.ndarray, pooling: Pooling) -> np.ndarray:
     Returns:
         ``[n, M]``.
     """
-    flat = maps.reshape(*maps.shape[:2], -1, maps.shape[-1])  # [n, S, p, M]
+    # Not -1 for the places: there may be no concept left.
+    flat = maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3], maps.shape[-1])  # [n, S, p, M]
     if pooling == "max":
         slices = flat.max(2)
     elif pooling == "mean":
@@ -68,24 +69,35 @@ class SpatialData:
 
     Attributes:
         maps: float16 ``[n, p, D]``; regions: float16 ``[n, p, E]``; texts: float32 ``[M, E]``.
+        projection: ``[D, D]`` that every place of the maps goes through first, see `pipeline.bottleneck.leakage`.
     """
 
     maps: torch.Tensor
     regions: torch.Tensor
     texts: torch.Tensor
+    projection: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, maps: np.ndarray, regions: np.ndarray, texts: np.ndarray, slices: np.ndarray) -> SpatialData:
+    def of(
+        cls,
+        maps: np.ndarray,
+        regions: np.ndarray,
+        texts: np.ndarray,
+        slices: np.ndarray,
+        projection: np.ndarray | None = None,
+    ) -> SpatialData:
         """Every prompted frame of every clip as one picture.
 
         Args:
             maps: ``[n, S, h, w, D]``; regions: ``[n, K, h, w, E]``; texts: ``[M, E]``.
             slices: the slice of each prompted frame, ``[K]``.
+            projection: see the class.
         """
         return cls(
             torch.from_numpy(np.ascontiguousarray(maps[:, slices])).flatten(0, 1).flatten(1, 2),
             torch.from_numpy(np.ascontiguousarray(regions)).flatten(0, 1).flatten(1, 2),
             torch.from_numpy(np.ascontiguousarray(texts, np.float32)),
+            None if projection is None else torch.from_numpy(projection.astype(np.float32)),
         )
 
     def __len__(self) -> int:
@@ -94,7 +106,8 @@ class SpatialData:
     def rows(self, chosen: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Features ``[b, p, D]`` and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
         regions = functional.normalize(self.regions[chosen].float(), dim=-1)
-        return self.maps[chosen].float(), regions @ self.texts.T
+        maps = self.maps[chosen].float()
+        return maps if self.projection is None else maps @ self.projection.T, regions @ self.texts.T
 
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start in range(0, len(self), BLOCK):
@@ -234,4 +247,6 @@ def train_spatial_layer(
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
     best = best / torch.where(spread > 0, spread, torch.ones_like(spread))[:, None].float()
     quality = similarity(x_val @ best.T, target_val).mean(0)
+    if train.projection is not None:  # folded into the weights, for maps that have not gone through it
+        best = best @ train.projection
     return SpatialLayer(best.numpy(), steps[chosen], np.array(steps), np.array(losses), quality.double().numpy())

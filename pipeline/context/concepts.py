@@ -38,7 +38,11 @@ def build(job: stage.Job) -> None:
     if len(classes):
         similar = filters.combined_similarity([(bare, classes, 1.0)])
         filters.drop_class_names(candidates, similar, described["class_names"], settings.class_similarity)
-    filters.drop_similar(candidates, filters.combined_similarity([(bare, bare, 1.0)]), settings.mutual_similarity)
+    filters.drop_similar(
+        candidates,
+        lambda rows, columns: filters.combined_similarity([(bare[rows], bare[columns], 1.0)]),
+        settings.mutual_similarity,
+    )
     filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
     kept = np.array([candidate.kept for candidate in candidates])
     if not kept.any():

@@ -16,21 +16,25 @@ def build(job: stage.Job) -> None:
         from pipeline.backbone.tensors import rows_for
         from pipeline.data.table import listed_ids
 
-        videos = read_index(job)
-        ids = videos.video_id.tolist()
-        matrix = rows_for(job, settings.path, listed_ids(job), ids, "dual_encoder")
+        wanted = read_index(job).video_id.tolist()
+        ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "dual_encoder", settings.array)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not (norms > 0).all():
             raise stage.StageError("dual_encoder: an imported embedding is all zeros")
-        job.write_arrays("dual_encoder", {"embeddings": matrix / norms}, {"video_id": ids}, n_ok=len(ids))
+        job.write_arrays(
+            "dual_encoder", {"embeddings": matrix / norms}, {"video_id": ids}, n_ok=len(ids), failed=failed
+        )
         return
 
-    from pipeline import checkpoints
-    from pipeline.context.clip import DualEncoder
+    from pipeline import batches, checkpoints
+    from pipeline.context.encoders import load_dual_encoder
 
     ((arrays, described),) = job.read_arrays("clips")
-    encoder = DualEncoder(settings.model, settings.revision)
-    embeddings = encoder.videos(arrays["frames"], settings.n_frames, checkpoints.batch_size("dual_encoder", 64))
+    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
+    watch = batches.Stopwatch()
+    size = checkpoints.batch_size("dual_encoder", 64)
+    embeddings = encoder.videos(arrays["frames"], settings.n_frames, size, watch)
+    stage.logger.info("dual_encoder: %s", watch.words())
     job.write_arrays(
         "dual_encoder",
         {"embeddings": embeddings},
@@ -39,7 +43,7 @@ def build(job: stage.Job) -> None:
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(encoder.device),
-        dtype="float32",
+        dtype=batches.dtype_name(encoder.device),
     )
 
 

@@ -6,10 +6,12 @@ The fifth filter of the paper, projection, needs trained concept layers: see `pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+ROWS_AT_ONCE = 1024
 
 
 @dataclass
@@ -94,30 +96,45 @@ def drop_class_names(
                 )
 
 
-def drop_similar(candidates: list[Candidate], similarity: np.ndarray, threshold: float) -> None:
+def drop_similar(
+    candidates: list[Candidate],
+    similarity: np.ndarray | Callable[[Sequence[int], Sequence[int]], np.ndarray],
+    threshold: float,
+) -> None:
     """Of two candidates of one type that are too similar, drop the one that is less similar to all others.
 
     Pairs are handled from the most similar down, and a dropped candidate drops nobody: of three equal texts one stays.
     An object and a scene are never compared: what they mean differs by their type.
 
     Args:
-        similarity: ``[n_candidates, n_candidates]``.
+        similarity: ``[n_candidates, n_candidates]``, or a function that gives a part of it from rows and columns: the
+            whole would be 3 GB for the nouns of WordNet.
     """
+    part_of = similarity if callable(similarity) else lambda rows, columns: similarity[np.ix_(rows, columns)]
     for kind in dict.fromkeys(candidate.type for candidate in candidates):
         rows = [row for row, candidate in enumerate(candidates) if candidate.type == kind and candidate.kept]
-        for row in rows:
-            others = [other for other in rows if other != row]
-            candidates[row].mutual_similarity = float(similarity[row, others].max()) if others else float("nan")
-        pairs = [(i, j) for at, i in enumerate(rows) for j in rows[at + 1 :] if similarity[i, j] >= threshold]
-        pairs.sort(key=lambda pair: (-similarity[pair], pair))
+        pairs: list[tuple[int, int]] = []
+        value: dict[tuple[int, int], float] = {}
+        sums: dict[int, float] = {}
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            own = rows[start : start + ROWS_AT_ONCE]
+            part = part_of(own, rows)  # [rows at once, rows of this type]
+            for at, row in enumerate(own):
+                sums[row] = float(part[at].sum())
+                others = np.delete(part[at], start + at)
+                candidates[row].mutual_similarity = float(others.max()) if len(others) else float("nan")
+            for at, other in zip(*np.nonzero(part >= threshold), strict=True):
+                if other > start + at:
+                    pairs.append((own[at], rows[other]))
+                    value[pairs[-1]] = float(part[at, other])
+        pairs.sort(key=lambda pair: (-value[pair], pair))
         for i, j in pairs:
             if not (candidates[i].kept and candidates[j].kept):
                 continue
-            sums = {row: float(similarity[row, rows].sum()) for row in (i, j)}
             loser, winner = (i, j) if sums[i] < sums[j] else (j, i)
             candidates[loser].drop(
                 "mutual_similarity",
-                f"{similarity[i, j]:.3f} to '{candidates[winner].text}', at least {threshold}; summed similarity "
+                f"{value[i, j]:.3f} to '{candidates[winner].text}', at least {threshold}; summed similarity "
                 f"{sums[loser]:.2f} against {sums[winner]:.2f}",
             )
 

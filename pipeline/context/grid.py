@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from scipy.interpolate import make_interp_spline
 
 # The radius of the paper is in pixels of a picture of this side (SALF-CBM, section 4.1).
 REFERENCE_SIZE = 224
@@ -61,6 +62,22 @@ def interpolation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         float64 ``[t, s]``; each row sums to 1.
     """
     return np.stack([np.interp(target, source, unit) for unit in np.eye(len(source))], axis=1)
+
+
+def smooth_interpolation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Quadratic splines along one axis, constant beyond the outermost positions; linear for fewer than three places.
+
+    Linear interpolation has its maximum at a place; a thing between two places is then always seen beside itself.
+
+    Args:
+        source: increasing positions of the known values, ``[s]``; target: wanted positions, ``[t]``.
+
+    Returns:
+        float64 ``[t, s]``; each row sums to 1.
+    """
+    if len(source) < 3:
+        return interpolation(source, target)
+    return make_interp_spline(source, np.eye(len(source)), k=2)(np.clip(target, source[0], source[-1]))
 
 
 def resample(maps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from pipeline import stage
-from pipeline.checkpoints import normalise_pixels, resize
+from pipeline.batches import Shrinking, Stopwatch, encode_rows
 from pipeline.config import Prompts
-from pipeline.context.clip import DualEncoder
+from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
+from pipeline.pixels import normalise_pixels
 
 RED = (255, 0, 0)
 
@@ -80,11 +81,9 @@ class PromptGrid:
 
     def pictures(self, frames: torch.Tensor) -> torch.Tensor:
         """Prompts of frames: uint8 ``[b, H, W, 3]`` → float32 ``[b, p, 3, size, size]``; each frame is resized once."""
-        plain = resize(normalise_pixels(frames, self.encoder.mean, self.encoder.std), self.encoder.size)
-        return circled(plain, self.masks, self.red)
+        return circled(self.encoder.pixels(frames), self.masks, self.red)
 
-    @torch.inference_mode()
-    def embed(self, frames: np.ndarray, batch_size: int) -> np.ndarray:
+    def embed(self, frames: np.ndarray, batch_size: int, watch: Stopwatch | None = None) -> np.ndarray:
         """L2-normalised embeddings of every circled place.
 
         Args:
@@ -95,18 +94,19 @@ class PromptGrid:
             float16 ``[n, p, E]``.
         """
         n_places = len(self.masks)
+        # A frame's prompts may be too many for the GPU's memory, above all where each becomes a clip that stands still.
+        project = Shrinking(self.encoder.project, max(batch_size, n_places))
+
+        def run(pictures: torch.Tensor) -> torch.Tensor:
+            prompts = self.pictures(pictures).flatten(0, 1)
+            rows = F.normalize(project(prompts).float(), dim=1)
+            return rows.unflatten(0, (-1, n_places)).half()
+
         step = max(1, batch_size // n_places)
-        parts = []
-        for start in range(0, len(frames), step):
-            pixels = torch.from_numpy(frames[start : start + step]).to(self.encoder.device)
-            prompts = self.pictures(pixels).flatten(0, 1)
-            with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-                rows = self.encoder.project(prompts)
-            rows = F.normalize(rows.float(), dim=1).half().cpu().numpy()
-            parts.append(rows.reshape(-1, n_places, rows.shape[1]))
-        if not parts:
-            return np.zeros((0, n_places, self.encoder.model.config.projection_dim), np.float16)
-        return np.concatenate(parts)
+        rows = encode_rows(frames, run, step, self.encoder.device, "prompts", watch, self.dtype)
+        if rows is None:
+            return np.zeros((0, n_places, self.encoder.width), np.float16)
+        return rows.astype(np.float16)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -149,20 +149,18 @@ def build(job: stage.Job) -> None:
 
     settings = Prompts.model_validate(job.settings)
     ((arrays, described),) = job.read_arrays("clips")
-    grid = PromptGrid(DualEncoder(settings.model, settings.revision), settings)
-    taken = prompt_frames(arrays["frames"].shape[1], settings.n_frames)
-    size = checkpoints.batch_size("prompts", 49)
-    parts = [
-        grid.embed(clip[taken], size)
-        for clip in stage.progress(arrays["frames"], "prompts", total=len(arrays["frames"]), unit="clip")
-    ]
-    n_places, width = settings.grid[0] * settings.grid[1], grid.encoder.model.config.projection_dim
-    regions = np.stack(parts) if parts else np.zeros((0, len(taken), n_places, width), np.float16)
+    clips = arrays["frames"]  # [n, T, H, W, 3]
+    grid = PromptGrid(load_dual_encoder(settings.model, settings.revision, settings.sha256), settings)
+    taken = prompt_frames(clips.shape[1], settings.n_frames)
+    watch = Stopwatch()
+    pictures = clips[:, taken].reshape(-1, *clips.shape[2:])  # [n * K, H, W, 3]
+    regions = grid.embed(pictures, checkpoints.batch_size("prompts", 49), watch)
+    stage.logger.info("prompts: %s", watch.words())
     job.write_arrays(
         "prompts",
-        {"regions": regions.reshape(-1, len(taken), *settings.grid, width)},
+        {"regions": regions.reshape(len(clips), len(taken), *settings.grid, grid.encoder.width)},
         {"video_id": described["video_id"], "frames": taken.tolist(), "n_frames": arrays["frames"].shape[1]},
-        n_ok=len(regions),
+        n_ok=len(clips),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(grid.encoder.device),

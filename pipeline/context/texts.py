@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline import stage
 from pipeline.config import Texts
+from pipeline.exchange.matrices import Matrix
 from pipeline.stage import Job, StageError
 from pipeline.store.code import PROJECT
 
@@ -15,7 +16,9 @@ TYPES = ("object", "scene")
 
 
 def read_candidates(path: Path) -> list[str]:
-    """One candidate per line; blank lines and lines that start with ``#`` are skipped.
+    """One candidate per line, without repeats; blank lines and lines that start with ``#`` are skipped.
+
+    The shipped lists are ordered by class, under headings such as ``## Archery``: classes share objects and scenes.
 
     Raises:
         StageError: the file is missing or holds no candidate.
@@ -31,6 +34,36 @@ def read_candidates(path: Path) -> list[str]:
     found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not found:
         raise StageError(f"{path} holds no candidate")
+    return list(dict.fromkeys(found))
+
+
+def find_candidates(job: Job, settings: Texts) -> dict[str, list[str]]:
+    """Candidates of every type: those of the stage `candidates` where it ran, else from the configured files.
+
+    Raises:
+        StageError: a type has no file, or a file cannot be read.
+    """
+    if job.inputs.get("candidates"):
+        table, _ = job.read_table("candidates")
+        found: dict[str, list[str]] = {kind: [] for kind in TYPES}
+        for kind, text in zip(table["type"].to_pylist(), table["text"].to_pylist(), strict=True):
+            if kind in found:
+                found[kind].append(text)
+        return {kind: list(dict.fromkeys(texts)) for kind, texts in found.items()}
+    if set(settings.candidates) != set(TYPES):
+        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)}")
+    found = {}
+    for kind in TYPES:
+        named = settings.candidates[kind]
+        # The project ships lists for the published data sets; a list below the data set's own root comes first.
+        places = [
+            job.root / path if (job.root / path).is_file() else PROJECT / path
+            for path in ([named] if isinstance(named, str) else named)
+        ]
+        texts = [text for place in places for text in read_candidates(place)]
+        found[kind] = list(dict.fromkeys(texts))
+        for place in places:
+            job.note_file(kind, place)
     return found
 
 
@@ -43,20 +76,25 @@ def spoken(class_name: str) -> str:
     return " ".join(parted.replace("_", " ").replace("-", " ").lower().split())
 
 
+def in_order(rows: Matrix, candidates: list[str], where: str) -> np.ndarray:
+    """Rows ``[m, d]`` of a file that names its texts, in the order of the candidates.
+
+    Raises:
+        StageError: a candidate has no row.
+    """
+    row_of = {text: row for row, text in enumerate(rows.ids or [])}
+    absent = [text for text in candidates if text not in row_of]
+    if absent:
+        raise StageError(f"{where} has no row for {len(absent)} candidates, for example `{absent[0]}`")
+    return rows.values[[row_of[text] for text in candidates]]
+
+
 def build(job: Job) -> None:
     """Write the embeddings of prompts, of bare candidates and of class names."""
     settings = Texts.model_validate(job.settings)
     _, described = job.read_table("index")
     class_names = described["class_names"]
-    unknown = sorted(set(settings.candidates) ^ set(TYPES))
-    if unknown:
-        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)}")
-    # The project ships lists for the published data sets; a list below the data set's own root comes first.
-    places = {kind: job.root / settings.candidates[kind] for kind in TYPES}
-    places = {kind: path if path.is_file() else PROJECT / settings.candidates[kind] for kind, path in places.items()}
-    candidates = {kind: read_candidates(places[kind]) for kind in TYPES}
-    for kind in TYPES:
-        job.note_file(kind, places[kind])
+    candidates = find_candidates(job, settings)
     kinds = [kind for kind in TYPES for _ in candidates[kind]]
     texts = [text for kind in TYPES for text in candidates[kind]]
     extra = {}
@@ -65,27 +103,31 @@ def build(job: Job) -> None:
 
         matrices = []
         for kind in TYPES:
-            matrix = load_matrix(job, f"texts_{kind}", settings.path[kind])
+            rows = load_matrix(job, f"texts_{kind}", settings.path.get(kind, ""), settings.array)
+            matrix = rows.values if rows.ids is None else in_order(rows, candidates[kind], settings.path[kind])
             if len(matrix) != len(candidates[kind]):
                 raise StageError(
                     f"{settings.path[kind]} has {len(matrix)} rows for {len(candidates[kind])} {kind} candidates"
                 )
-            matrices.append(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
+            norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+            if not (norms > 0).all():
+                raise StageError(f"{settings.path[kind]}: an imported embedding is all zeros")
+            matrices.append(matrix / norms)
         prompts = bare = np.concatenate(matrices)
         # Class names were not embedded by whoever made the file; the filter that needs them then says so.
         classes = np.zeros((0, prompts.shape[1]), np.float32)
     else:
-        from pipeline import checkpoints
-        from pipeline.context.clip import DualEncoder
+        from pipeline import batches, checkpoints
+        from pipeline.context.encoders import load_dual_encoder
 
-        encoder = DualEncoder(settings.model, settings.revision)
+        encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
         prompts = encoder.texts([settings.prompt.format(concept=text) for text in texts])
         bare = encoder.texts(texts)
         classes = encoder.texts([spoken(name) for name in class_names])
         extra = {
             "weights": checkpoints.weights_digest(settings.model, settings.revision),
             "device": str(encoder.device),
-            "dtype": "float32",
+            "dtype": batches.dtype_name(encoder.device),
         }
     job.write_arrays(
         "texts",

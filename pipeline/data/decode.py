@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -69,9 +70,9 @@ def build(job: stage.Job) -> None:
     ids: list[str] = []
     failed: dict[str, str] = {}
     with Decoder(**job.runtime.get("decoder", {})) as decoder:
-        for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "decode"):
+        for video_id, path, frames in stage.progress(videos.files(), "decode"):
             try:
-                done.append(decode_video(job.root / path, settings, decoder.open))
+                done.append(decode_video(job.root / path, settings, partial(decoder.open, frames=frames)))
                 ids.append(video_id)
             except VideoError as error:
                 failed[video_id] = str(error)

@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+
 import pyarrow as pa
 
 from pipeline import stage
 from pipeline.config import Index
-from pipeline.data.lists import read_class_names, read_entries
+from pipeline.data.lists import read_listing
+from pipeline.data.sets.listing import Listing
+
+logger = logging.getLogger("conceptreel")
+
+
+def check_classes(listing: Listing) -> None:
+    """Raises: StageError: a class has no train video that can be used; nothing could be learned about it."""
+    if listing.test_only:
+        return
+    named = Counter(entry.class_name for entry in listing.entries)
+    good = [entry for entry in listing.entries if not entry.problem]
+    learned = {entry.class_name for entry in good if entry.split == "train"}
+    empty = [name for name in listing.class_names if name not in learned]
+    if empty:
+        name = empty[0]
+        elsewhere = sum(entry.class_name == name for entry in good)
+        why = "no video is listed"
+        if named[name]:
+            why = f"of its {named[name]} listed videos none can be used"
+        if elsewhere:
+            why = f"all {elsewhere} are in other splits"
+        others = f" (and {len(empty) - 1} further classes)" if len(empty) > 1 else ""
+        raise stage.StageError(
+            f"index: the class `{name}` has no train video: {why}{others}; add videos or take it off the class list"
+        )
 
 
 def build(job: stage.Job) -> None:
     """Write ``index.parquet``: one row per video; a problem is a status with its reason, not an error."""
     settings = Index.model_validate(job.settings)
-    class_names = read_class_names(settings, job.root)
-    entries = read_entries(settings, job.root)
+    listing = read_listing(settings, job.root)
+    entries = listing.entries
+    for note in [*listing.notes, *listing.missing]:
+        logger.warning("%s: %s", job.dataset, note)
     failed = {entry.video_id: entry.problem for entry in entries if entry.problem}
     table = pa.table(
         {
             "video_id": [entry.video_id for entry in entries],
             "path": [entry.path for entry in entries],
+            "first_frame": pa.array([entry.frames and entry.frames[0] for entry in entries], pa.int32()),
+            "end_frame": pa.array([entry.frames and entry.frames[1] for entry in entries], pa.int32()),
             "label": pa.array([-1 if entry.label is None else entry.label for entry in entries], pa.int32()),
             "class_name": [entry.class_name or "" for entry in entries],
             "split": [entry.split for entry in entries],
@@ -29,7 +61,9 @@ def build(job: stage.Job) -> None:
         }
     )
     job.check_failures(failed, len(entries), settings.max_failed_fraction)
-    job.write_table("index", table, {"class_names": class_names}, failed=failed)
+    check_classes(listing)
+    content = {name: getattr(listing, name) for name in ("class_names", "published", "notes", "missing")}
+    job.write_table("index", table, content, failed=failed)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,9 @@ class Decoder:
         self._end()
 
     @contextlib.contextmanager
-    def open(self, path: str | os.PathLike[str], backend: str = "decord") -> Iterator[RemoteVideo]:
+    def open(
+        self, path: str | os.PathLike[str], backend: str = "decord", frames: tuple[int, int] | None = None
+    ) -> Iterator[RemoteVideo]:
         """Open a video as `pipeline.data.readers.open_video` does.
 
         Raises:
@@ -114,7 +116,7 @@ class Decoder:
         """
         budget = _Budget(self.seconds)
         name = Path(path).name
-        request = {"ask": "open", "path": os.fsencode(path).hex(), "backend": backend}
+        request = {"ask": "open", "path": os.fsencode(path).hex(), "backend": backend, "frames": frames}
         header, timestamps = self.ask(request, name, budget)
         try:
             yield RemoteVideo(self, name, header, timestamps, budget)
@@ -270,7 +272,7 @@ class _Worker:
             ahead, self._batches = None, iter(())
             if request["ask"] == "open":
                 path = os.fsdecode(bytes.fromhex(request["path"]))
-                self._send(*self._guarded(lambda: self._open(path, request["backend"])))  # noqa: B023 — called here
+                self._send(*self._guarded(lambda: self._open(path, request)))  # noqa: B023 — called here
             elif request["ask"] == "frames":
                 indices = request["indices"]
                 self._send(*self._guarded(lambda: ({"kind": "frames"}, self._video.frames(indices))))  # noqa: B023
@@ -278,16 +280,19 @@ class _Worker:
                 self._video = None
                 self._send({"kind": "closed"})
 
-    def _open(self, path: str, backend: str) -> tuple[dict[str, Any], np.ndarray]:
+    def _open(self, path: str, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
         self._video = None
-        self._video = open_video(path, backend)
+        frames = request["frames"] and tuple(request["frames"])
+        self._video = open_video(path, request["backend"], frames=frames)
         return self._describe("opened")
 
 
 def main() -> None:
     """Entry of the worker: ``python -m pipeline.data.isolated MEMORY_MB PARENT``."""
     memory, parent = int(sys.argv[1]) << 20, int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    hardest = resource.getrlimit(resource.RLIMIT_DATA)[1]  # a scheduler may have set one, and only root can raise it
+    limit = memory if hardest == resource.RLIM_INFINITY else min(memory, hardest)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):
         # A hanging decoder must not outlive a job that was killed.

@@ -239,7 +239,51 @@ class Video:
         self.timestamps = self.timestamps[:decoded] if None in times else _since_first(times)
 
 
-def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads: int = 1) -> Video:
+class Excerpt(Video):
+    """Consecutive frames of a longer video, as a video of its own: times count from its first frame.
+
+    Args:
+        whole: the longer video.
+        frames: first frame and end, counted from 0; the end is excluded, and cut to what the container promises.
+
+    Raises:
+        VideoError: ``too_short``, the longer video ends before the excerpt begins.
+    """
+
+    def __init__(self, whole: Video, frames: tuple[int, int]):
+        first, end = frames
+        if first >= whole.n_frames:
+            raise VideoError("too_short", f"{whole._name} has {whole.n_frames} frames, the excerpt begins at {first}")
+        self._whole, self._first, self._end = whole, first, min(end, whole.n_frames)
+        self._name, self._shape = f"{whole._name}, frames {first} to {end}", whole._shape
+        self.n_frames = self._end - first
+        self.n_decoded = None
+        self.fps, self.height, self.width = whole.fps, whole.height, whole.width
+        self.timestamps = _since_first(whole.timestamps[first : self._end])
+        self.note = ""
+
+    def _pass(self) -> Iterator[np.ndarray]:
+        # Decoded from the start of the file, for the reason given in `Video.frames`.
+        frames, index = self._whole._pass(), -1
+        for index, frame in enumerate(frames):
+            if index >= self._first:
+                yield frame
+            if index + 1 == self._end:
+                frames.close()
+                return
+        self.note = self._whole.note
+        found = max(0, index + 1 - self._first)
+        if found < MIN_DECODED_FRACTION * self.n_frames:
+            raise VideoError("damaged", f"{self._name}: {found} of {self.n_frames} frames decode ({self.note})")
+        self.timestamps = _since_first(self._whole.timestamps[self._first : self._first + found])
+
+
+def open_video(
+    path: str | os.PathLike[str],
+    backend: str = "decord",
+    n_threads: int = 1,
+    frames: tuple[int, int] | None = None,
+) -> Video:
     """Open a video file, or a folder of pictures in natural order (``2.jpg`` before ``10.jpg``), as a context manager.
 
     A file named .jpg, .jpeg or .png is a video of one frame.
@@ -252,6 +296,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
         backend: ``decord``, ``pyav`` or ``torchcodec``; the last one must be installed by the user. Where it cannot be
             trusted, PyAV decodes instead.
         n_threads: decoding threads of the backend.
+        frames: first frame and end of an excerpt that is wanted instead of the whole; see `Excerpt`.
 
     Raises:
         VideoError: the file cannot be used; ``reason`` is one of `REASONS`.
@@ -261,7 +306,11 @@ def open_video(path: str | os.PathLike[str], backend: str = "decord", n_threads:
         raise BackendError(f"there is no decoding backend `{backend}`; choose one of {', '.join(BACKENDS)}")
     if backend == "torchcodec":
         _import_torchcodec()
-    place = Path(path)
+    whole = _open_whole(Path(path), backend, n_threads)
+    return whole if frames is None else Excerpt(whole, frames)
+
+
+def _open_whole(place: Path, backend: str, n_threads: int) -> Video:
     if _is_folder(place):
         return _open_folder(place)
     _refuse_other_content(place)
@@ -322,15 +371,30 @@ _CONTAINER = re.compile(
 )
 
 
+def _head(path: Path, error: Exception) -> bytes:
+    """The first bytes of a file that FFmpeg cannot open.
+
+    FFmpeg reports an input/output error for a disk that fails and for a Matroska file that is cut; the first is true
+    only if the bytes cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+            while getattr(error, "errno", None) == errno.EIO and file.read(1 << 20):
+                pass
+    except OSError as reading:
+        raise VideoError("unreadable", f"{path.name}: {reading.strerror}") from None
+    return head
+
+
 def _probe(path: Path) -> _Probe:
     """Find the video stream, decode its first frame, and list its packets."""
     try:
         container = av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EIO):
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
             raise VideoError("unreadable", f"{path.name}: {error.strerror}") from None
-        with path.open("rb") as file:
-            known = _CONTAINER.match(file.read(16))
+        known = _CONTAINER.match(_head(path, error))
         if known:
             raise VideoError(
                 "damaged", f"{path.name} begins like a video, but its container is broken or cut"

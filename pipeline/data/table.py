@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.lists import shard_of
+from pipeline.data.entries import shard_of
 from pipeline.stage import Job, StageError
+
+# Splits that models are fitted to and chosen on; accuracies on all others are results.
+DEVELOPMENT = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class VideoTable:
     Attributes:
         video_id, path, split, group: object arrays ``[n]``.
         label: int32 ``[n]``, index into ``class_names``.
+        frames: per video the first frame and the end of an excerpt, None for a whole file; None if all are whole.
     """
 
     video_id: np.ndarray
@@ -25,6 +29,7 @@ class VideoTable:
     split: np.ndarray
     group: np.ndarray
     class_names: list[str]
+    frames: list[tuple[int, int] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.video_id)
@@ -38,7 +43,12 @@ class VideoTable:
             self.split[chosen],
             self.group[chosen],
             self.class_names,
+            self.frames and [self.frames[row] for row in np.arange(len(self))[chosen]],
         )
+
+    def files(self) -> list[tuple[str, str, tuple[int, int] | None]]:
+        """Id, path and excerpt of every video, for stages that open them."""
+        return list(zip(self.video_id, self.path, self.frames or [None] * len(self), strict=True))
 
     def in_shard(self, index: int, count: int) -> VideoTable:
         return self.take(np.array([shard_of(key, count) == index for key in self.video_id], bool))
@@ -57,14 +67,21 @@ def read_index(job: Job) -> VideoTable:
     order = np.argsort(columns["video_id"].astype(str), kind="stable")
     order = order[ok[order]]
     label = np.array(table["label"].to_pylist(), np.int32)
+    excerpts = list(zip(table["first_frame"].to_pylist(), table["end_frame"].to_pylist(), strict=True))
+    frames = [None if excerpts[row][0] is None else excerpts[row] for row in order]
     videos = VideoTable(
         *(columns[name][order] for name in ("video_id", "path")),
         label[order],
         columns["split"][order],
         columns["group"][order],
         attributes["class_names"],
+        frames,
     )
-    return videos.in_shard(*job.shard) if job.shard else videos
+    if not job.shard:
+        return videos
+    videos = videos.in_shard(*job.shard)
+    job.note_videos(dict(zip(videos.video_id, videos.path, strict=True)))
+    return videos
 
 
 def listed_ids(job: Job) -> dict[str, list[str]]:

@@ -35,7 +35,7 @@ def boxes_of(keypoints: np.ndarray) -> np.ndarray:
 def build(job: stage.Job) -> None:
     """Write one row per figure."""
     from pipeline.config import Texts
-    from pipeline.context.clip import DualEncoder
+    from pipeline.context.encoders import load_dual_encoder
 
     videos = read_index(job)
     ((truth, known),) = job.read_arrays("truth")
@@ -56,7 +56,7 @@ def build(job: stage.Job) -> None:
     rows = [(f"pck_{split}_{which}", c / n) for (split, which), (c, n) in counts.items() if n]
 
     texts = Texts.model_validate(job.settings["texts"])
-    encoder = DualEncoder(texts.model, texts.revision)
+    encoder = load_dual_encoder(texts.model, texts.revision, texts.sha256)
     joined = join_shards(job, "dual_encoder", "embeddings")
     for factor, vocabulary in (("object", OBJECTS), ("scene", SCENES)):
         prompts = encoder.texts([texts.prompt.format(concept=name) for name in vocabulary])

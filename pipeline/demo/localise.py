@@ -3,6 +3,7 @@ Gradients on the same backbone."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,15 +14,15 @@ import torch
 from pipeline import stage
 from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
-from pipeline.bottleneck.activations import activations, concepts_of, read_samples
+from pipeline.bottleneck.activations import Concepts, activations, concepts_of, read_samples
 from pipeline.bottleneck.layers import average_precision
 from pipeline.bottleneck.spatial import concept_maps, pool
 from pipeline.config import Localise
-from pipeline.context.grid import cell_positions, interpolation, positions, resample
+from pipeline.context.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
 from pipeline.context.prompts import prompt_frames
-from pipeline.data.table import join_shards
-from pipeline.explain.regions import View, edited
-from pipeline.stage import StageError
+from pipeline.data.table import DEVELOPMENT, VideoTable, join_shards
+from pipeline.explain.regions import Interpolation, View, edited
+from pipeline.store.atomic import StageError
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Tally:
 
     Zero-shot segmentation is the protocol of Chefer et al. (CVPR 2021): a heatmap is cut at its mean; pixel accuracy
     and intersection over union are counted over all pixels of all pictures, average precision is a mean over pictures.
+    Half of a map without a peak lies above its mean. So intersection over union is counted a second time for every
+    method, cut at the mean of what is above the mean.
     """
 
     tolerance: int
@@ -38,8 +41,9 @@ class Tally:
     pictures: int = 0
     right: int = 0
     pixels: int = 0
-    intersection: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    union: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    # [cut, background or object]
+    intersection: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
+    union: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
     precision: float = 0.0
 
     def add(self, heat: np.ndarray, mask: np.ndarray) -> None:
@@ -48,28 +52,32 @@ class Tally:
         self.hits += int(mask[y, x])
         t = self.tolerance
         self.near += int(mask[max(0, y - t) : y + t + 1, max(0, x - t) : x + t + 1].any())
-        found = heat > heat.mean()
-        self.right += int((found == mask).sum())
+        above = heat > heat.mean()
+        cuts = above, heat > (heat[above].mean() if above.any() else heat.mean())
+        self.right += int((above == mask).sum())
         self.pixels += mask.size
-        for label in (False, True):
-            self.intersection[int(label)] += ((found == label) & (mask == label)).sum()
-            self.union[int(label)] += ((found == label) | (mask == label)).sum()
+        for cut, found in enumerate(cuts):
+            for label in (False, True):
+                self.intersection[cut, int(label)] += ((found == label) & (mask == label)).sum()
+                self.union[cut, int(label)] += ((found == label) | (mask == label)).sum()
         self.precision += float(average_precision(heat.reshape(-1, 1), mask.reshape(-1, 1))[0])
         self.pictures += 1
 
     def figures(self) -> dict[str, float]:
         """Pointing game (Zhang et al. 2018), strict and with its tolerance, and zero-shot segmentation."""
+        iou = (self.intersection / np.maximum(self.union, 1)).mean(1)
         return {
             "pointing": self.near / self.pictures,
             "pointing_strict": self.hits / self.pictures,
             "pixel_accuracy": self.right / self.pixels,
-            "mean_iou": float((self.intersection / np.maximum(self.union, 1)).mean()),
+            "mean_iou": float(iou[0]),
+            "mean_iou_warm": float(iou[1]),
             "mean_average_precision": self.precision / self.pictures,
         }
 
 
 class Head(torch.nn.Module):
-    """Linear read-outs of the mean feature, with the maps as a layer that captum can hook."""
+    """Linear read-outs of the pooled maps, with the maps as a layer that captum can hook."""
 
     def __init__(self, backbone: Backbone, weight: np.ndarray, bias: np.ndarray):
         super().__init__()
@@ -81,7 +89,7 @@ class Head(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """``[b, T, 3, H, W]`` → ``[b, outputs]``."""
         maps = self.maps(self.backbone.maps(pixels).movedim(-1, 1))  # [b, D, S, h, w]
-        return maps.mean((2, 3, 4)) @ self.weight.T + self.bias
+        return self.backbone.pooled(maps.movedim(1, -1)) @ self.weight.T + self.bias
 
 
 def grad_cam(head: Head, pixels: torch.Tensor, output: int) -> np.ndarray:
@@ -138,26 +146,127 @@ def motion_agreement(paths: list[tuple[np.ndarray, np.ndarray]], min_spread: flo
 
 @dataclass(frozen=True)
 class Case:
-    """One test clip: its sample row, frames uint8 ``[T, H, W, 3]``, true masks per slice bool ``[S, side, side]``."""
+    """One clip of a split that nothing was developed on.
+
+    Attributes:
+        row: its sample row.
+        frames: uint8 ``[T, H, W, 3]``; masks: true ones per slice, bool ``[S, side, side]``.
+    """
 
     row: int
+    video_id: str
+    split: str
+    label: int
     frames: np.ndarray
     masks: np.ndarray
     object: str
 
 
-def _cases(job: stage.Job, video_ids: np.ndarray, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
+def _cases(job: stage.Job, videos: VideoTable, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
     ((truth, known),) = job.read_arrays("truth")
     row_of = {key: row for row, key in enumerate(known["video_id"])}
-    wanted = {video_ids[row]: int(row) for row in np.flatnonzero(chosen)}
+    wanted = {videos.video_id[row]: int(row) for row in np.flatnonzero(chosen)}
     for arrays, described in job.read_arrays("clips"):
         for position, video_id in enumerate(described["video_id"]):
-            if video_id in wanted:
-                frames = arrays["frames"][position]
-                shown = arrays["frame_index"][position][prompt_frames(len(frames), n_slices)]
-                packed = truth["object_mask"][truth["offsets"][row_of[video_id]] + shown]
-                masks = np.unpackbits(packed, axis=2).astype(bool)
-                yield Case(wanted[video_id], frames, masks, known["object"][row_of[video_id]])
+            if video_id not in wanted:
+                continue
+            row, true = wanted[video_id], row_of[video_id]
+            frames = arrays["frames"][position]
+            shown = arrays["frame_index"][position][prompt_frames(len(frames), n_slices)]
+            masks = np.unpackbits(truth["object_mask"][truth["offsets"][true] + shown], axis=2).astype(bool)
+            yield Case(row, video_id, videos.split[row], int(videos.label[row]), frames, masks, known["object"][true])
+
+
+class Interventions:
+    """Local interventions (SALF-CBM 3.6) on the true object's concept, inside its mask, with one model kind.
+
+    Attributes:
+        outcomes: per split and β the clips whose decision becomes right (``fixed``) or wrong (``broken``).
+        wrong, clips: per split the clips decided wrongly before, and all of them.
+    """
+
+    def __init__(self, kind: str, concepts: Concepts, weight: np.ndarray, bias: np.ndarray, betas: list[float]):
+        self.kind, self.concepts, self.weight, self.bias = kind, concepts, weight, bias
+        self.betas = betas
+        self.outcomes: Counter[tuple[str, float, str]] = Counter()
+        self.wrong: Counter[str] = Counter()
+        self.clips: Counter[str] = Counter()
+
+    def decide(self, feature: np.ndarray, maps: np.ndarray) -> int:
+        """The class for a feature ``[D]`` and concept maps ``[S, h, w, M]``."""
+        z = activations(feature[None], self.concepts.layer, pool(maps[None], self.concepts.pooling))
+        return int((z @ self.weight.T + self.bias).argmax())
+
+    def add(self, case: Case, feature: np.ndarray, maps: np.ndarray, view: View, target: int) -> None:
+        """One clip of class ``case.label``, whose object is the located concept ``target``."""
+        was_right = self.decide(feature, maps) == case.label
+        self.clips[case.split] += 1
+        self.wrong[case.split] += not was_right
+        for beta in self.betas:
+            changed = np.concatenate(
+                [
+                    edited(part[None], view, mask, target, beta) if mask.any() else part[None]
+                    for part, mask in zip(maps, case.masks, strict=True)
+                ]
+            )
+            is_right = self.decide(feature, changed) == case.label
+            self.outcomes[case.split, beta, "fixed"] += is_right and not was_right
+            self.outcomes[case.split, beta, "broken"] += was_right and not is_right
+
+    def rows(self) -> list[tuple[str, str, float]]:
+        """Method, figure, value."""
+        counts = [(f"n_{split}", number) for split, number in self.clips.items()]
+        counts += [(f"{split}_wrong_before", self.wrong[split]) for split in self.clips]
+        counts += [
+            (f"{split}_{what}_by_beta_{beta:g}", self.outcomes[split, beta, what])
+            for split in self.clips
+            for beta in self.betas
+            for what in ("fixed", "broken")
+        ]
+        return [(self.kind, figure, float(value)) for figure, value in counts]
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """GradCAM and Integrated Gradients on the backbone that the maps come from.
+
+    They are asked for the classifier over bare features, and for the concept layer that sees the whole clip.
+
+    Attributes:
+        head: of all outputs; n_classes: so many of them are classes, the others concepts.
+        names, types: of the concepts.
+    """
+
+    head: Head
+    n_classes: int
+    names: list[str]
+    types: list[str]
+    integration_steps: int
+
+    def heatmaps(self, case: Case, n_slices: int) -> dict[str, np.ndarray]:
+        """Method → ``[S, side, side]``."""
+        side = case.masks.shape[1]
+        pixels = self.head.backbone.pixels(case.frames[None])
+        outputs = {"class": case.label}
+        if (own := concept_named(case.object, self.names, self.types)) is not None:
+            outputs["concept"] = self.n_classes + own
+        heat = {}
+        for name, output in outputs.items():
+            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(self.head, pixels, output), side, smooth_interpolation)
+            gradients = integrated_gradients(self.head, pixels.detach(), output, self.integration_steps)
+            shown = gradients[prompt_frames(len(gradients), n_slices)]
+            heat[f"Integrated Gradients, {name}"] = _enlarged(shown, side, interpolation)
+        return heat
+
+
+def _rivals(
+    backbone: Backbone, layers: dict, described: dict, classifier: dict[str, np.ndarray], settings: Localise
+) -> Rivals:
+    class_weight = classifier["backbone/weight"] / classifier["backbone/std"]
+    class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]
+    weight = np.concatenate([class_weight, layers["weight"]])
+    head = Head(backbone, weight, np.concatenate([class_bias, np.zeros(len(layers["weight"]))]))
+    return Rivals(head, len(class_weight), described["names"], described["types"], settings.integration_steps)
 
 
 def build(job: stage.Job) -> None:
@@ -170,57 +279,48 @@ def build(job: stage.Job) -> None:
     located = [kind for kind in about["kinds"] if kind != "dance"]
     if not located:
         raise StageError("no model kind has maps; see bottleneck.concept_layers.kinds")
-    kind = located[0]
-    prefix = f"{kind}/" if about["kinds"].index(kind) else ""
-    concepts = concepts_of(kind, layers, described, samples.videos, about["pooling"][kind])
+    interventions = []
+    for kind in located:
+        prefix = f"{kind}/" if about["kinds"].index(kind) else ""
+        concepts = concepts_of(kind, layers, described, samples.videos, about["pooling"][kind])
+        weight, bias = classifier[f"{prefix}all/weight"], classifier[f"{prefix}all/bias"]
+        interventions.append(Interventions(kind, concepts, weight, bias, settings.betas))
     joined = join_shards(job, "maps", "maps")
     map_row = {key: row for row, key in enumerate(joined.video_id)}
     prompts = join_shards(job, "prompts", "regions")
     prompt_row = {key: row for row, key in enumerate(prompts.video_id)}
     ((pseudo, words),) = job.read_arrays("pseudo_labels")
-
     backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
-    spread = classifier["backbone/std"]
-    class_weight = classifier["backbone/weight"] / spread
-    class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]
-    weight = np.concatenate([class_weight, layers["weight"]])
-    head = Head(backbone, weight, np.concatenate([class_bias, np.zeros(len(layers["weight"]))]))
+    rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
     rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
     tallies: dict[str, Tally] = {}
     paths: list[tuple[np.ndarray, np.ndarray]] = []
-    n_whole = len(concepts.layer["weight"])
-    map_names, map_types = concepts.names[n_whole:], concepts.types[n_whole:]
-    outcomes = {beta: {"fixed": 0, "broken": 0} for beta in settings.betas}
-    n_right = n_clips = n_unknown = 0
-    cases = _cases(job, samples.videos.video_id, samples.split("test"), n_slices)
-    for case in stage.progress(cases, "localise", total=int(samples.split("test").sum()), unit="clip"):
-        target = concept_named(case.object, map_names, map_types)
+    n_unknown = 0
+    chosen = ~samples.split(*DEVELOPMENT)
+    for case in stage.progress(
+        _cases(job, samples.videos, chosen, n_slices), "localise", total=int(chosen.sum()), unit="clip"
+    ):
+        target = concept_named(case.object, described["map_names"], described["map_types"])
         if target is None:
             n_unknown += 1
             continue
-        n_clips += 1
-        video_id, label = samples.videos.video_id[case.row], int(samples.videos.label[case.row])
         side = case.masks.shape[1]
         view = View(side, side, rows, columns)
-        maps = concept_maps(joined.values[map_row[video_id]], concepts.layer["map_weight"])  # [S, h, w, M]
-        heat = {"concept maps": view.heatmap(maps[..., target])}
-        regions = prompts.values[prompt_row[video_id]].astype(np.float32)
-        column = words["names"].index(map_names[target])
-        similarity = regions @ pseudo["texts"][column]  # [K, h, w]
-        nearest = np.arange(n_slices) * len(similarity) // n_slices
-        heat["prompts themselves"] = view.heatmap(similarity[nearest])
-        heat["middle of the picture"] = np.broadcast_to(_middle(side), (n_slices, side, side))
-        pixels = backbone.pixels(case.frames[None])
-        outputs = {"class": label}
-        if (own := concept_named(case.object, described["names"], described["types"])) is not None:
-            outputs["concept"] = len(class_weight) + own
-        for name, output in outputs.items():
-            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(head, pixels, output), side)
-            gradients = integrated_gradients(head, pixels.detach(), output, settings.integration_steps)
-            shown = prompt_frames(len(gradients), n_slices)
-            heat[f"Integrated Gradients, {name}"] = _enlarged(gradients[shown], side)
+        maps = concept_maps(joined.values[map_row[case.video_id]], layers["map_weight"])  # [S, h, w, M]
+        for item in interventions:
+            item.add(case, samples.features[case.row], maps, view, target)
+        if case.split != "test":
+            continue
+        regions = prompts.values[prompt_row[case.video_id]].astype(np.float32)
+        similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
+        heat = {
+            "concept maps": view.heatmap(maps[..., target]),
+            "prompts themselves": view.heatmap(similarity[np.arange(n_slices) * len(similarity) // n_slices]),
+            "middle of the picture": np.broadcast_to(_middle(side), (n_slices, side, side)),
+            **rivals.heatmaps(case, n_slices),
+        }
         for name, values in heat.items():
             tally = tallies.setdefault(name, Tally(settings.tolerance))
             for picture, mask in zip(values, case.masks, strict=True):
@@ -230,41 +330,15 @@ def build(job: stage.Job) -> None:
         paths.append(
             (np.stack([centroid(picture) for picture in warm]), np.stack([centroid(mask) for mask in case.masks]))
         )
-
-        def decide(
-            changed: np.ndarray,
-            feature: np.ndarray = samples.features[case.row],
-        ) -> int:
-            z = activations(feature[None], concepts.layer, pool(changed[None], concepts.pooling))
-            return int((z @ classifier[f"{prefix}all/weight"].T + classifier[f"{prefix}all/bias"]).argmax())
-
-        was_right = decide(maps) == label
-        n_right += was_right
-        for beta, outcome in outcomes.items():
-            changed = np.concatenate(
-                [
-                    edited(part[None], view, mask, target, beta) if mask.any() else part[None]
-                    for part, mask in zip(maps, case.masks, strict=True)
-                ]
-            )
-            is_right = decide(changed) == label
-            outcome["fixed"] += int(is_right and not was_right)
-            outcome["broken"] += int(was_right and not is_right)
-    if not n_clips:
+    if not tallies:
         raise StageError("no object of a test clip is among the concepts with maps")
     table = [(name, figure, value) for name, tally in tallies.items() for figure, value in tally.figures().items()]
     table += [
         ("concept maps", "moves_with_object", motion_agreement(paths, settings.min_spread)),
-        ("concept maps", "n_clips", n_clips),
         ("concept maps", "n_clips_without_concept", n_unknown),
         ("concept maps", "n_pictures", tallies["concept maps"].pictures),
-        (kind, "right_before_edits", n_right),
     ]
-    table += [
-        (kind, f"{name}_by_beta_{beta:g}", count)
-        for beta, outcome in outcomes.items()
-        for name, count in outcome.items()
-    ]
+    table += [row for item in interventions for row in item.rows()]
     job.write_table(
         "localisation",
         pa.table({key: [row[i] for row in table] for i, key in enumerate(("method", "figure"))}).append_column(
@@ -279,9 +353,9 @@ def _middle(side: int) -> np.ndarray:
     return -np.hypot(place[:, None], place[None])
 
 
-def _enlarged(maps: np.ndarray, side: int) -> np.ndarray:
-    """``[S, h, w]`` → ``[S, side, side]``, bilinear between the middles of the places."""
-    axes: list[np.ndarray] = [interpolation(cell_positions(count), cell_positions(side)) for count in maps.shape[1:]]
+def _enlarged(maps: np.ndarray, side: int, interpolate: Interpolation) -> np.ndarray:
+    """``[S, h, w]`` → ``[S, side, side]``: smooth from places, as concept maps are enlarged, linear from pixels."""
+    axes = [interpolate(cell_positions(count), cell_positions(side)) for count in maps.shape[1:]]
     return resample(maps.astype(np.float64), *axes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config import Generate
-from pipeline.data.lists import Entry
+from pipeline.data.entries import Entry
 from pipeline.demo.classes import PlannedClip, plan, plan_images
 
 SUFFIXES = {"videos": ".mp4", "images": ".png"}

@@ -23,7 +23,7 @@ from pipeline.demo.training.samples import training_samples
 
 ENCODERS = Path(__file__).parent / "encoders"
 TRAININGS = {"pose": pose.train, "backbone": backbone.train, "dual_encoder": dual.train}
-STEPS = {"pose": 4000, "backbone": 2500, "dual_encoder": 2200}
+STEPS = {"pose": 4000, "backbone": 2500, "dual_encoder": 5500}
 N_CLIPS = 3072
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.tuned import check
@@ -15,26 +15,8 @@ from pipeline.config import Decode, Features
 from pipeline.context.grid import positions
 from pipeline.data.decode import decode_video
 from pipeline.explain.regions import View
-from pipeline.stage import StageError
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a model makes of one clip.
-
-    Attributes:
-        frames: uint8 ``[T, size, size, 3]``, the middle square as the model sees it.
-        times: of the frames, in seconds, ``[T]``.
-        feature: ``[1, D]``.
-        maps: concept maps ``[S, rows, columns, M - m]``; None for a model without maps.
-        view: of the original picture; None for a model without maps.
-    """
-
-    frames: np.ndarray
-    times: np.ndarray
-    feature: np.ndarray
-    maps: np.ndarray | None
-    view: View | None
+from pipeline.explain.seen import Seen
+from pipeline.store.atomic import StageError
 
 
 class VideoPredictor:
@@ -47,11 +29,12 @@ class VideoPredictor:
         if self.features.source != "computed":
             raise StageError(
                 f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
-                f"is not known, so it cannot look at a video. Predict from features in Python: model.predict(features)"
+                f"is not known, so it cannot look at a video. From features it predicts: conceptreel predict-features, "
+                f"in Python model.predict(features)"
             )
         if "finetuned" in model.about:
             check(Path(self.features.model), model.about["finetuned"])
-        self.backbone = load_backbone(self.features.model, self.features.revision)
+        self.backbone = load_backbone(self.features.model, self.features.revision, sha256=self.features.sha256)
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone
@@ -80,6 +63,22 @@ class VideoPredictor:
         """The decision on a clip, or what it would be with other maps ``[S, rows, columns, M - m]``."""
         used = seen.maps if maps is None else maps
         return self.model.predict(seen.feature, top_k, None if used is None else used[None])[0]
+
+    def activations(self, frames: np.ndarray, batch_size: int = 4) -> np.ndarray:
+        """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``."""
+        if not self.places:
+            return self.model.activations(encode(self.backbone, frames, batch_size))
+        grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
+        parts = []
+        for start in range(0, len(frames), batch_size):
+            full = encode(self.map_backbone, frames[start : start + batch_size], batch_size, "maps")
+            if self.backbone.pools_maps:  # one pass gives both
+                with torch.inference_mode():
+                    features = self.backbone.pooled(torch.from_numpy(full).to(self.backbone.device)).cpu().numpy()
+            else:
+                features = encode(self.backbone, frames[start : start + batch_size], batch_size)
+            parts.append(self.model.activations(features, self.model.maps(on_grid(full, grid, placement, radius))))
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
 
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""

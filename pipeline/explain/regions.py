@@ -6,13 +6,16 @@ ways are products with one matrix per axis, so the sum over a region of any shap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipeline.context.grid import REFERENCE_SIZE, interpolation, resample
+from pipeline.context.grid import REFERENCE_SIZE, cell_positions, interpolation, resample, smooth_interpolation
+
+Interpolation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class RegionError(ValueError):
@@ -39,14 +42,20 @@ class View:
         side = min(self.height, self.width)
         return (self.height - side) // 2, (self.width - side) // 2, side
 
-    def _axes(self) -> tuple[np.ndarray, np.ndarray]:
+    def _axes(self, interpolate: Interpolation = interpolation) -> tuple[np.ndarray, np.ndarray]:
         """Interpolation from the places to the pixels of the square: ``[side, rows]`` and ``[side, columns]``."""
-        pixels = (np.arange(self.square[2]) + 0.5) / self.square[2]
-        return interpolation(self.rows, pixels), interpolation(self.columns, pixels)
+        pixels = cell_positions(self.square[2])
+        return interpolate(self.rows, pixels), interpolate(self.columns, pixels)
+
+    def enlarged(self, concept_map: np.ndarray) -> np.ndarray:
+        """A map ``[..., rows, columns]``, bilinear between its places: ``[..., side, side]`` (SALF-CBM 3.5)."""
+        return resample(concept_map, *self._axes())
 
     def heatmap(self, concept_map: np.ndarray) -> np.ndarray:
-        """A map ``[..., rows, columns]`` enlarged to the square: ``[..., side, side]`` (SALF-CBM 3.5)."""
-        return resample(concept_map, *self._axes())
+        """The same to be looked at: smooth, so that it may be warmest between two places."""
+        heat = resample(concept_map, *self._axes(smooth_interpolation))
+        # Beside a peak a spline swings below what it goes through; nothing is colder than the coldest place.
+        return np.maximum(heat, concept_map.min((-2, -1), keepdims=True))
 
     def weights(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How much a region takes from each place.

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.config import MotionConcepts
-from pipeline.data.lists import video_id as id_of_path
+from pipeline.data.entries import video_id as id_of_path
 from pipeline.data.table import read_index
+from pipeline.exchange import pickles
+from pipeline.motion.clustering import kmeans, self_organizing_map
 from pipeline.motion.finch import (
     Partition,
     assign,
@@ -33,9 +35,14 @@ def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> t
         labels int32 ``[n]``, −1 for clips of clusters seen in fewer than ``min_videos`` videos; and the number of
         clusters of every FINCH partition, finest first.
     """
-    partitions = finch(flat, settings.metric)
+    partitions = finch(flat, settings.metric) if settings.method == "finch" else []
     sizes = [partition.n_clusters for partition in partitions]
-    labels = _chosen(flat, partitions, settings)
+    if settings.method == "kmeans":
+        labels = kmeans(flat, _at_most(settings.n_concepts, flat), settings.metric, settings.seed)
+    elif settings.method == "som":
+        labels = self_organizing_map(flat, settings.n_concepts, settings.metric)
+    else:
+        labels = _chosen(flat, partitions, settings)
     pairs = np.unique(np.stack([labels, video], 1), axis=0)
     n_videos = np.bincount(pairs[:, 0], minlength=labels.max() + 1)
     kept = np.flatnonzero(n_videos >= settings.min_videos)
@@ -44,6 +51,12 @@ def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> t
     renumbered = np.full(labels.max() + 1, -1, np.int32)
     renumbered[kept] = np.arange(len(kept))
     return renumbered[labels], sizes
+
+
+def _at_most(n_concepts: int, flat: np.ndarray) -> int:
+    if n_concepts > len(flat):
+        raise stage.StageError(f"motion_concepts.n_concepts is {n_concepts}, but there are only {len(flat)} key clips")
+    return n_concepts
 
 
 def _chosen(flat: np.ndarray, partitions: list[Partition], settings: MotionConcepts) -> np.ndarray:
@@ -75,21 +88,23 @@ def multi_hot(labels: np.ndarray, video: np.ndarray, n_videos: int, n_concepts: 
 
 
 def read_published(job: stage.Job, settings: MotionConcepts) -> tuple[list[str], np.ndarray]:
-    """Published labels: JSON rows of ``video_name`` and ``attribute_label``; rows of −1 are videos without a clip."""
+    """Published labels: JSON or pickled rows of ``video_name`` and ``attribute_label``; −1: a video without a clip."""
     ids: list[str] = []
     rows: list[list[int]] = []
     for split, name in settings.path.items():
         path = job.note_file(f"labels_{split}", job.root / name)
         try:
-            for item in json.loads(path.read_text()):
+            for item in pickles.load(path) if path.suffix == ".pkl" else json.loads(path.read_text(encoding="utf-8")):
                 ids.append(id_of_path(item["video_name"]))
-                rows.append(item["attribute_label"])
-        except (ValueError, KeyError, TypeError) as error:
+                rows.append([int(value) for value in item["attribute_label"]])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise stage.StageError(
-                f"{path}: expected a JSON list of objects with video_name and attribute_label ({error!r})"
+                f"{path}: expected a list of objects with video_name and attribute_label ({str(error)[:200]!r})"
             ) from None
     if len({len(row) for row in rows}) != 1:
         raise stage.StageError(f"motion labels differ in length: {sorted({len(row) for row in rows})}")
+    if not all(-1 <= value <= 1 for row in rows for value in row):
+        raise stage.StageError("motion labels must be 0, 1, or −1 for a video without a clip")
     return ids, np.array(rows, np.int32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 from pipeline import stage
@@ -10,6 +12,24 @@ from pipeline.motion.keyframes import clip_windows, select_keyframes
 from pipeline.motion.normalise import normalise
 from pipeline.motion.quality import clip_quality, keep_clips
 from pipeline.motion.skeleton import skeleton
+
+
+def select(keyframes: np.ndarray, n_frames: int, video_id: str, settings: PoseClips) -> np.ndarray:
+    """Frames that clips are cut around, int32 ``[s]``: the key frames, or what they are compared with (DANCE Table 3).
+
+    The other two always take ``per_video`` frames, or all of a shorter video.
+
+    Args:
+        keyframes: detected, ``[k]``.
+        video_id: with the seed decides the random frames, whatever the shards are.
+    """
+    if settings.selection == "keyframes":
+        return keyframes
+    count = min(settings.per_video, n_frames)
+    if settings.selection == "uniform":
+        return ((2 * np.arange(count) + 1) * n_frames // (2 * count)).astype(np.int32)
+    generator = np.random.default_rng([settings.seed, zlib.crc32(video_id.encode())])
+    return np.sort(generator.choice(n_frames, count, replace=False)).astype(np.int32)
 
 
 def cut(
@@ -78,7 +98,7 @@ def build(job: stage.Job) -> None:
             continue
         part = cut(
             *(poses[name][span] for name in ("keypoints", "confidence", "present")),
-            frames,
+            select(frames, n_frames, video_id, settings),
             settings,
             joints.hips,
         )

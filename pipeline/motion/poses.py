@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import stage
 from pipeline.config import Poses
 from pipeline.data.isolated import Decoder
-from pipeline.data.readers import VideoError, open_video
-from pipeline.data.table import read_index
-from pipeline.motion.importers import read_penn_action
+from pipeline.data.readers import VideoError
+from pipeline.data.table import VideoTable, listed_ids, read_index
+from pipeline.exchange.poses import files_of, pose_reader
 from pipeline.motion.normalise import interpolate_gaps
-from pipeline.motion.skeleton import mirrored, skeleton
+from pipeline.motion.skeleton import Skeleton, mirrored, skeleton
 from pipeline.store.arrays import ragged
-
-
-def person_boxes(keypoints: np.ndarray, confidence: np.ndarray, whole: np.ndarray, min_confidence: float) -> np.ndarray:
-    """Box around the confident joints of each frame; the whole frame where fewer than 3 joints are confident.
-
-    Args:
-        keypoints: ``[n, J, 2]`` pixels; confidence ``[n, J]``; whole ``[4]`` as x0, y0, x1, y1.
-
-    Returns:
-        float32 ``[n, 4]``.
-    """
-    sure = confidence >= min_confidence
-    low = np.where(sure[..., None], keypoints, np.inf).min(1)
-    high = np.where(sure[..., None], keypoints, -np.inf).max(1)
-    boxes = np.concatenate([low, high], 1)
-    boxes[sure.sum(1) < 3] = whole
-    # Joints end at the ankles and ears; half a head and the feet stick out, which the padding of the estimator covers.
-    return np.clip(boxes, whole[[0, 1, 0, 1]], whole[[2, 3, 2, 3]]).astype(np.float32)
-
-
-def estimate_video(
-    path: Path, estimator, settings: Poses, batch_size: int, opener: Callable = open_video
-) -> dict[str, np.ndarray]:
-    """Poses of one video: ``keypoints`` ``[F, J, 2]``, ``confidence`` ``[F, J]``, ``box`` ``[F, 4]``.
-
-    Args:
-        opener: `open_video`, or the same of an isolated decoder.
-
-    Raises:
-        VideoError: the video cannot be read.
-    """
-    import torch
-
-    keypoints, confidences, boxes = [], [], []
-    with opener(path) as video:
-        for _, batch in video.batches(batch_size):
-            frames = torch.from_numpy(batch)
-            whole = np.array([0, 0, batch.shape[2] - 1, batch.shape[1] - 1], np.float32)
-            box = np.repeat(whole[None], len(batch), 0)
-            # The first look of two only has to find the person.
-            last = settings.boxes == "whole_frame"
-            points, confidence = estimator(frames, torch.from_numpy(box), 1.0, settings.flip_test and last)
-            if not last:
-                box = person_boxes(
-                    points.cpu().numpy(),
-                    confidence.cpu().numpy(),
-                    whole,
-                    settings.min_joint_confidence,
-                )
-                points, confidence = estimator(frames, torch.from_numpy(box), settings.box_padding, settings.flip_test)
-            keypoints.append(points.cpu().numpy())
-            confidences.append(confidence.cpu().numpy())
-            boxes.append(person_boxes(keypoints[-1], confidences[-1], whole, settings.min_joint_confidence))
-    return {
-        "keypoints": np.concatenate(keypoints),
-        "confidence": np.concatenate(confidences),
-        "box": np.concatenate(boxes),
-    }
 
 
 def finish(item: dict[str, np.ndarray], settings: Poses) -> dict[str, np.ndarray]:
@@ -99,42 +44,89 @@ def finish(item: dict[str, np.ndarray], settings: Poses) -> dict[str, np.ndarray
     }
 
 
+def _computed(
+    job: stage.Job, settings: Poses, videos: VideoTable, joints: Skeleton
+) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
+    """Poses of each video, and what the provenance should say of the networks."""
+    from pipeline import batches, checkpoints
+    from pipeline.motion.pose.boxes import read_boxes
+    from pipeline.motion.pose.estimate import Estimation
+    from pipeline.motion.pose.vitpose import PoseEstimator
+
+    estimator = PoseEstimator(
+        settings.model, settings.revision, settings.expert, mirrored(joints), settings.sha256, len(joints.joints)
+    )
+    about = {
+        "weights": checkpoints.weights_digest(settings.model, settings.revision),
+        "device": str(estimator.device),
+        "dtype": batches.dtype_name(estimator.device),
+    }
+    detector = annotated = None
+    if settings.boxes == "detected":
+        from pipeline.motion.pose.detector import PersonDetector
+
+        named = settings.detector, settings.detector_revision
+        detector = PersonDetector(*named, settings.detector_sha256)
+        about["detector_weights"] = checkpoints.weights_digest(*named)
+    elif settings.boxes == "annotations":
+        annotated = read_boxes(job.root / settings.boxes_path)
+        job.note_file("boxes", job.root / settings.boxes_path)
+    watch = batches.Stopwatch()
+    size = checkpoints.batch_size("poses", 64)
+    estimation = Estimation(estimator, settings, size, detector, annotated, watch)
+    limits = job.runtime.get("decoder", {})
+    # The second decoder starts only where a video is too long to be kept in memory.
+    with Decoder(**limits) as decoder, Decoder(**limits) as again:
+        listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]
+        found = estimation.run(listed, partial(_open, decoder), partial(_open, again))
+        for video_id, item in stage.progress(found, "poses", total=len(videos)):
+            yield video_id, item, about
+    stage.logger.info("poses: %s", watch.words())
+
+
+def _open(decoder: Decoder, place: tuple[Path, tuple[int, int] | None]) -> AbstractContextManager[Any]:
+    path, frames = place
+    return decoder.open(path, frames=frames)
+
+
+def _imported(
+    job: stage.Job, settings: Poses, videos: VideoTable, joints: Skeleton
+) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
+    place = job.root / settings.path
+    all_ids = [key for ids in listed_ids(job).values() for key in ids]
+    imported = pose_reader(settings.source, place, len(joints.joints), all_ids)
+    if place.is_file():
+        job.note_file("imported", place)
+    else:
+        job.note_files("imported", files_of(place, videos.video_id.tolist()))
+    for video_id in stage.progress(videos.video_id, "poses"):
+        try:
+            item = imported(video_id)
+        except VideoError as error:
+            item = error
+        yield video_id, item, {}
+
+
 def build(job: stage.Job) -> None:
     """Write the poses of one shard, computed or imported."""
     settings = Poses.model_validate(job.settings)
     videos = read_index(job)
     joints = skeleton(settings.skeleton)
-    extra = {}
-    done: list[dict[str, np.ndarray]] = []
-    ids: list[str] = []
+    extra: dict[str, Any] = {}
+    results: dict[str, dict[str, np.ndarray]] = {}
     failed: dict[str, str] = {}
-    with Decoder(**job.runtime.get("decoder", {})) as decoder:
-        if settings.source == "computed":
-            from pipeline import checkpoints
-            from pipeline.motion.vitpose import PoseEstimator
-
-            estimator = PoseEstimator(settings.model, settings.revision, settings.expert, mirrored(joints))
-            size = checkpoints.batch_size("poses", 64)
-            extra = {
-                "weights": checkpoints.weights_digest(settings.model, settings.revision),
-                "device": str(estimator.device),
-                "dtype": "float32",
-            }
-
-            def read(video_id: str, path: str) -> dict[str, np.ndarray]:
-                return estimate_video(job.root / path, estimator, settings, size, decoder.open)
-
-        else:
-
-            def read(video_id: str, path: str) -> dict[str, np.ndarray]:
-                return read_penn_action(job.root / settings.path / f"{video_id}.mat")
-
-        for video_id, path in stage.progress(list(zip(videos.video_id, videos.path, strict=True)), "poses"):
-            try:
-                done.append(finish(read(video_id, path), settings))
-                ids.append(video_id)
-            except VideoError as error:
-                failed[video_id] = str(error)
+    computed = settings.source == "computed"
+    found = (_computed if computed else _imported)(job, settings, videos, joints)
+    for video_id, item, extra in found:  # noqa: B007 — what the last one says holds for all
+        try:
+            if isinstance(item, VideoError):
+                raise item
+            results[video_id] = finish(item, settings)
+        except VideoError as error:
+            failed[video_id] = str(error)
+    # Videos are done out of order where a batch crosses their borders.
+    ids = [video_id for video_id in videos.video_id if video_id in results]
+    done = [results[video_id] for video_id in ids]
     job.check_failures(failed, len(videos), settings.max_failed_fraction, slack=1)
 
     shapes = {

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import BytesCodec, ZstdCodec
 from zarr.storage import ZipStore
 
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.provenance import canonical
 
 CHUNK_BYTES = 8 << 20
+# A file may claim so many bytes whatever its size, and so many for each of its own bytes: a damaged or hostile header
+# must not take the memory of the machine. Only arrays of one repeated value pack better than that.
+FREE_BYTES = 256 << 20
+MAX_RATIO = 4096
 
 
 def content_digest(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> str:
@@ -59,7 +66,11 @@ def write_arrays(
     with replace_when_done(path, check=read_arrays) as temporary, ZipStore(temporary, mode="w") as store:
         group = zarr.create_group(store, attributes=attributes)
         for name, array in arrays.items():
-            group.create_array(name, data=np.ascontiguousarray(array), chunks=_chunks(array))
+            chunks = _chunks(array)
+            target = group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunks)
+            # One at a time: on a full disk, chunks that wait behind the one that fails would open the file once more.
+            for start in range(0, len(array), chunks[0]):
+                target[start : start + chunks[0]] = array[start : start + chunks[0]]
     return digest
 
 
@@ -76,6 +87,25 @@ def _damage_is_told(path: Path) -> Iterator[None]:
         raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
 
 
+def _refuse_packed(path: Path) -> None:
+    """Chunks are compressed by Zarr; a zip that compresses them again is not ours, and can unpack to any size."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ArtifactError(f"{path} is a compressed zip; artifacts of this project are stored uncompressed")
+
+
+def _unpacked_bytes(frame: bytes) -> int | None:
+    """What a Zstandard frame says that it unpacks to (RFC 8878, 3.1.1); None if it does not say, or is none."""
+    if len(frame) < 6 or not frame.startswith(b"\x28\xb5\x2f\xfd"):
+        return None
+    flags = frame[4]
+    single_segment = flags >> 5 & 1
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[flags & 3]
+    width = (single_segment, 2, 4, 8)[flags >> 6]
+    return int.from_bytes(frame[start : start + width], "little") + (256 if width == 2 else 0) if width else None
+
+
 class Arrays:
     """An opened artifact: ``attributes`` and lazily read arrays.
 
@@ -85,6 +115,9 @@ class Arrays:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         with _damage_is_told(self.path):
+            self._allowed = FREE_BYTES + MAX_RATIO * self.path.stat().st_size
+            _refuse_packed(self.path)
+            self._checked: set[str] = set()
             self._store = ZipStore(self.path, mode="r")
             self._group = zarr.open_group(self._store, mode="r")
             self.attributes: dict[str, Any] = dict(self._group.attrs)
@@ -98,16 +131,39 @@ class Arrays:
         self._store.close()
 
     def names(self) -> list[str]:
-        with _damage_is_told(self.path):
-            return sorted(name for name, _ in self._group.members(max_depth=None) if self._is_array(name))
-
-    def _is_array(self, name: str) -> bool:
-        return isinstance(self._group[name], zarr.Array)
+        # The zip is asked and not Zarr, whose own listing reports damage from a background task, past every caller.
+        with _damage_is_told(self.path), zipfile.ZipFile(self.path) as archive:
+            nodes = {entry.removesuffix("/zarr.json") for entry in archive.namelist() if entry.endswith("/zarr.json")}
+            return sorted(name for name in nodes if isinstance(self._group[name], zarr.Array))
 
     def _array(self, name: str) -> zarr.Array:
         if name not in self._group:
             raise ArtifactError(f"{self.path} has no array `{name}`; it holds {', '.join(self.names())}")
-        return self._group[name]
+        array = self._group[name]
+        if array.dtype.hasobject or {type(codec) for codec in array.metadata.codecs} - {BytesCodec, ZstdCodec}:
+            raise ArtifactError(f"{self.path}: array `{name}` is stored in a way that this project does not write")
+        for what, shape in (("array", array.shape), ("chunks", array.chunks)):
+            if math.prod(shape) * array.dtype.itemsize > self._allowed:
+                raise ArtifactError(
+                    f"{self.path} is damaged: its {what} `{name}` of {list(shape)} {array.dtype} cannot fit into a "
+                    f"file of {self.path.stat().st_size} bytes; delete it and run the pipeline again"
+                )
+        return array
+
+    def _check_chunks(self, name: str, array: zarr.Array) -> None:
+        """Refuse chunks that would unpack to something else than a chunk, before they are unpacked."""
+        if ZstdCodec not in {type(codec) for codec in array.metadata.codecs}:
+            return
+        expected = math.prod(array.chunks) * array.dtype.itemsize
+        with zipfile.ZipFile(self.path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.startswith(f"{name}/c/"):
+                    with archive.open(entry) as chunk:
+                        if _unpacked_bytes(chunk.read(18)) != expected:
+                            raise ArtifactError(
+                                f"{self.path} is damaged: a chunk of `{name}` has another size than the array says; "
+                                f"delete it and run the pipeline again"
+                            )
 
     def describe(self, name: str) -> dict[str, Any]:
         """Shape and dtype, without reading the values."""
@@ -118,7 +174,11 @@ class Arrays:
     def part(self, name: str, rows: int | slice) -> np.ndarray:
         """Some rows of an array."""
         with _damage_is_told(self.path):
-            return np.asarray(self._array(name)[rows])
+            array = self._array(name)
+            if name not in self._checked:
+                self._check_chunks(name, array)
+                self._checked.add(name)
+            return np.asarray(array[rows])
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.part(name, slice(None))
@@ -134,7 +194,9 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         arrays = {name: artifact[name] for name in artifact.names()}
         attributes = artifact.attributes
     content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
-    if content_digest(arrays, content) != attributes["content_digest"]:
+    with _damage_is_told(Path(path)):
+        found = content_digest(arrays, content)
+    if found != attributes["content_digest"]:
         raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")
     return arrays, attributes
 

@@ -12,6 +12,10 @@ class ArtifactError(ValueError):
     """An artifact that cannot be used: absent, damaged, of another schema or made with other settings."""
 
 
+class StageError(RuntimeError):
+    """A stage cannot give a result; the message says what to do, so no stack trace is shown."""
+
+
 @contextlib.contextmanager
 def replace_when_done(path: str | Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
     """Yield a temporary name in the same folder; rename it to ``path`` once the block and ``check`` have passed.

@@ -9,13 +9,22 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 PROJECT = PACKAGE.parent
 
 # Plumbing: it moves results but cannot change them; a change of format is told by the schema version instead.
-PLUMBING = tuple(f"pipeline.{name}" for name in ("store", "stage", "config", "cli", "joblog", "status", "restart"))
+PLUMBING = tuple(
+    f"pipeline.{name}" for name in ("store", "inspection", "stage", "config", "cli", "joblog", "status", "restart")
+)
+
+
+def path_of(module: str) -> str:
+    """Path of a module's source from the project, also of one that is gone."""
+    path = _file_of(module)
+    return path.relative_to(PROJECT).as_posix() if path else f"{module.replace('.', '/')}.py"
 
 
 def _file_of(module: str) -> Path | None:
@@ -26,6 +35,14 @@ def _file_of(module: str) -> Path | None:
     return None
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node. Imports are statements, and to skip expressions takes a third of the time."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(node, name, ()):
+            yield statement
+            yield from _statements(statement)
+
+
 @functools.cache
 def _imports(module: str) -> frozenset[str]:
     path = _file_of(module)
@@ -33,7 +50,7 @@ def _imports(module: str) -> frozenset[str]:
         return frozenset()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _statements(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -75,9 +92,18 @@ def files_of(stage_module: str) -> list[str]:
     return [str(_file_of(module)) for module in modules_of(stage_module)]
 
 
+@functools.cache
 def code_digest(stage_module: str) -> str:
     """Digest of the stage's source: 16 hexadecimal digits, the same wherever the project lies."""
     digest = hashlib.blake2b(digest_size=8)
     for module, path in zip(modules_of(stage_module), files_of(stage_module), strict=True):
         digest.update(module.encode() + b"\0" + Path(path).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def file_digests(stage_module: str) -> dict[str, str]:
+    """Digest of each module behind `code_digest`: what tells which file has changed."""
+    return {
+        module: hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+        for module, path in zip(modules_of(stage_module), files_of(stage_module), strict=True)
+    }

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 from pipeline.store.code import PROJECT
 
+# Of the artifacts' attributes and array names; raised when older code could not read what newer code writes.
+SCHEMA_VERSION = 1
 PACKAGES = (
     "torch",
     "transformers",
@@ -45,6 +48,16 @@ def digest_of_file(path: str | Path) -> str:
     """Digest of a file's bytes: 16 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+def fingerprint(path: str | Path) -> str:
+    """Size in bytes and time of change in nanoseconds: what tells a replaced file without reading it.
+
+    Raises:
+        OSError, ValueError: there is no such file, or its name cannot be one.
+    """
+    status = os.stat(path)
+    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 @functools.cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.provenance import canonical
 
 KEY = b"conceptreel"
+# As in `pipeline.store.arrays`: what a header may claim whatever the size of the file, and for each of its bytes.
+FREE_VALUES = 1_000_000
+MAX_RATIO = 100
 
 
 def table_digest(table: pa.Table, content: Mapping[str, Any]) -> str:
@@ -37,18 +41,28 @@ def write_table(path: str | Path, columns: pa.Table, content: Mapping[str, Any],
     return digest
 
 
-def read_attributes(path: str | Path) -> dict[str, Any]:
-    """The attributes alone, without reading rows."""
+@contextlib.contextmanager
+def _damage_is_told(path: str | Path) -> Iterator[None]:
+    """Arrow, Thrift and JSON raise types of their own for damaged bytes; a user needs to know one thing."""
     try:
-        schema = pq.read_schema(path)
+        yield
+    except ArtifactError:
+        raise
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist") from None
-    except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
-    try:
-        return json.loads((schema.metadata or {})[KEY])
-    except (KeyError, ValueError):
-        raise ArtifactError(f"{path} was not written by this project: it has no provenance") from None
+    except Exception as error:
+        words = str(error)[:200] or type(error).__name__
+        raise ArtifactError(f"{path} is damaged ({words}); delete it and run the pipeline again") from None
+
+
+def read_attributes(path: str | Path) -> dict[str, Any]:
+    """The attributes alone, without reading rows."""
+    with _damage_is_told(path):
+        metadata = pq.read_schema(path).metadata or {}
+        record = json.loads(metadata[KEY]) if KEY in metadata else None
+    if not isinstance(record, dict) or "content_digest" not in record:
+        raise ArtifactError(f"{path} was not written by this project: it has no provenance")
+    return record
 
 
 def read_table(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -58,11 +72,18 @@ def read_table(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
         ArtifactError: absent, damaged, changed by hand, or not an artifact of this project.
     """
     attributes = read_attributes(path)
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
     content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
-    if table_digest(table, content) != attributes.get("content_digest"):
+    with _damage_is_told(path):
+        header = pq.read_metadata(path)
+        if header.num_rows * max(1, header.num_columns) > FREE_VALUES + MAX_RATIO * Path(path).stat().st_size:
+            raise ArtifactError(
+                f"{path} is damaged: {header.num_rows} rows cannot fit into a file of its size; delete it and run the "
+                f"pipeline again"
+            )
+        # Not `pq.read_table`: where no further thread can be started for lack of memory, its scanner waits for ever.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            table = file.read(use_threads=False)
+        found = table_digest(table, content)
+    if found != attributes.get("content_digest"):
         raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")
     return table, attributes

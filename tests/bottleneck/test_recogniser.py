@@ -162,3 +162,20 @@ def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
     torch.save({**content, "map_weight": tensor}, tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match="inconsistent"):
         load(tmp_path / "wrong.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layer_weight", torch.zeros(1, 1).expand(2**20, 2**20)),
+        ("version", torch.zeros(3)),
+        ("format", torch.zeros(3)),
+        ("json", "[" * 100_000),
+    ],
+)
+def test_hostile_values_are_refused_before_memory_is_taken(model, tmp_path, name, value):
+    model.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, name: value}, tmp_path / "hostile.pt")
+    with pytest.raises(ArtifactError, match=r"claim more|has version|not a model|incomplete"):
+        load(tmp_path / "hostile.pt")

@@ -129,3 +129,8 @@ def test_too_few_pictures_are_told():
     one = SpatialData.of(maps[:, :1], regions[:, :1], np.eye(3), np.array([0]))
     with pytest.raises(ValueError, match="at least 2 of them"):
         train_spatial_layer(one, one)
+
+
+def test_pooling_without_a_concept():
+    for pooling in ("mean", "softmax", "max"):
+        assert pool(np.zeros((2, 3, 4, 5, 0), np.float32), pooling).shape == (2, 0)

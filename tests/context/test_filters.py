@@ -97,3 +97,21 @@ def test_encoders_are_weighted():
     one, other = np.array([[2.0, 0.0]]), np.array([[0.0, 3.0]])
     similarity = combined_similarity([(one, one, 1.0), (one, other, 3.0)])
     assert similarity[0, 0] == pytest.approx(0.25)
+
+
+def test_similar_candidates_are_found_part_by_part(monkeypatch):
+    """A function of rows and columns, asked for a few rows at once, decides as the whole matrix does."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 3)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity = rows @ rows.T
+
+    def dropped(given):
+        candidates = [Candidate(("object", "scene")[k % 2], f"c{k}") for k in range(40)]
+        drop_similar(candidates, given, 0.9)
+        return [(item.dropped_by, item.reason, round(item.mutual_similarity, 5)) for item in candidates]
+
+    whole = dropped(similarity)
+    assert 5 < sum(bool(item[0]) for item in whole) < 35
+    monkeypatch.setattr("pipeline.context.filters.ROWS_AT_ONCE", 7)
+    assert dropped(lambda own, others: similarity[np.ix_(own, others)]) == whole

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.context.grid import cell_positions, interpolation, positions, resample
+from pipeline.context.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
 
 
 def test_stride_is_the_papers_arithmetic():
@@ -47,3 +47,15 @@ def test_beyond_the_outermost_places_the_value_stays():
     np.testing.assert_allclose(
         interpolation(np.array([0.25, 0.75]), np.array([0.0, 0.5, 1.0])), [[1, 0], [0.5, 0.5], [0, 1]]
     )
+
+
+def test_smooth_interpolation_keeps_parabolas_and_finds_the_top_between_places():
+    places, pixels = np.linspace(0.1, 0.9, 7), np.linspace(0.1, 0.9, 101)
+    matrix = smooth_interpolation(places, pixels)
+    np.testing.assert_allclose(matrix.sum(1), 1)
+    top = 0.43  # no place is there
+    np.testing.assert_allclose(matrix @ -((places - top) ** 2), -((pixels - top) ** 2), atol=1e-12)
+    assert pixels[(matrix @ -((places - top) ** 2)).argmax()] == pytest.approx(top, abs=0.005)
+    beyond = smooth_interpolation(places, np.array([0.0, 1.0]))
+    np.testing.assert_allclose(beyond, np.eye(7)[[0, 6]], atol=1e-12)
+    np.testing.assert_allclose(smooth_interpolation(places[:2], pixels), interpolation(places[:2], pixels))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from pipeline.config import Prompts
-from pipeline.context.clip import DualEncoder
+from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.prompts import PromptGrid, circled, grid_masks, local_similarities, prompt_frames, ring_masks
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
@@ -14,7 +14,7 @@ SHIPPED = "pipeline/demo/encoders/dual_encoder"
 
 @pytest.fixture(scope="module")
 def encoder() -> DualEncoder:
-    return DualEncoder(SHIPPED)
+    return load_dual_encoder(SHIPPED)
 
 
 def pictures(n: int, side: int) -> np.ndarray:

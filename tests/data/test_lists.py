@@ -7,17 +7,8 @@ from collections import defaultdict
 import pytest
 
 from pipeline.config import Index
-from pipeline.data.lists import (
-    Entry,
-    ListError,
-    carve_validation,
-    members_digest,
-    read_class_list,
-    read_class_names,
-    read_entries,
-    shard_of,
-    video_id,
-)
+from pipeline.data.entries import Entry, ListError, by_shard, members_digest, read_class_list, shard_of, video_id
+from pipeline.data.lists import carve_validation, read_class_names, read_entries
 
 
 def make(root, **files):
@@ -103,6 +94,13 @@ def test_single_mistakes_become_problems(root):
         assert words in text
 
 
+@pytest.mark.parametrize("line", ["train,v.mp4", "train,v.mp4,x,run,p", "train,v.mp4,0,run,p,q"])
+def test_a_damaged_list_of_the_demo_stops(root, line):
+    make(root, **{"lists.csv": f"split,path,label,class,actor\n{line}\n"})
+    with pytest.raises(ListError, match=r"lists.csv, line 2: expected split,path,label,class,actor"):
+        read_entries(lists(source="generated"), root)
+
+
 def test_whole_list_mistakes_stop(root):
     with pytest.raises(ListError, match=r"none\.csv does not exist"):
         read_entries(lists(lists={"train": "none.csv"}), root)
@@ -184,16 +182,21 @@ def test_shards_are_stable_and_even():
     assert min(counts) > 400 and max(counts) < 600
 
 
+def digests(root, count) -> dict[int, str]:
+    parts = by_shard(read_entries(lists(), root), count)
+    return {k: members_digest(part, root) for k, part in enumerate(parts)}
+
+
 def test_members_digest_tells_changes_in_its_own_shard_only(root):
     count = 4
-    before = {k: members_digest(read_entries(lists(), root), k, count, root) for k in range(count)}
+    before = digests(root, count)
     make(root, **{"a/new.avi": None})
     with open(root / "train.csv", "a") as file:
         file.write("a/new.avi,0\n")
-    after = {k: members_digest(read_entries(lists(), root), k, count, root) for k in range(count)}
+    after = digests(root, count)
     assert [k for k in before if before[k] != after[k]] == [shard_of("a__new", count)]
     (root / "a" / "new.avi").write_text("longer now")
-    replaced = {k: members_digest(read_entries(lists(), root), k, count, root) for k in range(count)}
+    replaced = digests(root, count)
     assert [k for k in after if after[k] != replaced[k]] == [shard_of("a__new", count)]
 
 
@@ -242,7 +245,7 @@ def test_no_line_makes_the_reader_fail(tmp_path):
     for check_files in (False, True):
         entries = read_entries(lists(lists={"train": "train.csv"}, check_files=check_files), tmp_path)
         assert len(entries) == 13 and sum(entry.problem is None for entry in entries) == 0
-        assert all(members_digest(entries, k, 2, tmp_path) for k in range(2))
+        assert all(members_digest(part, tmp_path) for part in by_shard(entries, 2))
 
 
 def test_classes_from_labels_or_folders_where_no_list_names_them(root):

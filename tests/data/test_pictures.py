@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.config import Decode, Index
 from pipeline.data.decode import decode_video
-from pipeline.data.lists import ListError, read_class_names, read_entries
+from pipeline.data.entries import ListError
+from pipeline.data.lists import read_class_names, read_entries
 from pipeline.data.readers import VideoError, open_video
 
 

@@ -213,6 +213,14 @@ def test_cut_videos(tmp_path, part):
     assert caught.value.reason == "damaged"
 
 
+def test_a_cut_matroska_file_is_damaged_and_not_unreadable(tmp_path):
+    whole = write_video(tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: whole.index(b"\x16\x54\xae\x6b") + 4])  # within the header of the tracks
+    with pytest.raises(VideoError) as caught:
+        open_video(tmp_path / "cut.mkv")
+    assert caught.value.reason == "damaged"
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_nothing_but_video_errors_escapes(tmp_path, seed):
     kinds = [

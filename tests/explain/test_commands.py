@@ -91,6 +91,12 @@ def test_explain_writes_heatmaps_and_everything_as_json(files, tmp_path, capsys)
     assert located["activation"] == pytest.approx(np.mean(located["map"]), abs=1e-3)
 
 
+def test_explain_needs_no_maps(files, tmp_path, capsys):
+    assert main(["explain", str(files / "plain.pt"), str(files / "picture.png"), "--out", str(tmp_path / "out")]) == 0
+    assert "ball" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "explanation.json").read_text())["located"] == []
+
+
 def test_asking_about_halves_adds_up_to_the_whole(files, capsys):
     def total(*box):
         found = run(capsys, "ask", files / "model.pt", files / "picture.png", "--box", *box, "--json")
@@ -144,7 +150,6 @@ BOX = ["--box", "30", "20", "90", "60"]
         (["ask", "model.pt", "picture.png", "--mask", "broken.png"], "does not decode as a picture"),
         (["ask", "plain.pt", "picture.png", *BOX], "plain.pt has no maps"),
         (["ask", "model.pt", "broken.png", *BOX], "cannot be read: damaged"),
-        (["explain", "plain.pt", "picture.png", "--out", "OUT"], "plain.pt has no maps"),
         (["explain", "model.pt", "broken.png", "--out", "OUT"], "cannot be read: damaged"),
         (["explain", "model.pt", "none.png", "--out", "OUT"], "cannot be read: missing"),
         (["explain", "model.pt", "picture.png", "--out", "mask.png"], "is a file; --out names a folder"),

@@ -28,7 +28,7 @@ def maps(seed: int = 0) -> np.ndarray:
 
 def test_sum_over_a_region_is_that_of_the_enlarged_map(view):
     mask = np.random.default_rng(1).random((60, 100)) < 0.3
-    heat = view.heatmap(np.moveaxis(maps().astype(float), -1, 1))  # [2, 5, 60, 60]
+    heat = view.enlarged(np.moveaxis(maps().astype(float), -1, 1))  # [2, 5, 60, 60]
     seen = mask[:, 20:80]
     np.testing.assert_allclose(region_activations(maps(), view, mask), (heat * seen).sum((2, 3)).mean(0), rtol=1e-9)
     np.testing.assert_allclose(

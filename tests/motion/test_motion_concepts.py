@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,8 +63,28 @@ def test_published_labels(tmp_path):
     (tmp_path / "labels.json").write_text(json.dumps(rows))
     ids, labels = read_published(job, settings)
     assert ids == ["a__1", "2"] and labels.tolist() == [[0, 1], [-1, -1]]
-    (tmp_path / "labels.json").write_text('[{"video": 1}]')
-    with pytest.raises(StageError, match="expected a JSON list of objects with video_name"):
+    one = '[{"video_name": "a.mp4", "attribute_label": %s}]'
+    for text in (
+        '[{"video": 1}]',
+        "[" * 100_000,
+        "\ud800",
+        one % "[[1]]",
+        one % "[null]",
+        one % "5",
+        '[{"video_name": 1}]',
+    ):
+        (tmp_path / "labels.json").write_text(text, errors="surrogatepass")
+        with pytest.raises(StageError, match="expected a list of objects with video_name"):
+            read_published(job, settings)
+    (tmp_path / "labels.json").write_text(one % "[0, 7]")
+    with pytest.raises(StageError, match="must be 0, 1, or −1"):
+        read_published(job, settings)
+    settings = MotionConcepts(source="imported", path={"train": "labels.pkl"})
+    (tmp_path / "labels.pkl").write_bytes(pickle.dumps(rows))
+    ids, labels = read_published(job, settings)
+    assert ids == ["a__1", "2"] and labels.tolist() == [[0, 1], [-1, -1]]
+    (tmp_path / "labels.pkl").write_bytes(pickle.dumps(print))
+    with pytest.raises(StageError, match="would have to be executed"):
         read_published(job, settings)
 
 

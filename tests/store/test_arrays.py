@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import resource
 import zipfile
 
+import numcodecs
 import numpy as np
 import pytest
 
-from pipeline.store.arrays import Arrays, ragged, read_arrays, write_arrays
+from pipeline.store.arrays import Arrays, _unpacked_bytes, ragged, read_arrays, write_arrays
 from pipeline.store.atomic import ArtifactError
 
 
@@ -93,6 +96,25 @@ def test_failed_write_keeps_the_old_file(written, monkeypatch):
     assert len(list(path.parent.iterdir())) == 1
 
 
+def test_a_full_disk_leaves_nothing_behind(written, monkeypatch):
+    """A limit on the size of files fails as a full disk does, in the middle of the chunks."""
+    path, _, digest = written
+    monkeypatch.setattr("pipeline.store.arrays.CHUNK_BYTES", 1 << 16)
+    values = np.random.default_rng(0).integers(0, 255, (1 << 17, 64), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_arrays(path, {"x": values}, {}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for _ in range(3):  # time for background tasks of Zarr to do harm
+        assert read_arrays(path)[1]["content_digest"] == digest
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert write_arrays(path, {"x": values}, {}, {}) != digest
+    np.testing.assert_array_equal(read_arrays(path)[0]["x"], values)
+
+
 def test_partial_read_and_unknown_array(written):
     path, arrays, _ = written
     with Arrays(path) as artifact:
@@ -122,3 +144,59 @@ def test_ragged():
     assert values.tolist() == [[1, 2], [3, 4], [5, 6]]
     values, offsets = ragged([], (17, 2), np.float32)
     assert values.shape == (0, 17, 2) and offsets.tolist() == [0]
+
+
+@pytest.fixture
+def rewritten(written, tmp_path):
+    """Write the artifact again with one entry changed, or with all of them compressed."""
+
+    def write(entry: str = "", change=None, how: int = zipfile.ZIP_STORED):
+        target = tmp_path / "hostile.zarr.zip"
+        with zipfile.ZipFile(written[0]) as source, zipfile.ZipFile(target, "w", how) as out:
+            for name in source.namelist():
+                out.writestr(name, change(source.read(name)) if name == entry else source.read(name))
+        return target
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("shape", [10**13, 3]), ("shape", [2**62, 2**62]), ("chunk_grid", {"chunk_shape": [2**40, 3]})],
+)
+def test_absurd_shapes_are_refused_before_memory_is_taken(rewritten, key, value):
+    def change(text):
+        described = json.loads(text)
+        if key == "chunk_grid":
+            described[key]["configuration"] = value
+        else:
+            described[key] = value
+        return json.dumps(described).encode()
+
+    with pytest.raises(ArtifactError, match="cannot fit into a file"):
+        read_arrays(rewritten("x/zarr.json", change))
+
+
+def test_chunks_that_unpack_to_something_else_are_refused_before_memory_is_taken(rewritten):
+    bomb = bytes(numcodecs.Zstd(1).encode(np.zeros(1 << 26, np.uint8)))
+    with pytest.raises(ArtifactError, match="a chunk of `x` has another size"):
+        read_arrays(rewritten("x/c/0/0", lambda _: bomb))
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 65_791, 65_792, 1 << 20])
+def test_sizes_of_zstandard_frames(size):
+    frame = bytes(numcodecs.Zstd(3).encode(np.arange(size).astype(np.uint8)))
+    assert _unpacked_bytes(frame) == size
+    assert _unpacked_bytes(frame[1:]) is None
+
+
+def test_compressed_zips_are_refused(rewritten):
+    with pytest.raises(ArtifactError, match="stored uncompressed"):
+        read_arrays(rewritten(how=zipfile.ZIP_DEFLATED))
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000 + "]" * 100_000, "NaN"])
+def test_attributes_that_no_json_should_hold_are_damage(rewritten, deep):
+    change = lambda text: text.replace(b'"schema"', b'"deep": ' + deep.encode() + b', "schema"', 1)  # noqa: E731
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_arrays(rewritten("zarr.json", change))

@@ -11,8 +11,8 @@ def test_follows_imports_but_not_the_plumbing():
     assert "pipeline.motion.finch" in modules
     assert not any(name.startswith(("pipeline.store", "pipeline.stage")) for name in modules)
     # Lazy imports inside functions count too: the encoder of `poses` is imported only where it computes.
-    assert "pipeline.motion.vitpose" in modules_of("pipeline.motion.poses")
-    assert "pipeline.motion.vitpose" not in modules
+    assert "pipeline.motion.pose.vitpose" in modules_of("pipeline.motion.poses")
+    assert "pipeline.motion.pose.vitpose" not in modules
 
 
 def test_files_and_digest():

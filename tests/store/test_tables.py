@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.store.atomic import ArtifactError
-from pipeline.store.tables import read_attributes, read_table, write_table
+from pipeline.store.tables import KEY, read_attributes, read_table, write_table
 
 ROWS = pa.table({"video_id": ["a", "b"], "frames": [[1, 2], []], "value": [0.5, float("nan")]})
 
@@ -36,3 +36,19 @@ def test_foreign_damaged_and_missing(tmp_path):
         read_table(tmp_path / "damaged.parquet")
     with pytest.raises(ArtifactError, match="does not exist"):
         read_table(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize("record", ["[" * 100_000, "[]", "{}", '{"content_digest": 1, "x": NaN}', "\ud800"])
+def test_provenance_that_no_stage_writes_is_refused(tmp_path, record):
+    path = tmp_path / "t.parquet"
+    pq.write_table(ROWS.replace_schema_metadata({KEY: record.encode(errors="surrogatepass")}), path)
+    with pytest.raises(ArtifactError, match=r"damaged|not written by this project"):
+        read_table(path)
+
+
+def test_more_rows_than_the_file_can_hold_are_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    table = pa.table({"x": pa.repeat(pa.scalar(1), 3_000_000)})
+    pq.write_table(table.replace_schema_metadata({KEY: b'{"content_digest": "0"}'}), path)
+    with pytest.raises(ArtifactError, match="3000000 rows cannot fit"):
+        read_table(path)

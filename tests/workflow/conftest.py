@@ -82,6 +82,12 @@ class Workspace:
             assert done.returncode == 0, done.stderr
         return done
 
+    def why(self, target: str) -> dict:
+        """What ``conceptreel why`` answers."""
+        done = self.command("why", target, "--json", check=False)
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
+
     def metrics(self, dataset: str) -> dict:
         return json.loads((self.folder / "results" / dataset / "metrics.json").read_text())
 

@@ -136,9 +136,17 @@ def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
     own_data_set(workspace, finished, 13)
     # The new index is looked at before the shards are: a dry run can only tell the first step.
     assert workspace.planned(*targets) == {"index": 1}
+    (job,) = workspace.why(targets[0])["reruns"]
+    added = sorted((tmp_path / "data/mine").glob("*.mp4"))[-1].name
+    assert [cause["what"] for cause in job["causes"]] == [added] and job["stage"] == "index"
     assert workspace.jobs(workspace.snakemake(*targets)) == {"index": 1, "decode": 1, "keyframes": 1}
     assert workspace.planned(*targets) == {}
     # A replaced file reruns its own shard; labels and splits have not changed, so the index stays.
     video = sorted((tmp_path / "data/mine").glob("*.mp4"))[0]
     os.utime(video, (0, 0))
     assert workspace.planned(*targets) == {"decode": 1, "keyframes": 1}
+    (answer,) = filter(lambda answer: answer["reruns"], map(workspace.why, targets))
+    assert [job["stage"] for job in answer["reruns"]] == ["decode", "keyframes"]
+    decode, keyframes = answer["reruns"]
+    assert [(cause["what"], cause["how"]) for cause in decode["causes"]] == [(video.name, "replaced")]
+    assert keyframes["follows"] == ["decode"] and not keyframes["causes"]

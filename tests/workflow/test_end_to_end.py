@@ -118,7 +118,7 @@ def test_predict_tells_what_is_wrong(finished, tmp_path):
 
 def test_inspect_lists_everything_as_current(finished):
     reports = json.loads(finished.command("inspect", "results/small", "--json").stdout)
-    assert len(reports) == 11 + 7 * 3
+    assert len(reports) == 14 + 7 * 3
     assert all(not report["stale"] and not report["problem"] for report in reports)
     table = finished.command("inspect", "results/small").stdout
     assert "motion/poses/000-of-003.zarr.zip" in table and "current" in table

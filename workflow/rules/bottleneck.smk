@@ -61,6 +61,61 @@ rule classifier:
         )
 
 
+rule baselines:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
+        pseudo_labels=for_baselines("lf-cbm-disentangled", "results/{dataset}/context/pseudo_labels.zarr.zip"),
+        sentence_labels=for_baselines("lf-cbm", "results/{dataset}/context/sentence_labels.zarr.zip"),
+        attributes=under_root(lambda section: section.bottleneck.baselines, "attributes"),
+        code=code("pipeline.bottleneck.baselines"),
+    output:
+        "results/{dataset}/bottleneck/baselines.zarr.zip",
+    log:
+        "results/{dataset}/logs/baselines.log",
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(120),
+    params:
+        settings=settings("baselines"),
+    shell:
+        stage(
+            "pipeline.bottleneck.baselines",
+            "--input index {input.index:q} --input features {input.features:q}"
+            " --input pseudo_labels {input.pseudo_labels:q} --input sentence_labels {input.sentence_labels:q}"
+            " --output baselines {output:q}",
+        )
+
+
+rule baseline_model:
+    input:
+        finetune=with_tuning("results/{dataset}/backbone/finetune.parquet"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
+        baselines="results/{dataset}/bottleneck/baselines.zarr.zip",
+        code=code("pipeline.bottleneck.baseline_model"),
+    output:
+        "results/{dataset}/baselines/{kind}.pt",
+    log:
+        "results/{dataset}/logs/baseline_model/{kind}.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(20),
+    params:
+        settings=settings("baseline_model"),
+    shell:
+        stage(
+            "pipeline.bottleneck.baseline_model",
+            "--input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
+            " --input baselines {input.baselines:q} --output model {output:q}",
+        )
+
+
 rule model:
     input:
         index="results/{dataset}/data/index.parquet",
@@ -76,6 +131,7 @@ rule model:
             if is_generated(wc.dataset) and has_motion(section(wc))
             else []
         ),
+        baselines=for_baselines("", "results/{dataset}/bottleneck/baselines.zarr.zip"),
         # Delivered together: whoever asks for the model gets the pictures that explain it.
         pictures=[
             "results/{dataset}/explain/motion_concepts.png",
@@ -85,6 +141,7 @@ rule model:
     output:
         model="results/{dataset}/model.pt",
         metrics="results/{dataset}/metrics.json",
+        activations="results/{dataset}/bottleneck/activations.zarr.zip",
     log:
         "results/{dataset}/logs/model.log",
     conda:
@@ -103,5 +160,7 @@ rule model:
             " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
             " --input concept_layers {input.layers:q} --input concept_table {input.table:q}"
             " --input classifier {input.classifier:q} --input evaluation {input.evaluation:q}"
-            " --output model {output.model:q} --output metrics {output.metrics:q}",
+            " --input baselines {input.baselines:q}"
+            " --output model {output.model:q} --output metrics {output.metrics:q}"
+            " --output activations {output.activations:q}",
         )

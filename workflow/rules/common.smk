@@ -1,3 +1,4 @@
+import functools
 import json
 import logging
 import os
@@ -9,10 +10,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import restart
-from pipeline.config import ConfigError, dataset as section_named, validate
-from pipeline.data.lists import ListError, members_digest, read_entries
-from pipeline.stage import RUNTIME_VARIABLE
-from pipeline.stages import has_maps, has_motion, imports, settings_json, shards
+from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
+from pipeline.data.entries import ListError, by_shard, members_digest
+from pipeline.data.lists import read_entries
+from pipeline.stages import collects_candidates, has_maps, has_motion, imports, reads, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -36,12 +37,17 @@ ENVIRONMENT = "../../envs/conceptreel.yaml"
 
 # A dry run changes nothing, and the jobs of a run belong to its driver. The name keeps the lock for the driver's life.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    DRIVER = restart.begin(Path.cwd())
+    try:
+        DRIVER = restart.begin(Path.cwd())
+    except restart.ReadOnlyError as error:
+        stop(error)
 
 
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     shard="[0-9]+-of-[0-9]+",
+    kind="[a-z-]+",
+    trained="|".join(CONFIG.datasets),
 
 
 def section(wildcards):
@@ -78,7 +84,8 @@ shell.prefix(
 
 def settings(stage):
     """The single parameter of a rule that decides its result; see the cache rules in docs/cache.md."""
-    return lambda wildcards: settings_json(CONFIG, wildcards.dataset, stage)
+    of_data_set = functools.cache(lambda name: settings_json(CONFIG, name, stage))
+    return lambda wildcards: of_data_set(wildcards.dataset)
 
 
 def code(module):
@@ -87,6 +94,7 @@ def code(module):
 
 
 ENTRIES = {}
+MEMBERS = {}
 
 
 def entries(name):
@@ -121,15 +129,18 @@ def position_of(wildcards):
 
 def members(wildcards):
     """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
-    part = position_of(wildcards) if hasattr(wildcards, "shard") else None
-    count = section(wildcards).data.shards
-    with_files = not is_generated(wildcards.dataset)  # there the videos are inputs
-    return members_digest(entries(wildcards.dataset), part, count, root_of(wildcards.dataset) if with_files else None)
+    name, part = wildcards.dataset, position_of(wildcards)
+    if name not in MEMBERS:
+        # Every stage asks, and a large data set takes seconds to go through: once is enough.
+        root = None if is_generated(name) else root_of(name)  # there the videos are inputs
+        parts = by_shard(entries(name), section(wildcards).data.shards)
+        MEMBERS[name] = [members_digest(own, root) for own in parts]
+    return MEMBERS[name][part]
 
 
 def all_members(wildcards):
     """Digest of everything that the index says: ids, labels, splits."""
-    return members_digest(entries(wildcards.dataset), None, 1, None, with_labels=True)
+    return members_digest(entries(wildcards.dataset), None, with_labels=True)
 
 
 def index_of(wildcards):
@@ -178,6 +189,36 @@ def with_tuning(pattern):
     return lambda wildcards: pattern.format(**wildcards) if section(wildcards).backbone.finetune.enabled else []
 
 
+def with_candidates(pattern):
+    """Input function: the collected candidates, where texts are computed and not from plain text files."""
+
+    def files(wildcards):
+        own = section(wildcards)
+        return pattern.format(**wildcards) if collects_candidates(own) and not imports(own, "texts") else []
+
+    return files
+
+
+def for_baselines(prefix, pattern):
+    """Input function: an artifact that is needed where some baseline's name begins so."""
+
+    def files(wildcards):
+        kinds = section(wildcards).bottleneck.baselines.kinds
+        return pattern.format(**wildcards) if any(kind.startswith(prefix) for kind in kinds) else []
+
+    return files
+
+
+def with_motion_shards(pattern):
+    """Input function: an artifact of every shard, where some model kind has motion concepts."""
+    return lambda wildcards: over_shards(pattern)(wildcards) if has_motion(section(wildcards)) else []
+
+
+def in_report(name, pattern):
+    """Input function: the artifact of a stage that only some reports have."""
+    return lambda wildcards: pattern.format(**wildcards) if name in reads(section(wildcards), "report") else []
+
+
 def clips_unless_imported(wildcards):
     """All clips of a data set, for pictures; none where the features come from elsewhere."""
     if imports(section(wildcards), "features"):
@@ -193,7 +234,8 @@ def under_root(stage_settings, *keys):
         found = []
         for key in keys:
             named = getattr(value, key)
-            for path in named.values() if isinstance(named, dict) else [named]:
+            paths = list(named.values()) if isinstance(named, dict) else [named]
+            for path in sum(([path] if isinstance(path, str) else path for path in paths), []):
                 places = [os.path.join(root_of(wildcards.dataset), path), os.path.join(workflow.basedir, path)]
                 # A missing file is told by the stage, which knows what it is for.
                 found += [os.path.relpath(place) for place in places if path and os.path.isfile(place)][:1]
@@ -202,12 +244,14 @@ def under_root(stage_settings, *keys):
     return files
 
 
-def checkpoint(stage_settings):
-    """Input function: the weights of an encoder where they are a local folder; a hub id is pinned by its revision."""
+def checkpoint(stage_settings, *keys):
+    """Input function: the weights of encoders where they are local folders; a hub id is pinned by its revision."""
 
     def files(wildcards):
-        folder = Path(workflow.basedir, stage_settings(section(wildcards)).model)
-        return sorted(os.path.relpath(path) for path in folder.glob("*") if path.suffix in (".json", ".safetensors"))
+        value = stage_settings(section(wildcards))
+        folders = [Path(workflow.basedir, getattr(value, key)) for key in keys or ("model",)]
+        found = (path for folder in folders for path in folder.glob("*") if path.suffix in (".json", ".safetensors"))
+        return sorted(os.path.relpath(path) for path in found)
 
     return files
 

@@ -52,9 +52,34 @@ rule prompts:
         )
 
 
+rule candidates:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        names=under_root(lambda section: section.context.candidates, "names"),
+        code=code("pipeline.context.candidates"),
+    output:
+        "results/{dataset}/context/candidates.parquet",
+    log:
+        "results/{dataset}/logs/candidates.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(2000),
+        runtime=doubling(120),
+    params:
+        settings=settings("candidates"),
+    shell:
+        stage(
+            "pipeline.context.candidates",
+            "--input index {input.index:q} --output candidates {output:q}",
+        )
+
+
 rule texts:
     input:
         index="results/{dataset}/data/index.parquet",
+        collected=with_candidates("results/{dataset}/context/candidates.parquet"),
         candidates=under_root(lambda section: section.context.texts, "candidates", "path"),
         checkpoint=checkpoint(lambda section: section.context.texts),
         code=code("pipeline.context.texts"),
@@ -74,7 +99,7 @@ rule texts:
     shell:
         stage(
             "pipeline.context.texts",
-            "--input index {input.index:q} --output texts {output:q}",
+            "--input index {input.index:q} --input candidates {input.collected:q} --output texts {output:q}",
         )
 
 
@@ -103,4 +128,35 @@ rule concepts:
             "--input index {input.index:q}"
             " --input dual_encoder {input.dual_encoder:q} --input texts {input.texts:q}"
             " --output concepts {output.concepts:q} --output pseudo_labels {output.pseudo_labels:q}",
+        )
+
+
+rule sentences:
+    input:
+        index="results/{dataset}/data/index.parquet",
+        dual_encoder=over_shards("results/{dataset}/context/dual_encoder/{shard}.zarr.zip"),
+        files=under_root(lambda section: section.context.sentences, "files"),
+        checkpoint=checkpoint(
+            lambda section: section.context.sentences if section.context.sentences.model else section.context.texts
+        ),
+        code=code("pipeline.context.sentences"),
+    output:
+        sentences="results/{dataset}/context/sentences.parquet",
+        labels="results/{dataset}/context/sentence_labels.zarr.zip",
+    log:
+        "results/{dataset}/logs/sentences.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
+    resources:
+        mem_mb=doubling(6000),
+        runtime=doubling(30),
+        gpu=gpus(),
+    params:
+        settings=settings("sentences"),
+    shell:
+        stage(
+            "pipeline.context.sentences",
+            "--input index {input.index:q} --input dual_encoder {input.dual_encoder:q}"
+            " --output sentences {output.sentences:q} --output sentence_labels {output.labels:q}",
         )

@@ -91,3 +91,61 @@ rule localise:
             " --input pseudo_labels {input.pseudo_labels:q} --input concept_layers {input.layers:q}"
             " --input classifier {input.classifier:q} --output localisation {output:q}",
         )
+
+
+rule counterfactuals:
+    input:
+        clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
+        model="results/{dataset}/model.pt",
+        activations="results/{dataset}/bottleneck/activations.zarr.zip",
+        checkpoint=checkpoint(lambda section: section.backbone.features),
+        code=code("pipeline.demo.counterfactuals"),
+    output:
+        "results/{dataset}/demo/counterfactuals.zarr.zip",
+    log:
+        "results/{dataset}/logs/counterfactuals.log",
+    conda:
+        ENVIRONMENT
+    threads: encoder_threads()
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+        gpu=gpus(),
+    params:
+        settings=settings("counterfactuals"),
+    shell:
+        stage(
+            "pipeline.demo.counterfactuals",
+            "--input clips {input.clips:q} --input model {input.model:q} --input activations {input.activations:q}"
+            " --output counterfactuals {output:q}",
+        )
+
+
+rule faithfulness:
+    input:
+        truth="results/{dataset}/demo/truth.zarr.zip",
+        motion_labels=with_motion("results/{dataset}/motion/motion_labels.parquet"),
+        model="results/{dataset}/model.pt",
+        activations="results/{dataset}/bottleneck/activations.zarr.zip",
+        counterfactuals="results/{dataset}/demo/counterfactuals.zarr.zip",
+        code=code("pipeline.demo.faithfulness"),
+    output:
+        "results/{dataset}/demo/faithfulness.zarr.zip",
+    log:
+        "results/{dataset}/logs/faithfulness.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(4000),
+        runtime=doubling(30),
+    params:
+        settings=settings("faithfulness"),
+    shell:
+        stage(
+            "pipeline.demo.faithfulness",
+            "--input truth {input.truth:q} --input motion_labels {input.motion_labels:q} --input model {input.model:q}"
+            " --input activations {input.activations:q} --input counterfactuals {input.counterfactuals:q}"
+            " --output faithfulness {output:q}",
+        )

@@ -2,7 +2,9 @@ rule poses:
     input:
         index=ancient(index_of),
         videos=videos_of_shard,
-        checkpoint=checkpoint(lambda section: section.motion.poses),
+        imported=under_root(lambda section: section.motion.poses, "path"),
+        boxes=under_root(lambda section: section.motion.poses, "boxes_path"),
+        checkpoint=checkpoint(lambda section: section.motion.poses, "model", "detector"),
         code=code("pipeline.motion.poses"),
     output:
         "results/{dataset}/motion/poses/{shard}.zarr.zip",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import checkpoints
 from pipeline.stage import Job
@@ -21,6 +22,20 @@ def tuned_backbone(job: Job) -> tuple[str, str] | None:
     folder = job.input("finetuned").parent
     check(folder, attributes["weights"])
     return str(folder), "main"
+
+
+def named_backbone(job: Job) -> dict[str, Any]:
+    """How a model file names its backbone: ``features``, and ``finetuned``, the digest of tuned weights.
+
+    Raises:
+        ArtifactError: see `tuned_backbone`.
+    """
+    features, tuned = job.settings["features"], tuned_backbone(job)
+    if tuned is None:
+        return {"features": features}
+    model, revision = tuned
+    digest = checkpoints.weights_digest(model, revision)
+    return {"features": {**features, "model": model, "revision": revision, "sha256": digest}, "finetuned": digest}
 
 
 def check(folder: Path, expected: str) -> None:

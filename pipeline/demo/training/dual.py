@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from pipeline.context.grid import positions
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training import captions
 from pipeline.demo.training.backbone import GRID, PATCH, crop_box, resize_matrix
@@ -41,14 +43,41 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _HIDDEN_SIZE = 144
 _PROJECTION = 128
 _BATCH = 32
-_LEARNING_RATE = 1e-3
-# Fractions of the pictures: with pasted objects and a circle, and with a circle only.
-_MOSAICS, _CIRCLED = 0.4, 0.15
+# Where the demo's prompts have their circles, pixels of the input along each axis. Circles elsewhere are shown too.
+_PROMPTS = np.round(positions(7, "inset", 32) * INPUT_SIZE)
+_ON_PROMPTS = 0.6
 _COMPOUND_CAPTIONS, _ABSENT_CAPTIONS = 32, 24
 _COSINE_LOSS_SCALE = 30.0
 _CONTRASTIVE_LOSS_SCALE = 0.5
 # Two different absent things may be as similar as this before the loss parts them.
 _ABSENT_SIMILARITY = 0.3
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training.
+
+    Attributes:
+        share: of the steps.
+        learning_rate: peak.
+        mosaics: fraction of the pictures with pasted objects and a circle; circled: with a circle only.
+        circles: so often the same picture comes with another circle: only the circle then tells the contents apart.
+        circle_loss: weight of the loss that makes tokens tell where the circle is.
+    """
+
+    share: float
+    learning_rate: float
+    mosaics: float
+    circled: float
+    circles: int
+    circle_loss: float
+
+
+# First what things are, then what circles are for. A circle is a thin line, and heeding it takes longest to learn.
+PHASES = (
+    Phase(0.4, 1e-3, mosaics=0.4, circled=0.15, circles=1, circle_loss=0.0),
+    Phase(0.6, 7e-4, mosaics=0.45, circled=0.25, circles=2, circle_loss=3.0),
+)
 
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -92,7 +121,7 @@ def draw_circle(image: np.ndarray, centre: Sequence[float], radius: int = CIRCLE
 def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene: int) -> np.ndarray:
     """What a circle encloses, as a unit vector `[25]` over `captions.CONCEPTS`.
 
-    The object of which half or more lies inside, else the person who fills a third of the circle
+    The object of which 0.6 or more lies inside, else the person who fills a third of the circle
     or more, else the scene; a mixture between.
 
     Args:
@@ -106,7 +135,7 @@ def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene
     everywhere = np.bincount(labels.reshape(-1), minlength=N_LABELS)
     parts = inside[FIRST_OBJECT_LABEL:] / np.maximum(1, everywhere[FIRST_OBJECT_LABEL:])
     kind = int(inside[FIRST_OBJECT_LABEL:].argmax())
-    object_part = np.clip((parts[kind] - 0.1) / 0.4, 0, 1)
+    object_part = np.clip((parts[kind] - 0.1) / 0.5, 0, 1)
     person_part = np.clip((inside[PERSON_LABEL] / max(1, inside.sum()) - 0.06) / 0.24, 0, 1)
     vector = np.zeros(len(captions.CONCEPTS))
     vector[len(MOTIONS) + kind] = object_part
@@ -116,60 +145,110 @@ def circled_content(labels: np.ndarray, centre: np.ndarray, radius: float, scene
 
 
 def _circle_centre(labels: np.ndarray, pasted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A point (x, y): on an object (a pasted one, where there are), on the person, or anywhere."""
+    """A point (x, y): near an object (a pasted one, where there are), on the person, or anywhere."""
     size = labels.shape[0]
     choice = rng.uniform()
-    if choice < 0.6:
+    if choice < 0.45:
         if len(pasted):
-            return pasted[rng.integers(len(pasted))] + rng.normal(0, 3, 2)
+            return pasted[rng.integers(len(pasted))] + rng.normal(0, 5, 2)
         points = np.argwhere(labels >= FIRST_OBJECT_LABEL)
         if len(points):
-            return points.mean(axis=0)[::-1] + rng.normal(0, 3, 2)
-    elif choice < 0.8:
+            return points.mean(axis=0)[::-1] + rng.normal(0, 5, 2)
+    elif choice < 0.6:
         points = np.argwhere(labels == PERSON_LABEL)
         if len(points):
             return points[rng.integers(len(points))][::-1] + rng.normal(0, 3, 2)
     return rng.uniform(0, size, 2)
 
 
-def _example(
-    frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One augmented picture, its patches' labels and its content."""
+def nearest_prompt(centre: np.ndarray) -> np.ndarray:
+    """The place of the demo's prompt grid that is nearest to (x, y), pixels of the input: `[2]`."""
+    return _PROMPTS[np.abs(_PROMPTS - centre[:, None]).argmin(1)]
+
+
+def _circle_labels(centre: np.ndarray) -> np.ndarray:
+    """What patches know of a circle around (x, y), pixels of the input.
+
+    Returns:
+        float32 `[GRID, GRID, 4]`: whether the middle is inside, whether the line comes near it, and where the circle's
+        centre lies from there, (x, y) in radii.
+    """
+    middles = (np.arange(GRID) + 0.5) * PATCH
+    away = np.stack(np.broadcast_arrays(centre[0] - middles, centre[1] - middles[:, None]), -1) / CIRCLE_RADIUS
+    distance = np.linalg.norm(away, axis=-1)
+    on_line = np.abs(distance - 1) * CIRCLE_RADIUS < PATCH / 2
+    return np.concatenate([np.stack([distance <= 1, on_line], -1), away], -1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Example:
+    """One augmented picture.
+
+    Attributes:
+        image: uint8 `[112, 112, 3]`.
+        patches: labels `[49]`; circle: float32 `[49, 4]`, see `_circle_labels`, zeros without a circle.
+        content: float32 `[25]`, see `captions`.
+        factors: int64 `[3]`.
+    """
+
+    image: np.ndarray
+    patches: np.ndarray
+    circle: np.ndarray
+    content: np.ndarray
+    factors: np.ndarray
+
+
+def _examples(
+    frame: np.ndarray, mask: np.ndarray, factors: np.ndarray, phase: Phase, rng: np.random.Generator
+) -> Iterator[_Example]:
+    """One augmented picture, plain or with some circles in turn."""
     labels = pixel_labels(mask, factors[1])
-    pasted, choice = np.empty((0, 2)), rng.uniform()
-    if choice < _MOSAICS:
+    # Of `circles` pictures each; what is drawn here is how many draws have them, so that pictures come out as asked.
+    with_circle = (phase.mosaics + phase.circled) / phase.circles
+    is_circled = rng.uniform() * (with_circle + 1 - phase.mosaics - phase.circled) < with_circle
+    pasted = np.empty((0, 2))
+    if is_circled and rng.uniform() * (phase.mosaics + phase.circled) < phase.mosaics:
         frame = frame.copy()
         pasted = paste_objects([frame], [labels], rng)
     box = crop_box(rng, frame.shape[0])
     matrix = resize_matrix(box, INPUT_SIZE)
     flags = cv2.INTER_LINEAR if rng.uniform() < 0.6 else cv2.INTER_CUBIC
-    image = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
-    image = degrade(image, rng, grey=0.03)
-    patches = patch_labels(labels, matrix, GRID, PATCH)
-    if choice < _MOSAICS + _CIRCLED:
+    plain = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=flags)
+    plain = degrade(plain, rng, grey=0.03)
+    across = slice(None, None, -1 if rng.uniform() < 0.5 else 1)
+    plain = plain[:, across]
+    patches = patch_labels(labels, matrix, GRID, PATCH)[:, across].reshape(-1)
+    if not is_circled:
+        nothing = np.zeros((GRID * GRID, 4), np.float32)
+        yield _Example(plain, patches, nothing, captions.picture_content(factors[None])[0].astype(np.float32), factors)
+        return
+    if across.step == -1:  # from the frame to the mirrored input
+        matrix = np.array([[-1.0, 0, INPUT_SIZE - 1], [0, 1, 0]]) @ np.concatenate([matrix, [[0, 0, 1]]])
+    for _ in range(phase.circles):
         point = _circle_centre(labels, pasted, rng)
-        content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
         centre = matrix[:, :2] @ point + matrix[:, 2]
-        image = draw_circle(image, centre, CIRCLE_RADIUS, int(rng.integers(1, 3)))
-    else:
-        content = captions.picture_content(factors[None])[0]
-    if rng.uniform() < 0.5:
-        image, patches = image[:, ::-1], patches[:, ::-1]
-    return image, patches.reshape(-1), content.astype(np.float32)
+        if rng.uniform() < _ON_PROMPTS:
+            centre = nearest_prompt(centre)
+            point = np.linalg.solve(matrix[:, :2], centre - matrix[:, 2])
+        content = circled_content(labels, point, CIRCLE_RADIUS * box[2] / INPUT_SIZE, factors[2])
+        # A line of two pixels reaches one beyond its radius.
+        image = draw_circle(plain, centre, CIRCLE_RADIUS - int(rng.integers(2)), int(rng.integers(1, 3)))
+        yield _Example(image, patches, _circle_labels(centre).reshape(-1, 4), content.astype(np.float32), factors)
 
 
-def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def batches(samples: Samples, tokenizer: CLIPTokenizer, phase: Phase, seed: int) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of augmented pictures and of captions, some of them true."""
     rng = np.random.default_rng(seed)
     while True:
-        rows = rng.integers(len(samples), size=_BATCH)
-        columns = rng.integers(samples.frames.shape[1], size=_BATCH)
-        examples = [
-            _example(samples.frames[r, c], samples.masks[r, c], samples.factors[r], rng)
-            for r, c in zip(rows, columns, strict=True)
-        ]
-        images, patches, contents = (np.stack(p) for p in zip(*examples, strict=True))
+        examples: list[_Example] = []
+        while len(examples) < _BATCH:
+            row, column = rng.integers(len(samples)), rng.integers(samples.frames.shape[1])
+            given = samples.frames[row, column], samples.masks[row, column], samples.factors[row]
+            examples += _examples(*given, phase, rng)
+        images, patches, circles, contents, factors = (
+            np.stack([getattr(example, name) for example in examples[:_BATCH]])
+            for name in ("image", "patches", "circle", "content", "factors")
+        )
         single, single_content = captions.concept_captions(rng)
         compound, compound_content = captions.compound_captions(rng, _COMPOUND_CAPTIONS)
         absent = captions.absent_captions(rng, _ABSENT_CAPTIONS)
@@ -179,12 +258,25 @@ def batches(samples: Samples, tokenizer: CLIPTokenizer, seed: int) -> Iterator[d
         yield {
             "pixels": torch.from_numpy(normalise(images, CLIP_MEAN, CLIP_STD)),
             "patches": torch.from_numpy(patches),
+            "circles": torch.from_numpy(circles),
             "content": torch.from_numpy(contents),
-            "factors": torch.from_numpy(samples.factors[rows]),
+            "factors": torch.from_numpy(factors),
             "input_ids": texts["input_ids"],
             "attention_mask": texts["attention_mask"],
             "said": torch.from_numpy(said.astype(np.float32)),
         }
+
+
+def circle_loss(told: torch.Tensor, circles: torch.Tensor) -> torch.Tensor:
+    """How badly tokens tell which of them a circle encloses, and those on its line where its centre is.
+
+    Args:
+        told: `[B, 49, 4]`: logits of inside and line, centre (x, y); circles: see `_circle_labels`.
+    """
+    is_there = functional.binary_cross_entropy_with_logits(told[..., :2], circles[..., :2])
+    on_line = circles[..., 1]
+    off = (((told[..., 2:] - circles[..., 2:]) ** 2).sum(-1) * on_line).sum() / on_line.sum().clamp_min(1)
+    return is_there + 0.3 * off
 
 
 def contrastive_loss(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -204,10 +296,24 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     tokenizer = captions.build_tokenizer()
     model = build_model(tokenizer)
+    for number, phase in enumerate(PHASES):
+        _train_phase(model, tokenizer, samples, phase, round(phase.share * steps), folder, seed + number)
+
+
+def _train_phase(
+    model: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    samples: Samples,
+    phase: Phase,
+    steps: int,
+    folder: Path,
+    seed: int,
+) -> None:
     # A free scale would grow for ever on captions that are all easily told apart.
     model.logit_scale.requires_grad_(False)
     patch_head = nn.Linear(_HIDDEN_SIZE, N_LABELS)
     scene_head = nn.Linear(_HIDDEN_SIZE, len(SCENES))
+    circle_head = nn.Linear(_HIDDEN_SIZE, 4)
     patch_weights = torch.tensor([0.15, 0.3] + [1.0] * len(OBJECTS))
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -247,15 +353,16 @@ def train(samples: Samples, steps: int, folder: Path, seed: int = 0) -> None:
             "patches": functional.cross_entropy(
                 patch_head(tokens).flatten(0, 1), batch["patches"].flatten(), weight=patch_weights
             ),
+            "circle": phase.circle_loss * circle_loss(circle_head(tokens), batch["circles"]),
             "scene": 0.3 * functional.cross_entropy(scene_head(tokens.mean(dim=1)), batch["factors"][:, 2]),
         }
 
     fit(
-        nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head}),
-        batches(samples, tokenizer, seed),
+        nn.ModuleDict({"model": model, "patch_head": patch_head, "scene_head": scene_head, "circle_head": circle_head}),
+        batches(samples, tokenizer, phase, seed),
         losses,
         steps,
-        _LEARNING_RATE,
+        phase.learning_rate,
         checkpoint=lambda modules: save(modules["model"], tokenizer, folder),
     )
 

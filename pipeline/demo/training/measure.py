@@ -21,7 +21,7 @@ from transformers import (
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.clips import ClipSpec, RenderedClip, render
-from pipeline.demo.training import backbone, dual, pose
+from pipeline.demo.training import backbone, dual, mosaic, pose
 from pipeline.demo.training.captions import ABSENT
 from pipeline.demo.training.samples import (
     FRAMES_PER_CLIP,
@@ -164,6 +164,38 @@ def circled_objects(
     return float((found == truth).mean())
 
 
+def circled_among_others(
+    model: CLIPModel, tokenizer: CLIPTokenizer, clips: Sequence[tuple[RenderedClip, np.ndarray]], min_pixels: int = 60
+) -> tuple[float, float]:
+    """How often the circled object wins in pictures of six, and how often the biggest one wins that is not circled.
+
+    Five objects are pasted into a frame of each clip, and one that is not the biggest is circled, at the demo's
+    placement of prompts: within half a step of the grid of its centre.
+    """
+    texts = dual.embed_texts(model, tokenizer, [PROMPT.format(name) for name in OBJECTS])
+    rng = np.random.default_rng(20)
+    images, circled, biggest = [], [], []
+    for _, decoded in clips:
+        frame = decoded[0].copy()
+        labels = np.zeros(frame.shape[:2], np.uint8)
+        centres = mosaic.paste_objects([frame], [labels], rng)
+        counts = np.bincount(labels.reshape(-1), minlength=mosaic.N_LABELS)[mosaic.FIRST_OBJECT_LABEL :]
+        largest = int(counts.argmax())
+        columns, rows = np.clip(centres.round().astype(int), 0, frame.shape[0] - 1).T
+        kinds = labels[rows, columns].astype(int) - mosaic.FIRST_OBJECT_LABEL
+        usable = [i for i, kind in enumerate(kinds) if kind >= 0 and kind != largest and counts[kind] >= min_pixels]
+        if not usable:
+            continue
+        chosen = int(rng.choice(usable))
+        scale = dual.INPUT_SIZE / frame.shape[1]
+        centre = dual.nearest_prompt((centres[chosen] + 0.5) * scale - 0.5)
+        images.append(dual.draw_circle(dual.to_input(frame[None])[0], centre))
+        circled.append(kinds[chosen])
+        biggest.append(largest)
+    found = (dual.embed_images(model, np.stack(images)) @ texts.T).argmax(axis=1)
+    return float((found == circled).mean()), float((found == biggest).mean())
+
+
 def dual_figures(
     model: CLIPModel,
     tokenizer: CLIPTokenizer,
@@ -198,6 +230,9 @@ def dual_figures(
     figures["own object's drop when it is replaced"] = leakage[2]
     figures["own scene's drop when it is replaced"] = leakage[3]
     figures["circled object found"] = circled_objects(model, tokenizer, clips)
+    among = circled_among_others(model, tokenizer, clips)
+    figures["circled object found among six (chance 0.125)"] = among[0]
+    figures["the biggest of the six found instead"] = among[1]
     return figures
 
 

@@ -50,6 +50,7 @@ class Folder:
         # Ids in another order than the splits.
         ids = [f"v{(5 * row) % 14:02d}" for row in range(14)]
         columns = {"video_id": ids, "path": ids, "label": labels, "split": split, "group": ids, "status": ["ok"] * 14}
+        columns |= {"first_frame": [None] * 14, "end_frame": [None] * 14}
         index = job("index", "pipeline.data.index", {}, {}, {"index": self.path / "index.parquet"})
         index.write_table("index", pa.table(columns), {"class_names": ["red", "blue"]})
         random = np.random.default_rng(0)
@@ -70,7 +71,7 @@ class Folder:
         return sorted(self.path.glob("*.zarr.zip"))
 
     def finetune(self, **changes) -> None:
-        settings = {"model": self.model, "revision": "main", **RECIPE, **changes}
+        settings = {"model": self.model, "revision": "main", "sha256": "", **RECIPE, **changes}
         inputs = {"index": [self.path / "index.parquet"], "clips": self.clips}
         outputs = {"finetune": self.curve, "finetuned": self.weights}
         finetune.build(job("finetune", "pipeline.backbone.finetune", settings, inputs, outputs))

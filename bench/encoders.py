@@ -1,0 +1,219 @@
+"""Throughput of a role's encoder through the pipeline, as a share of the bare network's on prepared tensors.
+
+The pipeline's way is the stage's: videos or clips are read from files, copied, preprocessed, encoded and written.
+Weights are random, because they do not change the speed. The goal on a GPU is a share of at least 90 %. On a CPU that
+others use too, compare the seconds of CPU time instead of those of the clock.
+
+python bench/encoders.py --role backbone                    # a small network; a minute on one core
+python bench/encoders.py --role pose --boxes detected
+python bench/encoders.py --role dual_encoder --size base --device cuda --items 2000 --batch 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from pipeline import batches  # noqa: E402
+from pipeline.backbone.encoders import encode, load_backbone  # noqa: E402
+from pipeline.config import Poses  # noqa: E402
+from pipeline.context.encoders import load_dual_encoder  # noqa: E402
+from pipeline.data.isolated import Decoder  # noqa: E402
+from pipeline.demo.videos import write_video  # noqa: E402
+from pipeline.motion.pose.detector import PersonDetector  # noqa: E402
+from pipeline.motion.pose.estimate import Estimation  # noqa: E402
+from pipeline.motion.pose.vitpose import PoseEstimator  # noqa: E402
+from pipeline.stage import RUNTIME_VARIABLE  # noqa: E402
+from pipeline.store.arrays import read_arrays, write_arrays  # noqa: E402
+from pipeline.store.code import PROJECT  # noqa: E402
+
+# Width, layers, heads: ViT-S, ViT-B and ViT-L.
+SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 2}
+CLIP_FRAMES, SIDE = 16, 224
+
+
+def transformer(size: str) -> dict[str, int]:
+    width, layers, heads = SIZES[size]
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+    }
+
+
+def save(model: torch.nn.Module, folder: Path, **settings) -> str:
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({**IMAGENET, **settings}))
+    return str(folder)
+
+
+def clips_file(folder: Path, n: int) -> Path:
+    """An artifact like those of the stage `decode`."""
+    frames = np.random.default_rng(0).integers(0, 256, (n, CLIP_FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
+    write_arrays(folder / "clips.zarr.zip", {"frames": frames}, {"video_id": [str(k) for k in range(n)]}, {})
+    return folder / "clips.zarr.zip"
+
+
+def video_files(folder: Path, n: int, n_frames: int) -> list[tuple[str, Path]]:
+    """Short videos, 320 × 240, as those of UCF-101."""
+    rng = np.random.default_rng(0)
+    for k in range(n):
+        base = np.repeat(np.repeat(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), 10, 0), 10, 1)
+        write_video(folder / f"{k}.mp4", np.stack([np.roll(base, t, 1) for t in range(n_frames)]))
+    return [(str(k), folder / f"{k}.mp4") for k in range(n)]
+
+
+def synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def now() -> np.ndarray:
+    """Seconds of the clock, and of this process's CPU time."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def bare_seconds(run, rows: torch.Tensor, n: int, repeats: int = 2) -> np.ndarray:
+    """Seconds (`now`) of the network alone for ``n`` rows, in batches of prepared tensors; the best of some runs."""
+    times = []
+    with torch.inference_mode(), batches.autocast(rows.device):
+        run(rows)
+        for _ in range(repeats):
+            synchronise()
+            start = now()
+            for first in range(0, n, len(rows)):
+                run(rows[: min(len(rows), n - first)])
+            synchronise()
+            times.append(now() - start)
+    return np.min(times, 0)
+
+
+def backbone(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, batches.Stopwatch]:
+    config = transformers.VideoMAEConfig(image_size=SIDE, num_frames=CLIP_FRAMES, **transformer(call.size))
+    network = load_backbone(save(transformers.VideoMAEModel(config), folder / "model", size={"shortest_edge": SIDE}))
+    path = clips_file(folder, call.items)
+    watch, start = batches.Stopwatch(), now()
+    with watch("reading"):
+        arrays, _ = read_arrays(path)
+    features = encode(network, arrays["frames"], call.batch, watch=watch)
+    with watch("writing"):
+        write_arrays(folder / "features.zarr.zip", {"features": features}, {}, {})
+    took = now() - start
+    pixels = network.pixels(arrays["frames"][: call.batch])
+    return call.items, "clips", bare_seconds(network.features, pixels, call.items), took, watch
+
+
+def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, batches.Stopwatch]:
+    vision = {**transformer(call.size), "image_size": SIDE, "patch_size": 16}
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.CLIPConfig(vision_config=vision, text_config=text, projection_dim=512)
+    name = save(transformers.CLIPModel(config), folder / "model", size={"shortest_edge": SIDE}, resample=3)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        source = PROJECT / "pipeline/demo/encoders/dual_encoder" / file
+        (folder / "model" / file).write_bytes(source.read_bytes())
+    encoder = load_dual_encoder(name)
+    path = clips_file(folder, call.items)
+    watch, start = batches.Stopwatch(), now()
+    with watch("reading"):
+        arrays, _ = read_arrays(path)
+    embeddings = encoder.videos(arrays["frames"], 8, 8 * call.batch, watch)
+    with watch("writing"):
+        write_arrays(folder / "embeddings.zarr.zip", {"embeddings": embeddings}, {}, {})
+    took = now() - start
+    pixels = encoder.pixels(torch.from_numpy(arrays["frames"][: call.batch, ::2]).to(encoder.device))
+    return call.items, "clips", bare_seconds(encoder.embed, pixels, call.items), took, watch
+
+
+def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, batches.Stopwatch]:
+    width, layers, heads = SIZES[call.size]
+    network = transformers.VitPoseBackboneConfig(
+        image_size=[256, 192], hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, mlp_ratio=4,
+        out_indices=[layers],
+    )  # fmt: skip
+    model = transformers.VitPoseForPoseEstimation(transformers.VitPoseConfig(backbone_config=network, num_labels=17))
+    estimator = PoseEstimator(save(model, folder / "model"))
+    settings = Poses(boxes=call.boxes, min_person_confidence=0, max_gap=0, min_box_score=0.1)
+    detector = None
+    if call.boxes == "detected":
+        labels = {k: "person" if k == 0 else str(k) for k in range(80)}
+        config = transformers.RTDetrConfig(id2label=labels, label2id={v: k for k, v in labels.items()})
+        network = transformers.RTDetrForObjectDetection(config)
+        for head in network.model.decoder.class_embed:
+            torch.nn.init.constant_(head.bias[:1], 3)  # random weights must see persons, or there is nothing to pose
+        found = save(network, folder / "detector", size={"height": 640, "width": 640}, do_normalize=False)
+        detector = PersonDetector(found)
+    videos = video_files(folder, call.items, call.frames)
+    watch, start = batches.Stopwatch(), now()
+    estimation = Estimation(estimator, settings, call.batch, detector, watch=watch)
+    with Decoder() as decoder:
+        done = dict(estimation.run(videos, decoder.open))
+    arrays = [item["keypoints"] for item in done.values() if isinstance(item, dict)]
+    if len(arrays) < len(videos):
+        raise SystemExit(f"{len(videos) - len(arrays)} videos failed: {next(iter(done.values()))}")
+    with watch("writing"):
+        write_arrays(folder / "poses.zarr.zip", {"keypoints": np.concatenate(arrays)}, {}, {})
+    took = now() - start
+    posed = int(sum(np.isfinite(points[:, 0, 0]).sum() for points in arrays))
+    crops = torch.randn(call.batch, 3, 256, 192, device=estimator.device)
+    bare = bare_seconds(lambda rows: estimator.model(rows).heatmaps, crops, posed)
+    if call.boxes == "refined":
+        bare *= 2
+    if detector:
+        pictures = torch.rand(call.batch, 3, 640, 640, device=estimator.device)
+        bare += bare_seconds(detector, pictures, call.items * call.frames)
+    return call.items * call.frames, "frames", bare, took, watch
+
+
+def hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.processor())}, {torch.get_num_threads()} thread(s) of {os.cpu_count()}, no GPU"
+
+
+ROLES = {"backbone": backbone, "dual_encoder": dual_encoder, "pose": pose}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--role", choices=ROLES, required=True)
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--items", type=int, help="clips, or videos")
+    parser.add_argument("--frames", type=int, default=60, help="of each video")
+    parser.add_argument("--batch", type=int, help="clips or crops at once")
+    parser.add_argument("--boxes", choices=("whole_frame", "refined", "detected"), default="whole_frame")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    call = parser.parse_args()
+    call.items = call.items or {"backbone": 6, "dual_encoder": 12, "pose": 2}[call.role]
+    call.batch = call.batch or {"backbone": 2, "dual_encoder": 4, "pose": 16}[call.role]
+    os.environ[RUNTIME_VARIABLE] = json.dumps({"device": call.device, "precision": call.precision})
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        n, unit, bare, took, watch = ROLES[call.role](Path(folder), call)
+    from pipeline.checkpoints import device
+
+    print(f"{call.role}, ViT of size {call.size}, batches of {call.batch}, {batches.dtype_name(device())}")
+    print(f"on {hardware(device())}")
+    print(f"bare network     {n / bare[0]:8.2f} {unit}/s ({bare[0]:.2f} s, CPU time {bare[1]:.2f} s)")
+    print(f"through pipeline {n / took[0]:8.2f} {unit}/s ({took[0]:.2f} s, CPU time {took[1]:.2f} s: {watch.words()})")
+    print(f"share            {bare[0] / took[0]:8.1%} of the bare throughput; of CPU time {bare[1] / took[1]:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Artifacts of changed configurations, made in this process and shared by everything that has the same settings.
+
+The digest of a stage's settings covers those of all stages before it. Where it is the digest of the unchanged
+configuration, the artifact of the run is used; everywhere else it names a folder of the cache. What a variant has in
+common with the run, with other variants and with other tables is therefore never made twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import stage, stages
+from pipeline.config import Dataset
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import ArtifactError
+from pipeline.store.code import code_digest
+from pipeline.store.inspect import is_artifact
+from pipeline.store.provenance import canonical
+from pipeline.store.tables import read_attributes
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a stage is called, as its rule does it.
+
+    Attributes:
+        module: its code.
+        outputs: name of each output → artifact below the floor's folder.
+        inputs: name of each input → (stage, name of its output).
+    """
+
+    module: str
+    outputs: dict[str, str]
+    inputs: dict[str, tuple[str, str]]
+
+
+def _inputs(**names: str) -> dict[str, tuple[str, str]]:
+    """``name="stage.output"``; the output may be left out where it is named like the stage."""
+    return {name: (value.partition(".")[0], value.partition(".")[2] or value) for name, value in names.items()}
+
+
+# What a comparison can change. A stage that is not here is the same in every variant.
+STEPS: dict[str, Step] = {
+    "index": Step("pipeline.data.index", {"index": "index.parquet"}, {}),
+    "keyframes": Step(
+        "pipeline.motion.keyframes",
+        {"keyframes": "keyframes/{shard}.parquet"},
+        _inputs(index="index", signal="decode.signal"),
+    ),
+    "pose_clips": Step(
+        "pipeline.motion.pose_clips",
+        {"pose_clips": "pose_clips/{shard}.zarr.zip"},
+        _inputs(poses="poses", keyframes="keyframes"),
+    ),
+    "motion_concepts": Step(
+        "pipeline.motion.motion_concepts",
+        {"motion_concepts": "motion_concepts.zarr.zip", "motion_labels": "motion_labels.parquet"},
+        _inputs(index="index", pose_clips="pose_clips"),
+    ),
+    "dual_encoder": Step(
+        "pipeline.context.dual_encoder",
+        {"dual_encoder": "dual_encoder/{shard}.zarr.zip"},
+        _inputs(index="index", clips="decode.clips"),
+    ),
+    "texts": Step("pipeline.context.texts", {"texts": "texts.zarr.zip"}, _inputs(index="index")),
+    "concepts": Step(
+        "pipeline.context.concepts",
+        {"concepts": "concepts.parquet", "pseudo_labels": "pseudo_labels.zarr.zip"},
+        _inputs(index="index", dual_encoder="dual_encoder", texts="texts"),
+    ),
+    "sentences": Step(
+        "pipeline.context.sentences",
+        {"sentences": "sentences.parquet", "sentence_labels": "sentence_labels.zarr.zip"},
+        _inputs(index="index", dual_encoder="dual_encoder"),
+    ),
+    "features": Step(
+        "pipeline.backbone.features",
+        {"features": "features/{shard}.zarr.zip"},
+        _inputs(index="index", clips="decode.clips", finetune="finetune", finetuned="finetune.finetuned"),
+    ),
+    "baselines": Step(
+        "pipeline.bottleneck.baselines",
+        {"baselines": "baselines.zarr.zip"},
+        _inputs(
+            index="index",
+            features="features",
+            pseudo_labels="concepts.pseudo_labels",
+            sentence_labels="sentences.sentence_labels",
+        ),
+    ),
+    "concept_layers": Step(
+        "pipeline.bottleneck.concept_layers",
+        {"concept_layers": "concept_layers.zarr.zip", "concept_table": "concept_layers.parquet"},
+        _inputs(
+            index="index",
+            features="features",
+            motion_concepts="motion_concepts",
+            motion_labels="motion_concepts.motion_labels",
+            concepts="concepts",
+            pseudo_labels="concepts.pseudo_labels",
+        ),
+    ),
+}
+
+# Artifacts of the run that are never made here, because they cost hours: the videos' own, and a tuned backbone.
+GIVEN = {
+    "finetune": {"finetune": "finetune.parquet", "finetuned": "finetuned/model.safetensors"},
+    "decode": {"clips": "clips/{shard}.zarr.zip", "signal": "signal/{shard}.zarr.zip"},
+    "poses": {"poses": "poses/{shard}.zarr.zip"},
+}
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    if path.suffix == ".parquet":
+        return read_attributes(path)
+    with Arrays(path) as artifact:
+        return artifact.attributes
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes that need the same artifact: the second waits for the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+class Cache:
+    """The artifacts of one run and of everything derived from it.
+
+    Attributes:
+        results: ``results/<data set>``, of the run; nothing is written there.
+        folder: for what is derived.
+        base: the configuration that the run was made with.
+    """
+
+    def __init__(self, results: Path, folder: Path, base: Dataset):
+        self.results = results
+        self.folder = folder
+        self.base = base
+        self._found: dict[tuple[str, str], dict[str, list[Path]]] = {}
+
+    def paths(self, section: Dataset, name: str) -> dict[str, list[Path]]:
+        """Outputs of a stage under a configuration: one path each, or one per shard; made if need be.
+
+        Raises:
+            StageError, ArtifactError: it cannot be made, or the run lacks it.
+        """
+        digest = stages.settings_digest(section, name)
+        if (name, digest) not in self._found:
+            self._found[name, digest] = self._find(section, name, digest)
+        return self._found[name, digest]
+
+    def _find(self, section: Dataset, name: str, digest: str) -> dict[str, list[Path]]:
+        of_run = digest == stages.settings_digest(self.base, name)
+        if not of_run and name not in STEPS:
+            raise stage.StageError(
+                f"a comparison cannot change {stages.STAGES[name].floor}.{name}: it would be made again from every "
+                f"video; give such a variant a data set of its own in the configuration"
+            )
+        folder = self.results / stages.STAGES[name].floor if of_run else self.folder / name / digest
+        patterns = STEPS[name].outputs if name in STEPS else GIVEN[name]
+        if not of_run:
+            self._make(section, name, folder)
+        found = {
+            output: [folder / pattern.format(shard=shard) for shard in _shards(section, pattern)]
+            for output, pattern in patterns.items()
+        }
+        for path in (path for paths in found.values() for path in paths if of_run):
+            made_so = not is_artifact(path) or _attributes(path)["provenance"]["settings_digest"] == digest
+            if not path.is_file() or not made_so:
+                raise ArtifactError(
+                    f"{path} does not exist, or was made with other settings than the configuration has now; "
+                    f"`snakemake --cores all {self.results}/model.pt` makes it"
+                )
+        return found
+
+    def _make(self, section: Dataset, name: str, folder: Path) -> None:
+        step = STEPS[name]
+        reads = {"index", *stages.reads(section, name)}  # all stages may look up videos in the index
+        inputs = {
+            key: self.paths(section, source)[output] for key, (source, output) in step.inputs.items() if source in reads
+        }
+        settings = canonical(stages.settings(section, name))
+        for shard in _shards(section, next(iter(step.outputs.values()))):
+            own = {
+                # What is not in shards is the same for all of them.
+                key: [path for path in paths if len(paths) == 1 or not shard or path.name.startswith(shard)]
+                for key, paths in inputs.items()
+            }
+            outputs = {key: folder / pattern.format(shard=shard) for key, pattern in step.outputs.items()}
+            run_step(step.module, name, self.results.name, settings, own, outputs, shard)
+
+
+def _shards(section: Dataset, pattern: str) -> list[str]:
+    """Names of the shards of an artifact, one empty name where it has none."""
+    return stages.shards(section) if "{shard}" in pattern else [""]
+
+
+def run_step(
+    module: str,
+    name: str,
+    dataset: str,
+    settings: str,
+    inputs: dict[str, list[Path]],
+    outputs: dict[str, Path],
+    shard: str = "",
+) -> None:
+    """Call a stage in this process, unless its outputs were made by this code from these inputs already.
+
+    Args:
+        settings: canonical JSON.
+    """
+    with _alone(next(iter(outputs.values())).parent):
+        # The index reads lists and files of the user, which leave no digest that could be compared.
+        if name != "index" and all(_current(path, module, inputs) for path in outputs.values()):
+            return
+        arguments = ["--dataset", dataset, "--settings", settings, "--shard", shard]
+        for key, paths in inputs.items():
+            arguments += ["--input", key, *map(str, paths)]
+        for key, path in outputs.items():
+            arguments += ["--output", key, str(path)]
+        job = stage.Job(name, module, stage.parser().parse_args(arguments))
+        importlib.import_module(module).build(job)
+
+
+def _current(path: Path, module: str, inputs: dict[str, list[Path]]) -> bool:
+    """Whether an artifact still follows from the code and from its inputs; its settings are those its name says."""
+    if not path.is_file():
+        return False
+    try:
+        record = _attributes(path)["provenance"]
+    except ArtifactError:
+        return False
+    present = {
+        f"{key}/{path.name}": _attributes(path)["content_digest"]
+        for key in inputs
+        for path in inputs[key]
+        if is_artifact(path)  # weights are no artifact; the curve that came with them knows their digest
+    }
+    # A stage may read less than it is given, and the files of the user stand there too.
+    read = {key: digest for key, digest in record["inputs"].items() if key.partition("/")[0] in inputs}
+    return record["code_digest"] == code_digest(module) and read.items() <= present.items()

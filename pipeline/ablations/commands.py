@@ -1,0 +1,131 @@
+"""Commands of the comparisons: ``ablate`` makes a table, ``ablations`` puts tables on one page."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def _folder(results: Path) -> Path:
+    """Where the tables of a results folder lie: beside it, so that no artifact is taken for one of the run."""
+    results = Path(os.path.abspath(results))
+    return results.parent / "ablations" / results.name
+
+
+def _share_runtime(config: Any, name: str, results: Path, data_root: Path | None) -> None:
+    """Tell stages where the data lie, as the Snakefile does; processes that are started inherit it."""
+    from pipeline.stage import RUNTIME_VARIABLE
+
+    section = config.datasets[name]
+    root = results / "demo" if section.data.index.source == "generated" else Path(data_root or config.data_root)
+    if section.data.index.source != "generated":
+        root = root / section.data.root
+    os.environ[RUNTIME_VARIABLE] = json.dumps(
+        {**config.runtime.model_dump(mode="json"), "roots": {name: os.path.abspath(root)}}
+    )
+    # Each process has one thread: its matrices are small, and there is one process per core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def ablate(call: argparse.Namespace) -> int:
+    """``conceptreel ablate RESULTS --table NAME``: variants over seeds, as Parquet and Markdown."""
+    from pipeline.ablations.page import markdown
+    from pipeline.ablations.run import read_rows, run_table, write_rows
+    from pipeline.ablations.tables import tables
+    from pipeline.config import ConfigError, dataset, load
+    from pipeline.store.atomic import ArtifactError, replace_when_done
+
+    if call.seeds < 1 or call.cores < 1:
+        raise ConfigError("--seeds and --cores must be at least 1")
+    if not call.results.is_dir():
+        raise ArtifactError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` makes it")
+    results = Path(os.path.abspath(call.results))
+    config = load(call.config)
+    section = dataset(config, results.name)
+    known = tables(section)
+    wanted = list(known) if "all" in call.table else call.table
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean `{near[0]}`?" if near else f"{results.name} has {', '.join(known)}"
+            raise ConfigError(f"there is no table `{name}`; {hint}")
+    _share_runtime(config, results.name, results, call.data_root)
+    folder = _folder(results)
+
+    for name in dict.fromkeys(wanted):
+        table, started = known[name], time.perf_counter()
+        done, total = 0, len(table.variants) * call.seeds
+
+        def tell(row: dict[str, Any], total: int = total) -> None:
+            nonlocal done
+            done += 1
+            figures = f"{row['figures']['top1']:.4f}" if row["figures"] else row["problem"]
+            told = f"{done}/{total} {row['variant']}, seed {row['seed']}: {figures} ({row['seconds']:.0f} s)"
+            print(told, file=sys.stderr, flush=True)
+
+        rows = run_table(results, folder / "cache", section, table, call.seeds, call.cores, tell)
+        seconds = time.perf_counter() - started
+        path = folder / f"{name}.parquet"
+        write_rows(path, results.name, table, rows, call.seeds, seconds)
+        text = markdown(results.name, *read_rows(path))
+        with replace_when_done(path.with_suffix(".md")) as temporary:
+            temporary.write_text(text)
+        print(text)
+        print(f"table     {path.with_suffix('.md')}")
+        print(f"rows      {path}   {seconds:.0f} s")
+    return 0
+
+
+def ablations(call: argparse.Namespace) -> int:
+    """``conceptreel ablations RESULTS … --out PAGE``: all tables that were made, as one page."""
+    from pipeline.ablations.page import markdown, page
+    from pipeline.ablations.run import read_rows
+    from pipeline.ablations.tables import tables
+    from pipeline.config import dataset, load
+    from pipeline.store.atomic import ArtifactError, replace_when_done
+
+    config = load(call.config)
+    parts: dict[str, list[str]] = {}
+    for results in call.results:
+        folder = _folder(results)
+        order = list(tables(dataset(config, folder.name)))
+        found = sorted(
+            folder.glob("*.parquet"), key=lambda path: order.index(path.stem) if path.stem in order else len(order)
+        )
+        if not found:
+            raise ArtifactError(f"{folder} holds no table; `conceptreel ablate {results} --table all` makes them")
+        parts[folder.name] = [markdown(folder.name, *read_rows(path)) for path in found]
+    with replace_when_done(call.out) as temporary:
+        temporary.write_text(page(parts))
+    print(f"{sum(map(len, parts.values()))} tables of {len(parts)} data sets in {call.out}")
+    return 0
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the parser of ``conceptreel``."""
+    command = commands.add_parser("ablate", help="compare variants of a finished run: accuracy over seeds as a table")
+    command.add_argument("results", type=Path, help="results/<data set>")
+    command.add_argument(
+        "--table",
+        action="append",
+        required=True,
+        help="baselines, clustering, keyframes, clips, sources, number, pose_filters, sparsity, types, backbones, "
+        "dual_encoders, filters, one of the configuration, or all; may be repeated",
+    )
+    command.add_argument("--seeds", type=int, default=5, help="repetitions with other validation splits and draws")
+    command.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="processes")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="of the run")
+    command.add_argument("--data-root", type=Path, help="instead of data_root of the configuration")
+    command.set_defaults(run=ablate)
+
+    command = commands.add_parser("ablations", help="the tables that `ablate` has made, on one page")
+    command.add_argument("results", type=Path, nargs="+", help="results/<data set>")
+    command.add_argument("--out", type=Path, required=True, help="the page, Markdown")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="of the runs")
+    command.set_defaults(run=ablations)

@@ -1,0 +1,95 @@
+"""What a variant reaches: one classifier over the concepts that its layers learned, or over what stands in for them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import stage
+from pipeline.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
+from pipeline.bottleneck.classifier import accuracy, choose
+from pipeline.bottleneck.heads import dense_head, dump_layer
+from pipeline.bottleneck.layers import standardise, standardise_fit
+from pipeline.config import Classifier, ConceptLayers, Dataset
+
+DEVELOPMENT = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last part of a variant.
+
+    Attributes:
+        over: concepts; the bare features; or dump, a layer of as many units as there are concepts, trained on classes.
+        sparse: the elastic net of DANCE eq. 6, else a dense head.
+        types: of the concepts that may be used.
+    """
+
+    over: Literal["concepts", "features", "dump"] = "concepts"
+    sparse: bool = True
+    types: tuple[str, ...] = TYPES
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("index", "features") if self.over == "features" else ("index", "features", "concept_layers")
+
+    def settings(self, section: Dataset) -> dict[str, Any]:
+        """What decides the figures, beside the artifacts."""
+        own = {"head": asdict(self), "classifier": section.bottleneck.classifier.model_dump(mode="json")}
+        if self.over == "dump":  # it is trained like the layers it stands for
+            own["concept_layers"] = section.bottleneck.concept_layers.model_dump(mode="json")
+        return own
+
+
+def _inputs_of_head(job: stage.Job, head: Head, samples: Samples) -> np.ndarray:
+    """Standardised ``[n, p]``."""
+    train = samples.split("train")
+    if head.over == "features":
+        return standardise(samples.features, *standardise_fit(samples.features[train]))
+    ((arrays, described),) = job.read_arrays("concept_layers")
+    concepts = concepts_of("dance", arrays, described, samples.videos)
+    if head.over == "concepts":
+        wanted = np.isin(np.array(concepts.types, object), head.types)
+        if not wanted.any():
+            raise stage.StageError(f"no concept of type {' or '.join(head.types)} is left")
+        return concepts.activations(samples.features)[:, wanted]
+    settings = ConceptLayers.model_validate(job.settings["concept_layers"])
+    options = {name: getattr(settings, name) for name in ("learning_rate", "batch_size", "max_steps", "eval_every")}
+    weight = dump_layer(
+        samples.features,
+        samples.videos.label.astype(np.int64),
+        train,
+        samples.split("val"),
+        len(samples.videos.class_names),
+        len(concepts.names),
+        patience=settings.patience,
+        seed=settings.seed,
+        **options,
+    )
+    raw = samples.features @ weight.T
+    return standardise(raw, *standardise_fit(raw[train]))
+
+
+def build(job: stage.Job) -> None:
+    """Write accuracies on validation, test and every further split, and the size of the classifier."""
+    head = Head(**{**job.settings["head"], "types": tuple(job.settings["head"]["types"])})
+    settings = Classifier.model_validate(job.settings["classifier"])
+    samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
+    z = _inputs_of_head(job, head, samples)
+    y, n_classes = samples.videos.label.astype(np.int64), len(samples.videos.class_names)
+    train, val = samples.split("train"), samples.split("val")
+    if head.sparse:
+        choice = choose(z, y, train, val, n_classes, settings)
+        weight, bias, right = choice.solution.weight, choice.solution.bias, float(choice.accuracy[choice.chosen])
+    else:
+        dense = dense_head(z, y, train, val, n_classes, settings.refit)
+        weight, bias, right = dense.weight, dense.bias, dense.val_top1
+    figures = {"n_concepts": float(z.shape[1]), "nnz": float(np.count_nonzero(weight)), "val_top1": right}
+    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
+        rows = samples.split(split)
+        figures["top1" if split == "test" else f"{split}_top1"] = accuracy(z[rows], y[rows], weight, bias)
+    job.write_table("score", pa.table({"figure": list(figures), "value": list(figures.values())}))

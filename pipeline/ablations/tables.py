@@ -1,0 +1,281 @@
+"""The comparisons of the DANCE supplement as changed settings, with its figures.
+
+Its Tables 2 to 5 and 7 to 12 are about UCF-101, Table 6 about four data sets; Table 1 of the paper compares models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.ablations.score import Head
+from pipeline.bottleneck.activations import TYPES
+from pipeline.config import ConfigError, Dataset, validate
+from pipeline.motion.clustering import som_side
+
+UCF101 = "ucf101"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of a table.
+
+    Attributes:
+        name: as printed.
+        changes: dotted key of the data set's section → value.
+        head: what decides; None for a baseline.
+        baseline: a kind of `bottleneck.baselines`.
+        paper: data set → top-1 in per cent, as published.
+    """
+
+    name: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    head: Head | None = field(default_factory=Head)
+    baseline: str = ""
+    paper: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A comparison.
+
+    Attributes:
+        source: which table of the paper it follows.
+    """
+
+    name: str
+    title: str
+    source: str
+    variants: list[Variant]
+
+
+def changed(section: Dataset, changes: dict[str, Any], where: str = "ablations") -> Dataset:
+    """The section with some settings replaced.
+
+    Args:
+        changes: dotted key → value; a mapping replaces the whole of a mapping.
+        where: what to call the changes in an error.
+
+    Raises:
+        ConfigError: an unknown key or a value that is not allowed.
+    """
+    raw = section.model_dump(mode="json")
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        part: Any = raw
+        for step in parents:
+            part = part.get(step) if isinstance(part, dict) else None
+        if not isinstance(part, dict):
+            raise ConfigError(f"{where}: there is no setting `{key}`; keys are written like motion.pose_clips.length")
+        part[last] = value
+    return validate({"datasets": {"changed": raw}}, where).datasets["changed"]
+
+
+def seeded(section: Dataset, seed: int) -> Dataset:
+    """The section for one repetition: another validation split, mini-batches and draws; 0 is the run itself."""
+    layers, index = section.bottleneck.concept_layers, section.data.index
+    clips, concepts = section.motion.pose_clips, section.motion.motion_concepts
+    changes = {"data.index.seed": index.seed + seed, "bottleneck.concept_layers.seed": layers.seed + seed}
+    # A seed that draws nothing would only have things made again.
+    if clips.selection == "random":
+        changes["motion.pose_clips.seed"] = clips.seed + seed
+    if concepts.method == "kmeans":
+        changes["motion.motion_concepts.seed"] = concepts.seed + seed
+    return changed(section, changes)
+
+
+def as_dance(section: Dataset) -> Dataset:
+    """The section with the paper's model kind alone."""
+    return changed(section, {"bottleneck.concept_layers.kinds": ["dance"]})
+
+
+def tables(section: Dataset) -> dict[str, Table]:
+    """All comparisons that make sense for a data set, those of its configuration included, by name."""
+    found = [_baselines(section), *_motion(section), *_bottleneck(section), *_encoders()]
+    result = {table.name: table for table in found if table is not None}
+    for name, variants in section.ablations.items():
+        own = [Variant(variant, changes) for variant, changes in variants.items()]
+        if name in result:
+            known = result[name]
+            head = known.variants[0].head
+            own = [Variant(variant.name, variant.changes, head) for variant in own]
+            result[name] = Table(name, known.title, known.source, known.variants + own)
+        else:
+            result[name] = Table(name, name.replace("_", " "), "", [Variant("as configured"), *own])
+    return {name: table for name, table in result.items() if len(table.variants) > 1}
+
+
+def _baselines(section: Dataset) -> Table:
+    paper = {
+        "dance": {"kth": 91.1, "penn_action": 98.1, "haa100": 70.7, "ucf101": 87.5},
+        "backbone": {"kth": 89.7, "penn_action": 97.8, "haa100": 73.5, "ucf101": 88.4},
+        "lf-cbm-entangled": {"kth": 87.4, "penn_action": 96.3, "haa100": 66.5, "ucf101": 85.5},
+        "lf-cbm-disentangled": {"kth": 89.9, "penn_action": 97.7, "haa100": 65.3, "ucf101": 83.7},
+    }
+    names = {
+        "backbone": "backbone, dense head",
+        "backbone-sparse": "backbone, sparse head",
+        "attributes": "attribute CBM",
+        "lf-cbm-entangled": "LF-CBM, entangled language",
+        "lf-cbm-disentangled": "LF-CBM, disentangled language",
+    }
+    variants = [Variant("DANCE", paper=paper["dance"])]
+    for kind in section.bottleneck.baselines.kinds:
+        variants.append(Variant(names[kind], head=None, baseline=kind, paper=paper.get(kind, {})))
+    return Table("baselines", "Models", "Table 1 of the paper", variants)
+
+
+def _motion(section: Dataset) -> list[Table]:
+    """Comparisons of how motion concepts are found; none where they are imported."""
+    settings = section.motion.motion_concepts
+    if settings.source != "discovered":
+        return []
+    result = []
+    if settings.n_concepts is not None:
+        count = settings.n_concepts
+        found = {"motion.motion_concepts.n_concepts": count, "motion.motion_concepts.partition": None}
+        refined = {**found, "motion.motion_concepts.nearest": False, "motion.motion_concepts.method": "finch"}
+        variants = [
+            Variant("FINCH, its own partition"),
+            Variant(f"FINCH, refined to {count}", refined, paper={UCF101: 87.5}),
+            Variant(f"k-means, {count}", {**found, "motion.motion_concepts.method": "kmeans"}, paper={UCF101: 87.5}),
+            Variant(
+                f"self-organizing map, {som_side(count)} × {som_side(count)}",
+                {**found, "motion.motion_concepts.method": "som"},
+                paper={UCF101: 86.9},
+            ),
+        ]
+        result.append(Table("clustering", "Clustering of key clips", "Table 2", variants))
+    result.append(
+        Table(
+            "keyframes",
+            "Key frames",
+            "Table 3; the paper's third method is a network, CSTA, 87.0",
+            [
+                Variant("peaks of motion", paper={UCF101: 87.5}),
+                Variant("random", {"motion.pose_clips.selection": "random"}, paper={UCF101: 86.9}),
+                Variant("uniform", {"motion.pose_clips.selection": "uniform"}),
+            ],
+        )
+    )
+    paper = {5: (87.4, 86.4, 86.8), 10: (87.0, 87.5, 87.5), 20: (87.4, 86.6, 87.2)}
+    result.append(
+        Table(
+            "clips",
+            "Length L and number S of key clips",
+            "Table 4",
+            [
+                Variant(
+                    f"S = {count}, L = {length}",
+                    {"motion.pose_clips.length": length, "motion.pose_clips.per_video": count},
+                    paper={UCF101: figure},
+                )
+                for count, figures in paper.items()
+                for length, figure in zip((10, 25, 50), figures, strict=True)
+            ],
+        )
+    )
+    partitions = {
+        "kth": (91.9, 91.1, 90.2),
+        "penn_action": (98.1, 98.1, 97.9),
+        "haa100": (71.8, 70.7, 68.5),
+        "ucf101": (87.9, 87.5, 87.0),
+    }
+    result.append(
+        Table(
+            "number",
+            "Number of motion concepts, by partition of FINCH",
+            "Table 6",
+            [
+                Variant(
+                    f"partition {level + 1}",
+                    {
+                        "motion.motion_concepts.partition": level,
+                        "motion.motion_concepts.n_concepts": None,
+                        "motion.motion_concepts.method": "finch",
+                    },
+                    paper={name: figures[level] for name, figures in partitions.items() if level < len(figures)},
+                )
+                for level in range(4)
+            ],
+        )
+    )
+    no_cosine, no_confidence = {"motion.pose_clips.min_cosine": -1.0}, {"motion.pose_clips.min_confidence": 0.0}
+    result.append(
+        Table(
+            "pose_filters",
+            "Filters of key clips",
+            "Table 7",
+            [
+                Variant("cosine and confidence", paper={UCF101: 87.5}),
+                Variant("cosine only", no_confidence),
+                Variant("confidence only", no_cosine),
+                Variant("none", {**no_cosine, **no_confidence}, paper={UCF101: 86.7}),
+            ],
+        )
+    )
+    return result
+
+
+def _bottleneck(section: Dataset) -> list[Table]:
+    layers = [
+        Variant("features, dense head", head=Head("features", sparse=False), paper={UCF101: 88.7}),
+        Variant("features, sparse head", head=Head("features"), paper={UCF101: 86.8}),
+        Variant("layer without meaning, dense head", head=Head("dump", sparse=False), paper={UCF101: 87.1}),
+        Variant("layer without meaning, sparse head", head=Head("dump"), paper={UCF101: 86.5}),
+        Variant("concepts, dense head", head=Head(sparse=False), paper={UCF101: 86.9}),
+        Variant("concepts, sparse head", paper={UCF101: 87.5}),
+    ]
+    combinations = {
+        ("motion",): 86.4,
+        ("object",): None,
+        ("scene",): None,
+        ("motion", "object"): 86.7,
+        ("motion", "scene"): 86.5,
+        ("object", "scene"): 84.6,
+        TYPES: 87.5,
+    }
+    types = [
+        Variant(" + ".join(chosen), head=Head(types=chosen), paper={} if figure is None else {UCF101: figure})
+        for chosen, figure in combinations.items()
+    ]
+    sources = [Variant("as configured", head=Head(types=("object", "scene")), paper={UCF101: 84.6})]
+    if "attributes" in section.bottleneck.baselines.kinds:
+        sources.append(Variant("attributes", head=None, baseline="attributes", paper={UCF101: 81.8}))
+    no_activation = {"context.concepts.activation_cutoff": -1.0}
+    no_projection = {"bottleneck.concept_layers.projection_cutoff": -1.0}
+    filters = [
+        Variant("activation and projection", paper={UCF101: 87.5}),
+        Variant("projection only", no_activation, paper={UCF101: 87.2}),
+        Variant("activation only", no_projection, paper={UCF101: 86.9}),
+        Variant("none", {**no_activation, **no_projection}, paper={UCF101: 87.2}),
+    ]
+    return [
+        Table(
+            "sources",
+            "Sources of objects and scenes, without motion concepts",
+            "Table 5; there GPT-4o 84.6, LLaVa 82.9, names of ImageNet and Places 83.7, WordNet 84.2, attributes 81.8",
+            sources,
+        ),
+        Table("sparsity", "Layer and sparsity", "Table 8", layers),
+        Table("types", "Types of concepts", "Table 9; its text says 86.8 for motion + object", types),
+        Table("filters", "Filters of objects and scenes", "Table 12", filters),
+    ]
+
+
+def _encoders() -> list[Table]:
+    """Which other encoders there are, only the configuration knows."""
+    return [
+        Table(
+            "backbones",
+            "Video encoders",
+            "Table 10; there VideoMAE 87.5, CLIP 70.2, R3D 81.9",
+            [Variant("as configured", paper={UCF101: 87.5})],
+        ),
+        Table(
+            "dual_encoders",
+            "Dual encoders",
+            "Table 11; there ViCLIP 87.5, CLIP 86.8, LaViLa 87.4",
+            [Variant("as configured", paper={UCF101: 87.5})],
+        ),
+    ]

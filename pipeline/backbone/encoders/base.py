@@ -1,0 +1,105 @@
+"""What every backbone gives: one feature per clip, and feature maps ``[n, S, h, w, D]``.
+
+S are slices of a clip: one per tubelet of a video transformer, one per frame of an image network; each is a map of
+h × w places that cover all of the picture.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from pipeline.batches import Stopwatch, encode_rows
+from pipeline.pixels import Preprocessing, check_patch, evenly
+from pipeline.stage import StageError
+
+VIDEO, IMAGE, CONVOLUTIONAL = "video_transformer", "image_transformer", "convolutional"
+
+
+class Backbone(ABC):
+    """One network with its preprocessing.
+
+    Attributes:
+        kind: its family: video_transformer, image_transformer or convolutional.
+        cls_token: the maps have the CLS token of an image transformer behind the channels of every place (SALF-CBM
+            B.1), so their D doubles.
+        patch: side of the smallest picture that it can see, in pixels.
+    """
+
+    kind: str
+    patch: int
+
+    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
+        self.model, self.preprocessing, self.cls_token = model, preprocessing, cls_token
+        if cls_token and self.kind != IMAGE:
+            raise StageError("this backbone has no CLS token for its places; set backbone.maps.cls_token to false")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Channels of a feature."""
+
+    @property
+    def map_width(self) -> int:
+        """Channels D of the maps."""
+        return self.width * (1 + self.cls_token)
+
+    def frames_taken(self, n_frames: int) -> int:
+        """How many of a clip's frames the network sees.
+
+        Raises:
+            StageError: it needs more than there are.
+        """
+        return n_frames
+
+    def pixels(self, frames: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """uint8 ``[b, T, H, W, 3]`` → standardised ``[b, t, 3, height, width]``.
+
+        Raises:
+            StageError: too few frames, or pictures smaller than one patch.
+        """
+        check_patch(tuple(frames.shape), self.patch, "backbone")
+        taken = self.frames_taken(frames.shape[1])
+        if taken != frames.shape[1]:
+            frames = frames[:, evenly(frames.shape[1], taken)]
+        tensor = torch.from_numpy(frames) if isinstance(frames, np.ndarray) else frames
+        return self.preprocessing(tensor.to(self.device))
+
+    @abstractmethod
+    def maps(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Feature maps ``[b, S, h, w, D]`` of `pixels`; differentiable."""
+
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        """Features ``[b, width]`` of maps ``[b, S, h, w, width]``: the mean over slices and places."""
+        return maps.mean((1, 2, 3))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Features ``[b, width]`` of `pixels`: pooled maps, if the network has nothing better."""
+        return self.pooled(self.maps(pixels))
+
+    @property
+    def pools_maps(self) -> bool:
+        """Whether its features are its pooled maps; networks with a CLS token have something else."""
+        return type(self).features is Backbone.features
+
+
+def encode(
+    backbone: Backbone, frames: np.ndarray, batch_size: int, what: str = "features", watch: Stopwatch | None = None
+) -> np.ndarray:
+    """Features of clips, or their feature maps.
+
+    Args:
+        frames: uint8 ``[n, T, H, W, 3]``.
+        what: features, float32 ``[n, width]``; or maps, float32 ``[n, S, h, w, map_width]``.
+    """
+    give = backbone.maps if what == "maps" else backbone.features
+    rows = encode_rows(frames, lambda batch: give(backbone.pixels(batch)), batch_size, backbone.device, what, watch)
+    if rows is None:
+        return np.zeros((0, backbone.width) if what == "features" else (0, 0, 0, 0, backbone.map_width), np.float32)
+    return rows

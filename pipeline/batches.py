@@ -1,0 +1,283 @@
+"""Batches through an encoder: the next one is copied while the current one is encoded, and memory may run out.
+
+Used by every stage that encodes. What is here changes how fast a result comes; half precision changes it slightly, so
+artifacts record their dtype.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import stage
+from pipeline.stage import StageError, runtime
+
+logger = logging.getLogger("conceptreel")
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """What matrices are multiplied in: ``auto`` is bfloat16 on GPUs that have it and float32 elsewhere.
+
+    On CPUs float32 is kept: their results are the reference, and the demo's figures rest on them.
+    """
+    wanted = runtime().get("precision", "auto")
+    if wanted == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
+    return getattr(torch, wanted)
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None = None) -> contextlib.AbstractContextManager:
+    """Context in which networks run in ``dtype``, by default that of the run; weights stay float32."""
+    dtype = precision(device) if dtype is None else dtype
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def dtype_name(device: torch.device) -> str:
+    return str(precision(device)).removeprefix("torch.")
+
+
+class Stopwatch:
+    """Seconds by what they were spent on: ``with watch("reading"): …``."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - start
+
+    def words(self) -> str:
+        return ", ".join(f"{what} {seconds:.1f} s" for what, seconds in self.seconds.items())
+
+
+class Shrinking:
+    """A function over rows that is given fewer rows at a time whenever the GPU's memory does not suffice.
+
+    Attributes:
+        size: rows that are given at once; halved for good by each failure.
+    """
+
+    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], size: int):
+        self.run, self.size = run, max(1, size)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """``run`` of all rows, in as many parts as memory needs.
+
+        Raises:
+            StageError: a single row does not fit.
+        """
+        parts, start = [], 0
+        while start < len(rows):
+            part = rows[start : start + self.size]
+            try:
+                parts.append(self.run(part))
+            except torch.cuda.OutOfMemoryError:
+                if len(part) == 1:
+                    raise StageError(
+                        "the GPU's memory does not hold a single item beside the network; take a smaller checkpoint, "
+                        "or set runtime.device to cpu"
+                    ) from None
+                self.size = len(part) // 2
+                logger.warning("out of GPU memory with %d items at once; going on with %d", len(part), self.size)
+            else:
+                start += len(part)
+                continue
+            # Outside of the handler: inside, the error's traceback still holds the tensors that did not fit.
+            torch.cuda.empty_cache()
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
+    """The same items, made by a thread of their own up to ``depth`` items early.
+
+    An error of the maker is raised where its item would have come. Leaving early ends the thread.
+    """
+    ready: queue.Queue = queue.Queue(depth)
+    left = threading.Event()
+    end = object()
+
+    def put(item: Any) -> bool:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((end, None))
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            put((end, error))
+
+    maker = threading.Thread(target=make, daemon=True)
+    maker.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        left.set()
+        maker.join(timeout=5)
+
+
+class ToDevice:
+    """Copies arrays to a device on a stream of its own, so that copies run beside what is being computed."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def send(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+        """Start to copy; from any thread."""
+        tensor = torch.from_numpy(np.ascontiguousarray(rows))
+        if self._stream is None:
+            return tensor, None
+        with torch.cuda.stream(self._stream):
+            moved = tensor.pin_memory().to(self.device, non_blocking=True)
+            return moved, self._stream.record_event()
+
+    def receive(self, sent: tuple[torch.Tensor, torch.cuda.Event | None]) -> torch.Tensor:
+        """The tensor of `send`, for use on the caller's stream."""
+        tensor, copied = sent
+        if copied is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_event(copied)
+            tensor.record_stream(current)
+        return tensor
+
+    @staticmethod
+    def fetch(tensor: torch.Tensor) -> Callable[[], np.ndarray]:
+        """Start to copy a result back; the function that is returned waits for it alone, not for later work."""
+        if tensor.device.type != "cuda":
+            return tensor.numpy
+        host = tensor.to("cpu", non_blocking=True)
+        copied = torch.cuda.current_stream(tensor.device).record_event()
+
+        def wait() -> np.ndarray:
+            copied.synchronize()
+            return host.numpy()
+
+        return wait
+
+
+def encode_rows(
+    source: np.ndarray,
+    run: Callable[[torch.Tensor], torch.Tensor],
+    size: int,
+    device: torch.device,
+    what: str,
+    watch: Stopwatch | None = None,
+    dtype: torch.dtype | None = None,
+) -> np.ndarray | None:
+    """``run`` over the rows of an array in batches.
+
+    While a batch is encoded the next ones are read and copied to the device; results come back one batch late, so that
+    the device never waits for them.
+
+    Args:
+        source: ``[n, ...]``; read batch by batch.
+        run: rows on the device → ``[b, ...]``; called without gradients and in the run's precision.
+        size: rows per batch, halved when memory runs out.
+        what: name of the progress bar.
+        dtype: what ``run`` computes in, by default that of the run.
+
+    Returns:
+        float32 ``[n, ...]``, or None where ``source`` has no rows.
+    """
+    watch = watch or Stopwatch()
+    shrinking = Shrinking(run, size)
+    parts: list[np.ndarray] = []
+    waiting: Callable[[], np.ndarray] | None = None
+    copier = ToDevice(device)
+    starts = stage.progress(range(0, len(source), size), what, unit="batch")
+    batches = ahead(copier.send(source[start : start + size]) for start in starts)
+    while True:
+        with watch("reading"):
+            batch = next(batches, None)
+        with watch("encoding"):
+            result = None
+            if batch is not None:
+                with torch.inference_mode(), autocast(device, dtype):
+                    result = copier.fetch(shrinking(copier.receive(batch)).float())
+            if waiting is not None:
+                parts.append(waiting())
+            if result is None:
+                break
+            waiting = result
+    return np.concatenate(parts) if parts else None
+
+
+@dataclass
+class _Waiting:
+    """Rows of one caller, and the results that are there so far."""
+
+    rows: torch.Tensor
+    done: Callable[[torch.Tensor], None]
+    results: list[torch.Tensor] = field(default_factory=list)
+
+
+class Collector:
+    """Rows from many callers, run together: a batch crosses the borders between videos.
+
+    Args:
+        run: rows → a tensor of as many rows.
+        size: rows per batch.
+    """
+
+    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], size: int):
+        self.size = max(1, size)
+        self._run = Shrinking(run, self.size)
+        self._waiting: list[_Waiting] = []
+        self._count = 0
+
+    def add(self, rows: torch.Tensor, done: Callable[[torch.Tensor], None]) -> None:
+        """Hand in rows; ``done`` gets their results, in one piece, as soon as all of them were in a full batch."""
+        if not len(rows):
+            return
+        self._waiting.append(_Waiting(rows, done))
+        self._count += len(rows)
+        while self._count >= self.size:
+            self._batch(self.size)
+
+    def flush(self) -> None:
+        """Run what waits in a batch that is not full."""
+        if self._count:
+            self._batch(self._count)
+
+    def _batch(self, count: int) -> None:
+        self._count -= count
+        parts: list[tuple[_Waiting, torch.Tensor, bool]] = []
+        while count:
+            first = self._waiting[0]
+            taken, first.rows = first.rows[:count], first.rows[count:]
+            count -= len(taken)
+            parts.append((first, taken, not len(first.rows)))
+            if not len(first.rows):
+                self._waiting.pop(0)
+        results = self._run(torch.cat([taken for _, taken, _ in parts]))
+        # ``done`` may hand in further rows, so nothing is left half-way when it is called.
+        for (waiting, _, complete), result in zip(parts, results.split([len(p[1]) for p in parts]), strict=True):
+            waiting.results.append(result)
+            if complete:
+                waiting.done(torch.cat(waiting.results))

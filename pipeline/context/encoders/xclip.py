@@ -1,0 +1,36 @@
+"""X-CLIP (Ni et al. 2022): CLIP whose frames exchange messages.
+
+Its classifier also lets every text look at the video before the two are compared. An embedding that is stored per
+text cannot, so that last step is left out, as in the model's own `get_video_features` and `get_text_features`.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.context.encoders.base import DualEncoder
+from pipeline.pixels import Preprocessing
+
+
+class XCLIP(DualEncoder):
+    """As many frames as the network was trained with; a picture is a clip that stands still."""
+
+    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+        from transformers import XCLIPModel
+
+        model = load_model(XCLIPModel, name, revision, sha256=sha256)
+        vision, text = model.config.vision_config, model.config.text_config
+        settings = processor_settings(name, revision)
+        super().__init__(model, Preprocessing.of(settings, vision.image_size), load_tokenizer(name, revision))
+        self.width, self.patch = model.config.projection_dim, vision.patch_size
+        self.n_frames, self.context_length = vision.num_frames, text.max_position_embeddings
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model.get_video_features(pixel_values=pixels).pooler_output
+
+    def project(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.embed(pixels[:, None].expand(-1, self.n_frames, -1, -1, -1))
+
+    def embed_tokens(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.model.text_projection(self.model.text_model(input_ids=ids, attention_mask=mask).pooler_output)

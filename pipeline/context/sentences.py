@@ -1,0 +1,95 @@
+"""Stage `sentences`: what language baselines learn from in place of motion (DANCE supplement 4.2).
+
+Temporal sentences tell how an action unfolds, spatio-temporal ones mix that with objects and scenes. They go through
+the filters of the objects and scenes, but for the one on length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import checkpoints, stage
+from pipeline.config import Sentences
+from pipeline.context import filters
+from pipeline.context.encoders import load_dual_encoder
+from pipeline.context.texts import read_candidates, spoken
+from pipeline.data.table import join_shards, read_index
+from pipeline.store.code import PROJECT
+
+
+def read_sentences(job: stage.Job, settings: Sentences) -> list[filters.Candidate]:
+    """The sentences of all files; classes may share one.
+
+    Raises:
+        StageError: a file is missing or empty.
+    """
+    found = []
+    for kind, name in settings.files.items():
+        path = job.root / name
+        path = path if path.is_file() else PROJECT / name  # the project ships some
+        if not path.is_file():
+            raise stage.StageError(
+                f"{job.root / name} does not exist; context.sentences.files names it, one {kind} sentence per line"
+            )
+        found += [filters.Candidate(kind, text) for text in dict.fromkeys(read_candidates(path))]
+        job.note_file(kind, path)
+    return found
+
+
+def build(job: stage.Job) -> None:
+    """Filter the sentences and write their similarity to every video (DANCE eq. 3)."""
+    settings = Sentences.model_validate(job.settings)
+    videos = read_index(job)
+    joined = join_shards(job, "dual_encoder", "embeddings")
+    _, described = job.read_table("index")
+    class_names = described["class_names"]
+    candidates = read_sentences(job, settings)
+    encoder = load_dual_encoder(settings.model, settings.revision)
+    texts = encoder.texts([candidate.text for candidate in candidates])  # [m, E]
+    if joined.values.shape[1] != texts.shape[1]:
+        raise stage.StageError(
+            f"videos are embedded in {joined.values.shape[1]} dimensions, sentences in {texts.shape[1]}; name the "
+            f"dual encoder of the videos in context.sentences.model"
+        )
+    where = videos.rows_of(joined.video_id)
+    known = where >= 0
+    similarity = joined.values[known] @ texts.T  # [n, m]
+    # Rule 9 of the cache: what is in the data is decided on train videos only.
+    train = videos.split[where[known]] == "train"
+    filters.drop_duplicates(candidates)
+    classes = encoder.texts([spoken(name) for name in class_names])
+    similar = filters.combined_similarity([(texts, classes, 1.0)])
+    filters.drop_class_names(candidates, similar, class_names, settings.class_similarity)
+    similar = filters.combined_similarity([(texts, texts, 1.0)])
+    filters.drop_similar(candidates, similar, settings.mutual_similarity)
+    filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
+    kept = np.array([candidate.kept for candidate in candidates])
+    if not kept.any():
+        strongest = max(candidate.activation for candidate in candidates)
+        raise stage.StageError(
+            f"all {len(candidates)} sentences were dropped; the strongest activation is {strongest:.3f}, "
+            f"context.sentences.activation_cutoff is {settings.activation_cutoff}"
+        )
+    columns = ("type", "text", "kept", "dropped_by", "reason", "class_similarity", "mutual_similarity", "activation")
+    job.write_table(
+        "sentences", pa.table({name: [getattr(candidate, name) for candidate in candidates] for name in columns})
+    )
+    job.write_arrays(
+        "sentence_labels",
+        {"similarity": similarity[:, kept].astype(np.float32)},
+        {
+            "video_id": [key for key, ok in zip(joined.video_id, known, strict=True) if ok],
+            "types": [candidate.type for candidate in candidates if candidate.kept],
+            "names": [candidate.text for candidate in candidates if candidate.kept],
+        },
+        n_ok=int(known.sum()),
+        failed=joined.failed,
+        weights=checkpoints.weights_digest(settings.model, settings.revision),
+        device=str(encoder.device),
+        dtype="float32",
+    )
+
+
+if __name__ == "__main__":
+    stage.run("sentences", build)

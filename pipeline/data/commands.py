@@ -1,0 +1,295 @@
+"""Commands about data sets: ``conceptreel init`` for one's own videos, ``conceptreel check`` for any configured set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config import Config, ConfigError, Data, dataset, load, validate
+from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry, ListError
+from pipeline.data.lists import read_listing
+from pipeline.data.sets.folders import split_folders
+from pipeline.data.sets.listing import Listing, files_in
+
+VIDEOS_PER_SHARD = 200
+FEW_VIDEOS = 5
+SHOWN = 10
+SHIPPED = ("ucf101", "haa100", "penn_action", "kth")
+
+
+class InitError(ValueError):
+    """A folder or configuration that cannot be used; nothing was written."""
+
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+
+def counts(listing: Listing) -> dict[str, Any]:
+    """Videos by split and class, and what is wrong, for people and programs alike."""
+    splits = [part for part in ("train", "val", "test") if any(entry.split == part for entry in listing.entries)]
+    splits += sorted({entry.split for entry in listing.entries} - set(splits))
+    usable = Counter((entry.split, entry.class_name) for entry in listing.entries if not entry.problem)
+    return {
+        "classes": len(listing.class_names),
+        "videos": len(listing.entries),
+        "splits": {
+            part: {
+                "listed": sum(entry.split == part for entry in listing.entries),
+                "usable": sum(count for (split, _), count in usable.items() if split == part),
+            }
+            for part in splits
+        },
+        "by_class": {name: {part: usable[part, name] for part in splits} for name in listing.class_names},
+        "published": listing.published,
+        "notes": listing.notes,
+        "missing": listing.missing,
+        "problems": {entry.path: entry.problem for entry in listing.entries if entry.problem},
+    }
+
+
+def _print_counts(report: dict[str, Any], by_class: bool) -> None:
+    parts = ", ".join(
+        f"{item['usable']:,} {name}" + (f" (of {item['listed']:,})" if item["usable"] != item["listed"] else "")
+        for name, item in report["splits"].items()
+    )
+    print(f"{report['videos']:,} videos of {report['classes']} classes: {parts}")
+    if by_class:
+        width = max(map(len, report["by_class"]))
+        for name, own in report["by_class"].items():
+            print(f"  {name:<{width}}  " + "  ".join(f"{count:>5,} {part}" for part, count in own.items()))
+    for note in report["notes"]:
+        print(f"note: {note}")
+    for line in report["missing"]:
+        print(f"missing: {line}")
+    problems = list(report["problems"].items())
+    for path, problem in problems[:SHOWN]:
+        print(f"problem: {path}: {problem}")
+    if len(problems) > SHOWN:
+        print(f"and {len(problems) - SHOWN:,} further problems; --json shows all")
+
+
+def check(call: argparse.Namespace) -> int:
+    """``conceptreel check NAME``: what the configuration finds on disk; exit code 1 if something is missing."""
+    config = load(call.config)
+    data = dataset(config, call.name).data
+    if data.index.source == "generated":
+        raise ConfigError(f"{call.name} is made by the pipeline itself; there is nothing to check")
+    listing = read_listing(data.index, os.path.join(call.data_root or config.data_root, data.root))
+    report = counts(listing)
+    if call.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        _print_counts(report, call.classes)
+        if not (report["missing"] or report["problems"]):
+            print("complete" + (", as published" if listing.published else ""))
+    return int(bool(report["missing"] or report["problems"]))
+
+
+# ---------------------------------------------------------------------------------------------------------------- init
+
+
+def _layout_of(folder: Path) -> tuple[str, bool]:
+    """Source, and whether the folder has splits inside."""
+    if not folder.is_dir():
+        raise InitError(f"{folder} is no folder; name the one that has a folder of videos per class")
+    for source, suffixes in (("folders", VIDEO_SUFFIXES), ("images", PICTURE_SUFFIXES)):
+        splits = split_folders(folder, suffixes)
+        places = [folder / "train"] if splits else [folder]
+        inside = [entry.path for place in places for entry in os.scandir(place) if entry.is_dir()]
+        if any(files_in(Path(path), suffixes) for path in inside):
+            return source, bool(splits)
+    loose = len(files_in(folder, VIDEO_SUFFIXES))
+    found = f"{loose} videos lie there without a folder" if loose else "no video is found there"
+    raise InitError(
+        f"{folder} has no folder per class: {found}. Put the videos of each class into a folder named after it; "
+        f"read are {', '.join(VIDEO_SUFFIXES)}"
+    )
+
+
+def _unread(folder: Path, listing: Listing, suffixes: tuple[str, ...]) -> list[str]:
+    """What lies in the folder and is not taken, in words."""
+    notes = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and not files_in(Path(entry.path), suffixes):
+            deeper = sum(name.lower().endswith(suffixes) for _, _, names in os.walk(entry.path) for name in names)
+            if entry.name not in listing.class_names and entry.name not in ("train", "val", "test"):
+                why = f": its {deeper} videos lie in sub-folders, move them up" if deeper else ", which has no video"
+                notes.append(f"the folder {entry.name} is no class{why}")
+        elif entry.is_file() and entry.name.lower().endswith(suffixes):
+            notes.append(f"{entry.name} lies beside the class folders and is not read")
+    for name in listing.class_names:
+        inside = sorted(entry.name for entry in os.scandir(folder / name)) if (folder / name).is_dir() else []
+        nested = [part for part in inside if (folder / name / part).is_dir() and not part.startswith(".")]
+        others = [part for part in inside if not part.lower().endswith(suffixes) and part not in nested]
+        others = [part for part in others if not part.startswith(".")]
+        if nested:
+            notes.append(f"{name}: {len(nested)} sub-folders are not read, for example {nested[0]}")
+        if others:
+            notes.append(f"{name}: {len(others)} files are no videos, for example {others[0]}")
+    usable = Counter(entry.class_name for entry in listing.entries if not entry.problem)
+    notes += [
+        f"{name}: {usable[name]} videos are few; with less than {FEW_VIDEOS} a class is hardly learned"
+        for name in listing.class_names
+        if usable[name] < FEW_VIDEOS
+    ]
+    return notes
+
+
+def _opened(entry: Entry, root: Path, decoder: Any, min_frames: int) -> Entry:
+    """The entry, with a problem if its file is no video; the frames behind the first are not decoded."""
+    from pipeline.data.readers import VideoError
+
+    if entry.problem:
+        return entry
+    try:
+        with decoder.open(root / entry.path) as video:
+            if video.n_frames < min_frames:
+                return replace(entry, problem=f"too_short: {video.n_frames} frames")
+    except VideoError as error:
+        return replace(entry, problem=str(error))
+    return entry
+
+
+def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict[str, Any], Listing]:
+    """Configuration of a folder of own videos, and what is in it.
+
+    Raises:
+        InitError: there is no folder per class.
+        ListError: the classes cannot be used.
+    """
+    source, has_splits = _layout_of(folder)
+    index: dict[str, Any] = {"source": source}
+    if group_pattern:
+        index["group_pattern"] = group_pattern
+    else:
+        index["validation_by"] = "video"
+    if not has_splits:
+        index["test_fraction"] = 0.2
+    root, above = Path(os.path.abspath(folder)), Path(os.path.abspath(data_root))
+    data: dict[str, Any] = {
+        "root": str(root.relative_to(above) if root.is_relative_to(above) else root),
+        "index": index,
+    }
+    if source == "images":
+        data["decode"] = {"min_frames": 1}
+    listing = read_listing(Data.model_validate(data).index, root)
+    data = {**data, "shards": max(1, math.ceil(len(listing.entries) / VIDEOS_PER_SHARD))}
+    candidates = {
+        kind: [f"pipeline/context/candidates/{name}/{kind}.txt" for name in SHIPPED] for kind in ("object", "scene")
+    }
+    section: dict[str, Any] = {"data": data, "context": {"texts": {"candidates": candidates}}}
+    if source == "images":
+        section["bottleneck"] = {"concept_layers": {"kinds": ["salf"]}}
+    return section, listing
+
+
+def insert_section(text: str, name: str, section: dict[str, Any], source: str) -> str:
+    """A configuration file with one more data set; everything else, comments too, stays as it is.
+
+    Raises:
+        InitError: the file is not laid out so that a data set can be added to it.
+    """
+    block = yaml.safe_dump({name: section}, sort_keys=False, allow_unicode=True)
+    root = yaml.compose(text) if text.strip() else None
+    lines = text.splitlines()
+    place = None
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if key.value == "datasets" and isinstance(value, yaml.MappingNode) and not value.flow_style:
+            place, indent = value.end_mark.line, value.start_mark.column
+    if place is None and not text.strip():
+        lines, place, indent = ["datasets:"], 1, 2
+    if place is None:
+        raise InitError(f"{source} has no block `datasets:` to add to; add this section yourself:\n{block}")
+    place = min(place, len(lines))
+    # Comments before the next key belong to that key.
+    while place > 0 and (not lines[place - 1].strip() or lines[place - 1].startswith("#")):
+        place -= 1
+    added = ["", *(" " * indent + line if line else line for line in block.splitlines())]
+    changed = "\n".join([*lines[:place], *added, *lines[place:]]) + "\n"
+    before = yaml.safe_load(text) or {}
+    expected = {**before, "datasets": {**before.get("datasets", {}), name: section}}
+    if yaml.safe_load(changed) != expected:
+        raise InitError(f"{source} cannot be changed safely; add this section yourself:\n{block}")
+    return changed
+
+
+def init(call: argparse.Namespace) -> int:
+    """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos."""
+    from pipeline.data.isolated import Decoder
+    from pipeline.stage import progress
+    from pipeline.store.atomic import replace_when_done
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", call.name):
+        raise InitError(f"`{call.name}` cannot name a results folder; use letters, digits, _ and -")
+    text = call.config.read_text(encoding="utf-8") if call.config.exists() else ""
+    config = load(call.config) if text.strip() else Config(datasets={})
+    if call.name in config.datasets:
+        raise InitError(f"{call.config} already has a data set `{call.name}`; choose another name or edit it there")
+    section, listing = section_for(call.folder, Path(config.data_root), call.group_pattern)
+    changed = insert_section(text, call.name, section, str(call.config))
+    data = validate(yaml.safe_load(changed), str(call.config)).datasets[call.name].data
+    entries = listing.entries
+    if not call.quick:
+        with Decoder(**config.runtime.decoder.model_dump()) as decoder:
+            entries = [
+                _opened(entry, call.folder, decoder, data.decode.min_frames)
+                for entry in progress(entries, "looking at the files")
+            ]
+    listing = replace(listing, entries=entries)
+    suffixes = VIDEO_SUFFIXES if data.index.source == "folders" else PICTURE_SUFFIXES
+    listing = replace(listing, notes=[*listing.notes, *_unread(call.folder, listing, suffixes)])
+    report = counts(listing)
+    _print_counts(report, by_class=True)
+    part = len(report["problems"]) / max(1, len(entries))
+    if part == 1:
+        raise InitError("no video can be read; nothing was written")
+    with replace_when_done(call.config) as temporary:
+        temporary.write_text(changed, encoding="utf-8")
+    print(f"\n{call.config} now has the data set `{call.name}`:\n")
+    print(yaml.safe_dump({call.name: section}, sort_keys=False, allow_unicode=True))
+    if part > data.index.max_failed_fraction:
+        print(
+            f"{part:.0%} of the videos have problems, the run stops above {data.index.max_failed_fraction:.0%}: mend "
+            f"or remove them first, or raise data.index.max_failed_fraction and data.decode.max_failed_fraction"
+        )
+    print(f"next: snakemake --cores all results/{call.name}/model.pt")
+    return 0
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``init`` and ``check`` to the sub-parsers of the command line."""
+    command = commands.add_parser("init", help="take a folder of own videos into the configuration")
+    command.add_argument("name", help="of the data set; results will lie in results/NAME")
+    command.add_argument(
+        "folder", type=Path, metavar="VIDEO_DIR", help="has a folder of videos (or pictures) per class"
+    )
+    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="the file to add to")
+    command.add_argument(
+        "--group-pattern",
+        default="",
+        help="regular expression with a part (?P<group>…), such as the actor; a group is never split",
+    )
+    command.add_argument("--quick", action="store_true", help="do not open the files")
+    command.set_defaults(run=init)
+
+    command = commands.add_parser("check", help="count the videos of a data set, against the published counts if any")
+    command.add_argument("name", help="of the data set in the configuration")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"))
+    command.add_argument("--data-root", default="", help="instead of data_root of the configuration")
+    command.add_argument("--classes", action="store_true", help="counts of every class")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=check)
+
+
+ERRORS = (InitError, ListError)

@@ -1,0 +1,165 @@
+"""One video of a data set: its id, its shard, and the text files that name it.
+
+The workflow reads this while it is parsed, so it must stay fast for tens of thousands of lines: standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|(?<=_)_|_(?=_)")
+CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # a surrogate stands for a byte that is not UTF-8
+_UNSAFE_IN_FOLDER = re.compile(_UNSAFE.pattern + r"|^_|_$")
+
+
+GroupOf = Callable[[str], str | None]
+
+
+class ListError(ValueError):
+    """A mistake about a whole list or folder: file, line and what would be right."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One video of a data set.
+
+    Attributes:
+        video_id: file-name safe and unique; see `video_id`.
+        path: relative to the root of the data set, with forward slashes.
+        label: index into the class names, None where it is unknown.
+        split: train, val, test or a further test split.
+        listed: the split under which the data set itself lists it (val is carved from train).
+        group: actor, source video or the like; validation is carved by it.
+        problem: why the video cannot be used; None if it can.
+        frames: first frame and end of an excerpt, counted from 0, the end excluded; None for a whole file.
+    """
+
+    video_id: str
+    path: str
+    label: int | None
+    class_name: str | None
+    split: str
+    listed: str
+    group: str | None = None
+    problem: str | None = None
+    frames: tuple[int, int] | None = None
+
+    def in_shard(self, index: int, count: int) -> bool:
+        return shard_of(self.video_id, count) == index
+
+
+def video_id(path: str) -> str:
+    """Id of a video from its relative path: safe as a file name, and injective for names that differ before the suffix.
+
+    A video suffix is left out, ``/`` becomes ``__``, and every other character outside of ``A-Z a-z 0-9 . -`` and the
+    single underscore is written as ``%`` and its UTF-8 bytes in hexadecimal; so is an underscore that touches another
+    underscore or a slash, which keeps ``a/b`` and ``a__b`` apart. Files that differ in the suffix alone share an id;
+    a list that names both has a duplicate.
+    """
+    path = without_suffix(path.replace("\\", "/"))
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    unsafe = _UNSAFE_IN_FOLDER if len(parts) > 1 else _UNSAFE
+    return "__".join([unsafe.sub(_escape, part) for part in parts]) or "%2F"
+
+
+def _escape(match: re.Match[str]) -> str:
+    # Names of files that are not UTF-8 reach Python as lone surrogates, one for each byte.
+    return "".join(f"%{byte:02X}" for byte in match[0].encode(errors="surrogateescape"))
+
+
+def without_suffix(path: str) -> str:
+    for suffix in VIDEO_SUFFIXES:
+        if path[-len(suffix) :].lower() == suffix:
+            return path[: -len(suffix)]
+    return path
+
+
+@lru_cache(maxsize=2**18)
+def shard_of(key: str, count: int) -> int:
+    """Shard of a video id: a hash, so that adding a video moves no other one."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % count
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and text of every line that is not blank; any line ends, with or without a byte order mark.
+
+    Raises:
+        ListError: missing, or no UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ListError(
+            f"{path} does not exist; data.index.lists or class_list names it, below the data set's root"
+        ) from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise ListError(f"{path} cannot be read as UTF-8 text ({error})") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def read_class_list(path: Path) -> list[str]:
+    """Class names in label order; ``1 ApplyEyeMakeup`` (UCF-101) counts from 1 and is put in order.
+
+    Raises:
+        ListError: missing, empty, or a name is there twice.
+    """
+    names = [line for _, line in read_lines(path)]
+    numbered = [re.fullmatch(r"(\d+)[\s,]+(.+)", name) for name in names]
+    if all(numbered):
+        numbered.sort(key=lambda match: int(match[1]))
+        first = int(numbered[0][1]) if numbered else 0
+        # Only a count is a numbering: `100 m run` and `200 m run` are names.
+        if first in (0, 1) and [int(match[1]) for match in numbered] == list(range(first, first + len(names))):
+            names = [match[2] for match in numbered]
+    if not names:
+        raise ListError(f"{path} names no class; write one class name per line")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ListError(f"{path} names the class `{twice[0]}` more than once")
+    return names
+
+
+def plain(name: str) -> str:
+    """What is left of a name if case, blanks, hyphens and underscores do not count."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def by_shard(entries: list[Entry], count: int) -> list[list[Entry]]:
+    """The entries of every shard."""
+    parts: list[list[Entry]] = [[] for _ in range(count)]
+    for entry in entries:
+        parts[shard_of(entry.video_id, count)].append(entry)
+    return parts
+
+
+def members_digest(entries: list[Entry], root: str | Path | None, *, with_labels: bool = False) -> str:
+    """Digest of videos, such as those of one shard: ids, paths and, below ``root``, size and time of change.
+
+    A stage gets it as a parameter, so that it runs again when one of its videos is added, replaced or removed.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for entry in sorted(entries, key=lambda entry: (entry.video_id, entry.listed)):
+        parts = [entry.video_id, entry.path, entry.problem or ""]
+        if entry.frames:
+            parts.append("{}-{}".format(*entry.frames))
+        if with_labels:
+            parts += [str(entry.label), str(entry.class_name), entry.split, str(entry.group)]
+        if root is not None and entry.problem is None:
+            try:
+                status = os.stat(os.path.join(root, entry.path))
+                parts += [str(status.st_size), str(status.st_mtime_ns)]
+            except (OSError, ValueError):
+                parts.append("absent")
+        digest.update("\0".join(parts).encode() + b"\n")
+    return digest.hexdigest()

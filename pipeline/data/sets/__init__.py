@@ -1,0 +1,31 @@
+"""One reader per form of data set, all behind ``read(settings, root) -> Listing``.
+
+A new published set is a module here, a line below, a name in ``data.index.source`` and a page in docs/datasets.
+"""
+
+from pipeline.data.sets import (
+    folders,
+    generated,
+    haa500,
+    kth,
+    mimetics,
+    path_lists,
+    penn_action,
+    ucf101,
+    ucf101_scuba,
+    weizmann,
+)
+
+READERS = {
+    "lists": path_lists.read,
+    "folders": folders.read,
+    "images": folders.read,
+    "generated": generated.read,
+    "haa500": haa500.read,
+    "kth": kth.read,
+    "mimetics": mimetics.read,
+    "penn_action": penn_action.read,
+    "ucf101": ucf101.read,
+    "ucf101_scuba": ucf101_scuba.read,
+    "weizmann": weizmann.read,
+}

@@ -1,0 +1,127 @@
+"""A data set's cache as a whole: which files today's configuration makes, and where a path lies in it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import Config, Dataset, load
+from pipeline.stages import STAGES, reads, shards
+from pipeline.store.atomic import ArtifactError
+from pipeline.store.inspect import is_artifact
+
+RESULTS = "results"
+SHARD = re.compile(r"[0-9]+-of-[0-9]+")
+
+
+class InspectionError(ArtifactError):
+    """What was asked for cannot be shown; one line says what would be right."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a path lies.
+
+    Attributes:
+        run_folder: the folder that Snakemake runs in; ``results`` lies below it.
+        dataset: name of the data set.
+        target: the path from the run folder, as rules name it.
+    """
+
+    run_folder: Path
+    dataset: str
+    target: str
+
+    @property
+    def folder(self) -> Path:
+        return self.run_folder / RESULTS / self.dataset
+
+
+def place_of(path: Path) -> Place:
+    """Find a path in the results of a run; it need not exist.
+
+    Raises:
+        InspectionError: it lies in no folder called ``results``.
+    """
+    whole = path.absolute()
+    for parent in whole.parents:
+        if parent.name == RESULTS:
+            relative = whole.relative_to(parent.parent)
+            return Place(parent.parent, relative.parts[1], relative.as_posix())
+    raise InspectionError(f"{path} is not below a folder `results`; name results/<data set> or a file in it")
+
+
+def artifacts_in(folder: Path) -> list[Path]:
+    """Artifacts of a cache, sorted by their paths.
+
+    Raises:
+        InspectionError: there is none.
+    """
+    if not folder.exists():
+        raise InspectionError(f"{folder} does not exist")
+    if not folder.is_dir():
+        raise InspectionError(f"{folder} is a file; name a folder such as results/<data set>")
+    found = sorted(path for path in folder.rglob("*") if is_artifact(path))
+    if not found:
+        raise InspectionError(f"{folder} holds no artifact; `snakemake --cores all {folder}/model.pt` makes them")
+    return found
+
+
+def section_of(folder: Path, config_path: Path) -> Dataset | None:
+    """Today's configuration of a cache; None where there is none, as for a folder copied from elsewhere."""
+    if not config_path.is_file():
+        return None
+    config: Config = load(config_path)
+    return config.datasets.get(folder.resolve().name)
+
+
+def kind_of(relative: str) -> tuple[str, str]:
+    """A path below ``results/<data set>`` as (pattern with ``{shard}``, shard); the shard is empty where there is none.
+
+    >>> kind_of("motion/poses/003-of-064.zarr.zip")
+    ('motion/poses/{shard}.zarr.zip', '003-of-064')
+    """
+    folder, _, name = relative.rpartition("/")
+    found = SHARD.match(name)
+    if not found:
+        return relative, ""
+    return f"{folder}/{{shard}}{name[found.end() :]}", found[0]
+
+
+def wanted_stages(section: Dataset) -> list[str]:
+    """Stages that some target of today's configuration can ask for, in the order of `STAGES`."""
+    read_by_some = {name for stage in STAGES.values() for name in stage.reads}
+    generated = section.data.index.source == "generated"
+
+    def possible(name: str) -> bool:
+        return generated or STAGES[name].floor != "demo"
+
+    waiting = ["index", *(name for name in STAGES if name not in read_by_some)]
+    wanted: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted and possible(name):
+            wanted.add(name)
+            waiting += reads(section, name)
+    return [name for name in STAGES if name in wanted]
+
+
+def current_artifacts(section: Dataset) -> set[str]:
+    """Paths below ``results/<data set>`` of all artifacts that today's configuration can make."""
+    parts = shards(section)
+    return {
+        f"{STAGES[name].floor}/{artifact.replace('{shard}', shard)}"
+        for name in wanted_stages(section)
+        for artifact in STAGES[name].artifacts
+        for shard in (parts if "{shard}" in artifact else [""])
+    }
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that there is not: up to three near ones."""
+    by_lower = {item.lower(): item for item in known}
+    near = [by_lower[key] for key in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.4)]
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {len(by_lower)} others"

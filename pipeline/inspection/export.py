@@ -1,0 +1,485 @@
+"""Caches in other people's formats: NumPy files, COCO keypoints, samples for FiftyOne."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.data.entries import PICTURE_SUFFIXES
+from pipeline.inspection.cache import SHARD, InspectionError, artifacts_in, kind_of, nearest
+from pipeline.inspection.rows import RowIndex
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import replace_when_done
+from pipeline.store.inspect import inspect_artifact
+from pipeline.store.tables import read_table
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside ``out``; it gets that name once the block has passed.
+
+    Raises:
+        InspectionError: there is something already.
+    """
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise InspectionError(f"{out} exists and is no empty folder; name another one with --out")
+    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _checked(paths: Iterable[Path]) -> list[Path]:
+    """The given artifacts, if each of them can be read.
+
+    Raises:
+        InspectionError: one cannot.
+    """
+    paths = list(paths)
+    for path in paths:
+        report, _ = inspect_artifact(path)
+        if report.problem:
+            raise InspectionError(report.problem)
+    return paths
+
+
+def by_kind(path: Path) -> dict[str, list[Path]]:
+    """Artifacts of a folder, or a single one: name without suffix and shard → its shards in their order.
+
+    Raises:
+        InspectionError: there is none, one cannot be read, or shards of different counts lie side by side.
+    """
+    paths = [path] if path.is_file() else artifacts_in(path)
+    base = path.parent if path.is_file() else path
+    kinds: dict[str, list[Path]] = {}
+    for item in _checked(paths):
+        kind, shard = kind_of(item.relative_to(base).as_posix())
+        name = kind.removesuffix(".zarr.zip").removesuffix(".parquet").removesuffix("{shard}").strip("/")
+        if path.is_file() and shard:
+            name = item.name[: SHARD.match(item.name).end()]
+        # A table and arrays of one name, as of the concept layers, keep their own folders.
+        if item.suffix == ".parquet" and item.with_name(item.name.replace(".parquet", ".zarr.zip")).is_file():
+            name += ".table"
+        kinds.setdefault(name or path.name, []).append(item)
+    for name, items in kinds.items():
+        counts = {kind_of(item.name)[1].rpartition("-")[2] for item in items}
+        if len(counts) > 1:
+            raise InspectionError(
+                f"{name} has shards of {' and '.join(sorted(counts))}; `conceptreel prune` tells which are left over"
+            )
+    return kinds
+
+
+# ---------------------------------------------------------------------------------------------------------------- .npy
+
+
+def _write_arrays(paths: list[Path], folder: Path) -> None:
+    """The arrays of all shards, one file each: rows one after the other, offsets and row numbers continued."""
+    attributes: dict[str, Any] = {}
+    files: dict[str, Any] = {}
+    written: dict[str, int] = {}
+    videos = rows = 0
+    shapes: dict[str, list[int]] = {}
+    for path in paths:
+        with Arrays(path) as artifact:
+            for name in artifact.names():
+                shape = artifact.describe(name)["shape"]
+                shapes[name] = [shapes.get(name, [0])[0] + shape[0], *shape[1:]]
+    for path in paths:
+        with Arrays(path) as artifact:
+            index = RowIndex(artifact)
+            per_row = {len(index.video_id), index.length()}
+            for key, value in artifact.attributes.items():
+                if key in ("content_digest", "provenance", "schema", "schema_version"):
+                    continue
+                if isinstance(value, list) and (key == "failed" or len(value) in per_row) and key in attributes:
+                    attributes[key] = attributes[key] + value
+                else:
+                    attributes.setdefault(key, value)
+            for name in artifact.names():
+                values = artifact[name]
+                if name == "offsets" and index.video_id:
+                    values = (values if not videos else values[1:]) + rows
+                elif name == "row":
+                    values = values + videos
+                if name not in files:
+                    total = shapes[name]
+                    if name == "offsets" and index.video_id:
+                        total = [total[0] - len(paths) + 1]
+                    target = folder / f"{name}.npy"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    files[name] = np.lib.format.open_memmap(target, "w+", values.dtype, tuple(total))
+                    written[name] = 0
+                files[name][written[name] : written[name] + len(values)] = values
+                written[name] += len(values)
+            videos += len(index.video_id)
+            rows += index.length() or 0
+    for file in files.values():
+        file.flush()
+    (folder / "attributes.json").write_text(json.dumps(attributes, ensure_ascii=False) + "\n")
+
+
+def _column(column: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    """A column as arrays, without objects: they could only be pickled."""
+    if pa.types.is_list(column.type):
+        lists = [value or [] for value in column.to_pylist()]
+        flat = [item for value in lists for item in value]
+        dtype = column.type.value_type.to_pandas_dtype() if not pa.types.is_string(column.type.value_type) else np.str_
+        offsets = np.cumsum([0, *(len(value) for value in lists)]).astype(np.int64)
+        return {"": np.array(flat, dtype), "_offsets": offsets}
+    values = column.to_pylist()
+    if pa.types.is_string(column.type):
+        return {"": np.array([value or "" for value in values], np.str_)}
+    if pa.types.is_floating(column.type):
+        return {"": np.array([np.nan if value is None else value for value in values])}
+    return {"": np.array(values, column.type.to_pandas_dtype())}
+
+
+def _write_tables(paths: list[Path], folder: Path) -> None:
+    read = [read_table(path) for path in paths]
+    table = pa.concat_tables([table for table, _ in read])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in table.column_names:
+        for suffix, values in _column(table[name]).items():
+            np.save(folder / f"{name}{suffix}.npy", values, allow_pickle=False)
+    ignored = ("content_digest", "provenance", "schema", "schema_version")
+    attributes = {key: value for key, value in read[0][1].items() if key not in ignored}
+    attributes["failed"] = [item for _, record in read for item in record.get("failed", [])]
+    (folder / "attributes.json").write_text(json.dumps(attributes, ensure_ascii=False) + "\n")
+
+
+def export_npy(path: Path, out: Path) -> list[str]:
+    """Write every array as ``OUT/<artifact>/<array>.npy``, shards joined, with ``attributes.json`` beside it.
+
+    Where ``path`` holds artifacts of one kind only, its arrays are ``OUT/<array>.npy``.
+
+    Returns:
+        Names of the exported artifacts.
+
+    Raises:
+        InspectionError: nothing there, unreadable, or ``out`` is taken.
+    """
+    kinds = by_kind(path)
+    with new_folder(out) as folder:
+        for name, paths in kinds.items():
+            target = folder / name if len(kinds) > 1 else folder
+            target.mkdir(parents=True, exist_ok=True)
+            (_write_tables if paths[0].suffix == ".parquet" else _write_arrays)(paths, target)
+    return sorted(kinds)
+
+
+# ----------------------------------------------------------------------------------------------------------- selecting
+
+
+def _shards(folder: Path, kind: str) -> list[Path]:
+    """Shards of one kind of array artifact; empty if there are none."""
+    return _checked(sorted(folder.glob(f"{kind}/[0-9]*-of-*.zarr.zip")))
+
+
+def _index(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Rows of the index by video id, and the class names.
+
+    Raises:
+        InspectionError: the folder has no index.
+    """
+    path = folder / "data" / "index.parquet"
+    if not path.is_file():
+        raise InspectionError(f"{folder} has no data/index.parquet; name a folder such as results/<data set>")
+    table, attributes = read_table(path)
+    return {row["video_id"]: row for row in table.to_pylist()}, attributes["class_names"]
+
+
+def _wanted(known: Iterable[str], chosen: list[str] | None, what: str) -> set[str]:
+    """The chosen videos, or all.
+
+    Raises:
+        InspectionError: one is not known; with the nearest names.
+    """
+    known = set(known)
+    for name in chosen or ():
+        if name not in known:
+            raise InspectionError(f"there is no video `{name}` in {what}{nearest(name, sorted(known))}")
+    return set(chosen) if chosen else known
+
+
+def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Video id → (width, height) in pixels, of the videos that were decoded."""
+    sizes = {}
+    for path in _shards(folder, "data/signal"):
+        _, attributes = inspect_artifact(path)
+        for key, width, height in zip(*(attributes[name] for name in ("video_id", "width", "height")), strict=True):
+            sizes[key] = (width, height)
+    return sizes
+
+
+# ---------------------------------------------------------------------------------------------------------------- COCO
+
+
+def coco_annotation(
+    keypoints: np.ndarray, confidence: np.ndarray, box: np.ndarray, least: float, **fields: Any
+) -> dict[str, Any]:
+    """One person in COCO's layout.
+
+    Args:
+        keypoints: ``[J, 2]`` pixels; confidence: ``[J]``; box: ``[4]`` as x0, y0, x1, y1.
+        least: joints of less confidence are "not labelled": visibility 0 at (0, 0), as COCO writes them.
+        fields: ids and whatever else goes along.
+    """
+    sure = (confidence >= least) & np.isfinite(keypoints).all(1)
+    points = np.where(sure[:, None], keypoints, 0.0).round(2)
+    triples = np.concatenate([points, np.where(sure, 2, 0)[:, None]], 1)
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return {
+        **fields,
+        "category_id": 1,
+        "keypoints": [int(value) if i % 3 == 2 else float(value) for i, value in enumerate(triples.ravel())],
+        "num_keypoints": int(sure.sum()),
+        "keypoint_scores": [round(float(value), 4) for value in np.nan_to_num(confidence)],
+        "score": round(float(np.nan_to_num(confidence).mean()), 4),
+        "bbox": [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)],
+        "area": round((x1 - x0) * (y1 - y0), 2),
+        "iscrowd": 0,
+    }
+
+
+def coco_category(name: str) -> dict[str, Any]:
+    """The person category; COCO counts joints from 1."""
+    from pipeline.motion.skeleton import skeleton
+
+    joints = skeleton(name)
+    return {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(joints.joints),
+        "skeleton": [[start + 1, end + 1] for start, end in joints.edges],
+    }
+
+
+def export_coco(folder: Path, out: Path, chosen: list[str] | None = None) -> int:
+    """Write the poses of every frame as COCO keypoints: an image is a frame, an annotation a person.
+
+    Frames are called ``<video id>/<frame, from 0, 6 digits>.jpg``; entries carry ``video_id`` and ``frame`` too.
+
+    Args:
+        chosen: video ids; all by default.
+
+    Returns:
+        Number of annotations.
+
+    Raises:
+        InspectionError: no poses, an unknown video, or ``out`` is not a JSON file.
+    """
+    if out.suffix != ".json":
+        raise InspectionError(f"{out}: COCO keypoints are one file, name it with .json")
+    paths = _shards(folder, "motion/poses")
+    if not paths:
+        raise InspectionError(f"{folder} has no poses; `snakemake {folder}/model.pt` makes them in motion/poses/")
+    headers = [inspect_artifact(path)[1] for path in paths]
+    ids = {key for header in headers for key in header["video_id"]}
+    wanted = _wanted(ids, chosen, f"the poses of {folder}")
+    sizes = _sizes(folder)
+    annotations = 0
+    # Streamed: the poses of a large data set as Python objects would need tens of gigabytes.
+    with replace_when_done(out) as temporary, open(temporary, "w") as images, open(f"{temporary}.part", "w+") as people:
+        try:
+            images.write('{"info": {"description": ' + json.dumps(f"Poses of {folder.resolve().name}") + "},\n")
+            category = json.dumps([coco_category(headers[0]["skeleton"])])
+            images.write(f'"licenses": [], "categories": {category},\n"images": [')
+            image = 0
+            for path, header in zip(paths, headers, strict=True):
+                least = header["provenance"]["settings"]["min_joint_confidence"]
+                with Arrays(path) as artifact:
+                    arrays = {name: artifact[name] for name in artifact.names()}
+                for i, video in enumerate(header["video_id"]):
+                    if video not in wanted:
+                        continue
+                    start, end = (int(value) for value in arrays["offsets"][i : i + 2])
+                    for row in range(start, end):
+                        image += 1
+                        entry = {"id": image, "file_name": f"{video}/{row - start:06d}.jpg"}
+                        entry |= {"video_id": video, "frame": row - start}
+                        entry |= dict(zip(("width", "height"), sizes.get(video, ()), strict=False))
+                        images.write((",\n" if image > 1 else "\n") + json.dumps(entry, ensure_ascii=False))
+                        if not arrays["present"][row]:
+                            continue
+                        annotations += 1
+                        person = coco_annotation(
+                            *(arrays[name][row] for name in ("keypoints", "confidence", "box")),
+                            least,
+                            id=annotations,
+                            image_id=image,
+                            interpolated=bool(arrays["interpolated"][row]),
+                        )
+                        people.write((",\n" if annotations > 1 else "\n") + json.dumps(person))
+            images.write('],\n"annotations": [')
+            people.seek(0)
+            shutil.copyfileobj(people, images)
+            images.write("]}\n")
+        finally:
+            os.unlink(people.name)
+    return annotations
+
+
+# ------------------------------------------------------------------------------------------------------------ FiftyOne
+
+_LABEL = "fiftyone.core.fields.EmbeddedDocumentField(fiftyone.core.labels.{})"
+_STRING = "fiftyone.core.fields.StringField"
+SAMPLE_FIELDS = {
+    "video_id": _STRING,
+    "status": _STRING,
+    "group": _STRING,
+    "ground_truth": _LABEL.format("Classification"),
+    "motion": _LABEL.format("Classifications"),
+    "object": _LABEL.format("Classifications"),
+    "scene": _LABEL.format("Classifications"),
+}
+FRAME_FIELDS = {"pose": _LABEL.format("Keypoints")}
+# Text concepts of a video that are written, strongest first.
+TOP_CONCEPTS = 3
+
+
+def _classification(label: str, confidence: float | None = None) -> dict[str, Any]:
+    value: dict[str, Any] = {"_cls": "Classification", "label": label}
+    return value if confidence is None else {**value, "confidence": round(float(confidence), 4)}
+
+
+def _concepts(folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Video id → type → its concepts: the motion labels, and the strongest objects and scenes."""
+    result: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    labels, names = (folder / "motion" / name for name in ("motion_labels.parquet", "motion_concepts.zarr.zip"))
+    if labels.is_file() and names.is_file():
+        table, _ = read_table(labels)
+        called = _attributes(names)["names"]
+        for row in table.to_pylist():
+            own = result.setdefault(row["video_id"], {})
+            own["motion"] = [_classification(called[number]) for number in row["concepts"]]
+    pseudo = folder / "context" / "pseudo_labels.zarr.zip"
+    if pseudo.is_file():
+        attributes = _attributes(pseudo)
+        types = np.array(attributes["types"])
+        with Arrays(pseudo) as artifact:
+            similarity = artifact["similarity"]
+        for video, values in zip(attributes["video_id"], similarity, strict=True):
+            for kind in ("object", "scene"):
+                columns = np.flatnonzero(types == kind)
+                order = columns[np.argsort(-values[columns], kind="stable")][:TOP_CONCEPTS]
+                own = result.setdefault(video, {})
+                own[kind] = [_classification(attributes["names"][m], values[m]) for m in order]
+    return result
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """Attributes of an artifact.
+
+    Raises:
+        InspectionError: it cannot be read.
+    """
+    report, attributes = inspect_artifact(path)
+    if report.problem:
+        raise InspectionError(report.problem)
+    return attributes
+
+
+def frame_poses(
+    keypoints: np.ndarray, confidence: np.ndarray, present: np.ndarray, width: int, height: int
+) -> dict[str, Any]:
+    """Frames of one video for FiftyOne, which counts them from 1 and wants points as parts of the picture.
+
+    Args:
+        keypoints: ``[F, J, 2]`` pixels; confidence: ``[F, J]``; present: bool ``[F]``.
+    """
+    frames = {}
+    for row in np.flatnonzero(present):
+        points = np.nan_to_num(keypoints[row] / (width, height)).round(5).tolist()
+        person = {
+            "_cls": "Keypoint",
+            "label": "person",
+            "points": points,
+            "confidence": np.nan_to_num(confidence[row]).round(4).tolist(),
+        }
+        number = int(row) + 1
+        frames[str(number)] = {"frame_number": number, "pose": {"_cls": "Keypoints", "keypoints": [person]}}
+    return frames
+
+
+def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | None = None, poses: bool = True) -> int:
+    """Write one sample per video: file, split, class, concepts, and the poses of its frames.
+
+    The layout is that of ``fiftyone.Dataset.from_json``; FiftyOne itself is not needed here.
+
+    Args:
+        root: folder of the data set's videos, for absolute file paths.
+        poses: False leaves out the frames, which make most of the file.
+
+    Returns:
+        Number of samples.
+
+    Raises:
+        InspectionError: no index, an unknown video, or ``out`` is not a JSON file.
+    """
+    from pipeline.motion.skeleton import skeleton
+
+    if out.suffix != ".json":
+        raise InspectionError(f"{out}: samples are one file, name it with .json")
+    index, class_names = _index(folder)
+    wanted = _wanted(index, chosen, str(folder))
+    pictures = all(Path(index[video]["path"]).suffix.lower() in PICTURE_SUFFIXES for video in wanted)
+    concepts, sizes = _concepts(folder), _sizes(folder)
+    poses = poses and not pictures
+    shards = [(path, _attributes(path)) for path in _shards(folder, "motion/poses")] if poses else []
+    where = {video: (path, i) for path, header in shards for i, video in enumerate(header["video_id"])}
+    head: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "media_type": "image" if pictures else "video",
+        "num_samples": len(wanted),
+        "sample_fields": SAMPLE_FIELDS,
+        "frame_fields": FRAME_FIELDS if shards else {},
+        "info": {"classes": class_names},
+    }
+    if shards:
+        joints = skeleton(shards[0][1]["skeleton"])
+        edges = [list(edge) for edge in joints.edges]
+        head["default_skeleton"] = {"_cls": "KeypointSkeleton", "labels": list(joints.joints), "edges": edges}
+    with replace_when_done(out) as temporary, open(temporary, "w") as file:
+        file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "samples": [')
+        opened: tuple[Path | None, dict[str, np.ndarray]] = (None, {})
+        # In the order of the shards, so that each is read once.
+        order = sorted(wanted, key=lambda video: (str(where.get(video, ("",))[0]), video))
+        for number, video in enumerate(order):
+            row = index[video]
+            own = concepts.get(video, {})
+            sample = {
+                "filepath": str((root / row["path"]).absolute()),
+                "tags": [row["split"]],
+                "metadata": None,
+                "video_id": video,
+                "status": row["reason"] or row["status"],
+                "group": row["group"],
+                "ground_truth": _classification(row["class_name"]),
+                **{kind: {"_cls": "Classifications", "classifications": values} for kind, values in own.items()},
+            }
+            if video in where and video in sizes:
+                path, i = where[video]
+                if opened[0] != path:
+                    with Arrays(path) as artifact:
+                        names = ("offsets", "keypoints", "confidence", "present")
+                        opened = (path, {name: artifact[name] for name in names})
+                arrays = opened[1]
+                part = slice(*(int(value) for value in arrays["offsets"][i : i + 2]))
+                values = (arrays[name][part] for name in ("keypoints", "confidence", "present"))
+                sample["frames"] = frame_poses(*values, *sizes[video])
+            file.write((",\n" if number else "\n") + json.dumps(sample, ensure_ascii=False))
+        file.write("]}\n")
+    return len(order)

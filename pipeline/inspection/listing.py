@@ -1,0 +1,59 @@
+"""What lies in a cache: every artifact with its size, counts, origin and whether it is stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Dataset
+from pipeline.inspection.cache import artifacts_in, current_artifacts
+from pipeline.stages import STAGES, settings_digest
+from pipeline.store.inspect import Report, inspect_artifact
+
+
+def mark_stale(
+    folder: Path, found: list[tuple[Report, dict[str, Any]]], settings_digests: dict[str, str], current: set[str]
+) -> None:
+    """Fill in ``stale``: other settings, inputs that have changed since, or a file that no rule makes any more.
+
+    Args:
+        settings_digests: stage → digest of today's settings.
+        current: artifact paths relative to ``folder`` that today's configuration makes.
+    """
+    digests: dict[str, set[str]] = {}
+    for report, attributes in found:
+        if attributes:
+            digests.setdefault(Path(report.path).name, set()).add(attributes["content_digest"])
+    for report, attributes in found:
+        if report.problem or report.stale:
+            continue
+        record = attributes["provenance"]
+        expected = settings_digests.get(report.stage)
+        if str(Path(report.path).relative_to(folder)) not in current:
+            report.stale = "not part of the current configuration (other shards?)"
+        elif expected is not None and expected != record["settings_digest"]:
+            report.stale = "its settings have changed"
+        else:
+            for name, digest in record["inputs"].items():
+                file = name.rpartition("/")[2]
+                if record["shard"] and name.startswith("index/"):
+                    continue  # a shard reads its own videos' rows; the rule follows those, not the whole index
+                if file in digests and digest not in digests[file]:
+                    report.stale = f"its input {file} has changed"
+                    break
+
+
+def inspect_folder(folder: Path, section: Dataset | None) -> list[Report]:
+    """Reports on all artifacts of a cache, sorted by their paths.
+
+    Args:
+        section: today's configuration; without it settings cannot be judged.
+
+    Raises:
+        InspectionError: the folder holds no artifact.
+    """
+    found = [inspect_artifact(path) for path in artifacts_in(folder)]
+    if section is not None:
+        digests = {name: settings_digest(section, name) for name in STAGES}
+        mark_stale(folder, found, digests, current_artifacts(section))
+    return [report for report, _ in found]

@@ -1,0 +1,180 @@
+"""Contact sheets: what the videos of a cache look like, without opening them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.data.isolated import Decoder
+from pipeline.data.readers import VideoError, resize_and_crop
+from pipeline.inspection.cache import InspectionError, nearest
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import replace_when_done
+from pipeline.store.inspect import inspect_artifact
+from pipeline.store.tables import read_table
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+GAP = 4
+LABEL = 14
+BACKGROUND = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of the sheet: uint8 ``[H, W, 3]``, and the line below it."""
+
+    picture: np.ndarray
+    label: str
+
+
+def _fitted(text: str, width: int, font: Any) -> str:
+    """Text cut from its end until it fits; ids differ at their ends, so the beginning goes."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"…{text}") > width:
+        text = text[1:]
+    return f"…{text}"
+
+
+def contact_sheet(tiles: list[Tile], columns: int, size: int) -> Image.Image:
+    """Tiles in rows, each enlarged or reduced into a square of ``size`` pixels with its label below.
+
+    Raises:
+        ValueError: there is no tile.
+    """
+    if not tiles:
+        raise ValueError("a contact sheet needs at least one picture")
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    across, down = size + GAP, size + LABEL + GAP
+    sheet = Image.new("RGB", (columns * across + GAP, rows * down + GAP), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(10)
+    for number, tile in enumerate(tiles):
+        x, y = GAP + number % columns * across, GAP + number // columns * down
+        picture = Image.fromarray(tile.picture)
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+        sheet.paste(picture, (x, y))
+        draw.text((x, y + size), _fitted(tile.label, size, font), fill=(60, 60, 60), font=font)
+    return sheet
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video of the index: what a sheet is chosen from."""
+
+    video_id: str
+    path: str
+    class_name: str
+    split: str
+
+
+def chosen_videos(
+    folder: Path, classes: list[str] | None = None, splits: list[str] | None = None, ids: list[str] | None = None
+) -> list[Video]:
+    """Videos of the index that are ok, class by class.
+
+    Raises:
+        InspectionError: no index, or an unknown class, split or video (with the nearest names).
+    """
+    path = folder / "data" / "index.parquet"
+    if not path.is_file():
+        raise InspectionError(f"{folder} has no data/index.parquet; name a folder such as results/<data set>")
+    rows = read_table(path)[0].to_pylist()
+    for what, column, given in (
+        ("class", "class_name", classes),
+        ("split", "split", splits),
+        ("video", "video_id", ids),
+    ):
+        known = sorted({row[column] for row in rows})
+        for name in given or ():
+            if name not in known:
+                raise InspectionError(f"there is no {what} `{name}` in {folder}{nearest(name, known)}")
+    videos = [
+        Video(row["video_id"], row["path"], row["class_name"], row["split"])
+        for row in rows
+        if row["status"] == "ok"
+        and (not classes or row["class_name"] in classes)
+        and (not splits or row["split"] in splits)
+        and (not ids or row["video_id"] in ids)
+    ]
+    return sorted(videos, key=lambda video: (video.class_name, video.video_id))
+
+
+def spread(videos: list[Video], limit: int) -> list[Video]:
+    """At most ``limit`` videos, evenly over the sorted list, so that every class is among them if there is room."""
+    if len(videos) <= limit:
+        return videos
+    return [videos[i * len(videos) // limit] for i in range(limit)]
+
+
+def clip_tiles(folder: Path, videos: list[Video], whole: bool) -> Iterator[Tile]:
+    """Frames of the cached model clips: the middle one of each video, or all.
+
+    Raises:
+        InspectionError: the cache keeps no clips, or not of these videos.
+    """
+    where = {}
+    for path in sorted(folder.glob("data/clips/[0-9]*-of-*.zarr.zip")):
+        report, attributes = inspect_artifact(path)
+        if report.problem:
+            raise InspectionError(report.problem)
+        where.update({video: (path, i) for i, video in enumerate(attributes["video_id"])})
+    found = [video for video in videos if video.video_id in where]
+    if not found:
+        raise InspectionError(f"{folder} has no clips of these videos in data/clips/")
+    for video in found:
+        path, i = where[video.video_id]
+        with Arrays(path) as artifact:
+            frames = artifact.part("frames", slice(i, i + 1))[0]
+            numbers = artifact.part("frame_index", slice(i, i + 1))[0]
+        for n in range(len(frames)) if whole else [len(frames) // 2]:
+            yield Tile(frames[n], f"{video.video_id} {numbers[n]}")
+
+
+def keyframe_tiles(folder: Path, videos: list[Video], root: Path, size: int, limit: int) -> Iterator[Tile]:
+    """Key frames, decoded from the video files, at most ``limit``.
+
+    Raises:
+        InspectionError: no key frames in the cache, or a video file cannot be read.
+    """
+    frames: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("motion/keyframes/[0-9]*-of-*.parquet")):
+        for row in read_table(path)[0].to_pylist():
+            frames[row["video_id"]] = row["frames"]
+    found = [video for video in videos if frames.get(video.video_id)]
+    if not found:
+        raise InspectionError(f"{folder} has no key frames of these videos in motion/keyframes/")
+    made = 0
+    with Decoder() as decoder:
+        for video in found:
+            wanted = frames[video.video_id][: limit - made]
+            if not wanted:
+                return
+            try:
+                with decoder.open(root / video.path) as opened:
+                    pictures = resize_and_crop(opened.frames(wanted), size)
+            except VideoError as error:
+                raise InspectionError(
+                    f"{root / video.path} cannot be read ({error}); `--frames clip` needs no video files"
+                ) from None
+            made += len(wanted)
+            for number, picture in zip(wanted, pictures, strict=True):
+                yield Tile(picture, f"{video.video_id} {number}")
+
+
+def write_sheet(sheet: Image.Image, out: Path) -> None:
+    """Save as PNG or JPEG, by the suffix.
+
+    Raises:
+        InspectionError: another suffix.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise InspectionError(f"{out}: pictures are written as {', '.join(SUFFIXES)}")
+    with replace_when_done(out) as temporary:
+        sheet.save(temporary, format=SUFFIXES[out.suffix.lower()])

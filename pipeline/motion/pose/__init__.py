@@ -1,0 +1,1 @@
+"""Person boxes, tracks and keypoints of videos."""

@@ -1,0 +1,63 @@
+"""Person boxes that someone else annotated or detected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from pipeline.stage import StageError
+
+COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1")
+
+
+def read_boxes(path: Path) -> dict[str, np.ndarray]:
+    """Boxes of all videos: a CSV or Parquet table with the columns ``video_id, frame, x0, y0, x1, y1`` and, where the
+    boxes are a detector's, ``score``. Frames count from 0, boxes are in pixels; a frame may have several or none.
+
+    Returns:
+        video id → float64 ``[k, 6]``: frame, x0, y0, x1, y1, score.
+
+    Raises:
+        StageError: missing, damaged, a column lacks, or a box is none.
+    """
+    if not path.is_file():
+        raise StageError(f"{path} does not exist; motion.poses.boxes_path names the table of annotated boxes")
+    try:
+        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
+    except (pa.ArrowException, OSError) as error:
+        raise StageError(f"{path} is no table of boxes ({str(error).splitlines()[0]})") from None
+    lacking = [name for name in COLUMNS if name not in table.column_names]
+    if lacking:
+        raise StageError(f"{path} lacks the column {lacking[0]}; a table of boxes has {', '.join(COLUMNS)}")
+    try:
+        numbers = np.stack([table[name].to_numpy().astype(np.float64) for name in COLUMNS[1:]], 1)
+        score = table["score"].to_numpy().astype(np.float64) if "score" in table.column_names else np.ones(len(table))
+    except (ValueError, TypeError) as error:
+        raise StageError(f"{path}: frame, box and score must be numbers ({error})") from None
+    ids = np.array([str(key) for key in table["video_id"].to_pylist()], object)
+    rows = np.column_stack([numbers, score])  # [k, 6]
+    bad = ~np.isfinite(rows).all(1) | (rows[:, 0] < 0) | (rows[:, 3] <= rows[:, 1]) | (rows[:, 4] <= rows[:, 2])
+    if bad.any():
+        row = int(bad.argmax())
+        raise StageError(
+            f"{path}, row {row + 1} ({ids[row]}): frame {rows[row, 0]:g}, box {rows[row, 1:5].tolist()} is no box; "
+            f"frames count from 0, and x0 < x1, y0 < y1"
+        )
+    order = np.argsort(ids.astype(str), kind="stable")
+    ids, rows = ids[order], rows[order]
+    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.zeros(0, int)
+    return {ids[start]: part for start, part in zip(starts, np.split(rows, starts[1:]), strict=True)}
+
+
+def per_frame(rows: np.ndarray | None, n_frames: int) -> list[np.ndarray]:
+    """Boxes of one video by frame: ``n_frames`` arrays ``[k, 5]`` x0, y0, x1, y1, score."""
+    empty = np.zeros((0, 5))
+    result = [empty] * n_frames
+    for frame in np.unique(rows[:, 0]) if rows is not None else ():
+        if frame < n_frames:
+            result[int(frame)] = rows[rows[:, 0] == frame, 1:]
+    return result

@@ -1,0 +1,289 @@
+"""Poses of the main person in every frame of many videos.
+
+Videos are read by a thread while networks run, and a batch holds the frames of as many videos as fit into it: short
+videos fill it as well as long ones. Nothing that is computed depends on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.batches import Collector, Stopwatch, ahead
+from pipeline.config import Poses
+from pipeline.data.readers import VideoError
+from pipeline.motion.pose.boxes import per_frame
+from pipeline.motion.pose.detector import PersonDetector, in_pixels
+from pipeline.motion.pose.tracks import link, main_person
+from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
+
+# Frames that wait for the end of their video, where the main person is known; longer videos are decoded a second time.
+KEPT_BYTES = 512 << 20
+
+# Opens what names a video: its file, or whatever the caller gives.
+Opener = Callable[[Any], AbstractContextManager[Any]]
+
+
+def person_boxes(keypoints: np.ndarray, confidence: np.ndarray, whole: np.ndarray, min_confidence: float) -> np.ndarray:
+    """Box around the confident joints of each frame; the whole frame where fewer than 3 joints are confident.
+
+    Args:
+        keypoints: ``[n, J, 2]`` pixels; confidence ``[n, J]``; whole ``[4]`` as x0, y0, x1, y1.
+
+    Returns:
+        float32 ``[n, 4]``.
+    """
+    sure = confidence >= min_confidence
+    low = np.where(sure[..., None], keypoints, np.inf).min(1)
+    high = np.where(sure[..., None], keypoints, -np.inf).max(1)
+    boxes = np.concatenate([low, high], 1)
+    boxes[sure.sum(1) < 3] = whole
+    # Joints end at the ankles and ears; half a head and the feet stick out, which the padding of the estimator covers.
+    return np.clip(boxes, whole[[0, 1, 0, 1]], whole[[2, 3, 2, 3]]).astype(np.float32)
+
+
+@dataclass
+class _Video:
+    """One video on its way through the networks."""
+
+    video_id: str
+    place: Any
+    n_frames: int = 0
+    shape: tuple[int, int] = (0, 0)
+    ended: bool = False
+    waiting: int = 0  # rows that a network has not given back
+    kept: list[tuple[int, np.ndarray]] | None = field(default_factory=list)
+    kept_bytes: int = 0
+    found: dict[int, np.ndarray] = field(default_factory=dict)  # frame → persons
+    parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)  # start → poses
+    posed: bool = False  # all frames went to the pose network
+
+    @property
+    def whole(self) -> np.ndarray:
+        return np.array([0, 0, self.shape[1] - 1, self.shape[0] - 1], np.float32)
+
+
+class Estimation:
+    """Poses of many videos with one estimator, and one detector where boxes are to be detected.
+
+    Args:
+        settings: of the stage `poses`.
+        batch_size: crops, and pictures of the detector, at once.
+        annotated: video id → boxes, see `pipeline.motion.pose.boxes.read_boxes`; for ``boxes: annotations``.
+    """
+
+    def __init__(
+        self,
+        estimator: PoseEstimator,
+        settings: Poses,
+        batch_size: int,
+        detector: PersonDetector | None = None,
+        annotated: dict[str, np.ndarray] | None = None,
+        watch: Stopwatch | None = None,
+    ):
+        self.estimator, self.settings, self.detector, self.annotated = estimator, settings, detector, annotated
+        self.batch_size = batch_size
+        self.watch = watch or Stopwatch()
+        last = settings.boxes != "refined"
+        # The first look of two only has to find the person.
+        self._first = Collector(lambda crops: estimator.poses(crops, settings.flip_test and last), batch_size)
+        self._second = Collector(lambda crops: estimator.poses(crops, settings.flip_test), batch_size)
+        self._detect = Collector(detector, batch_size) if detector else None
+
+    # ------------------------------------------------------------------------------------------------------- the stream
+
+    def run(
+        self, videos: Iterable[tuple[str, Any]], opener: Opener, again: Opener | None = None
+    ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError]]:
+        """Poses of each video, or why there are none, in the order in which they are done.
+
+        Args:
+            videos: ids and files, or what else the opener takes.
+            opener: `pipeline.data.readers.open_video` or the same of an isolated decoder; called in another thread.
+            again: the same for videos whose frames are too many to be kept, called in this thread; by default
+                ``opener``, which must then be free of state.
+
+        Yields:
+            Video id, and ``keypoints`` ``[F, J, 2]``, ``confidence`` ``[F, J]``, ``box`` ``[F, 4]`` and, where boxes
+            were detected or annotated, ``present`` ``[F]``; frames without the person are NaN.
+        """
+        open_videos: list[_Video] = []
+        current: _Video | None = None
+        items = ahead(self._read(videos, opener))
+        while True:
+            with self.watch("reading"):
+                item = next(items, None)
+            if item is None:
+                break
+            kind, content = item
+            with self.watch("encoding"):
+                if kind == "open":
+                    current = content
+                    open_videos.append(current)
+                elif kind == "frames":
+                    self._take(current, *content)
+                elif kind == "error":
+                    open_videos = [video for video in open_videos if video is not current]
+                else:
+                    current.ended = True
+                    self._ended(current)
+            if kind == "error":
+                yield current.video_id, content
+            elif kind == "end":
+                yield from self._done(open_videos, again or opener)
+        with self.watch("encoding"):
+            for collector in (self._detect, self._first, self._second):
+                if collector:
+                    collector.flush()
+        yield from self._done(open_videos, again or opener)
+        with self.watch("encoding"):
+            # Main persons that became known by the last flush still wait in the pose network's batch.
+            self._first.flush()
+            self._second.flush()
+        yield from self._done(open_videos, again or opener)
+
+    def _read(self, videos: Iterable[tuple[str, Any]], opener: Opener) -> Iterator[tuple[str, Any]]:
+        for video_id, place in videos:
+            yield "open", _Video(video_id, place)
+            try:
+                with opener(place) as video:
+                    for start, frames in video.batches(self.batch_size):
+                        yield "frames", (start, frames)
+            except VideoError as error:
+                yield "error", error
+            else:
+                yield "end", None
+
+    def _take(self, video: _Video, start: int, frames: np.ndarray) -> None:
+        video.n_frames = start + len(frames)
+        video.shape = frames.shape[1:3]
+        boxes = self.settings.boxes
+        if boxes in ("whole_frame", "refined"):
+            self._look(video, start, frames)
+            return
+        if boxes == "detected":
+            video.waiting += 1
+            self._detect.add(self.detector.pixels(torch.from_numpy(frames)), self._detected(video, start, len(frames)))
+        if video.kept is not None:
+            video.kept.append((start, frames))
+            video.kept_bytes += frames.nbytes
+            if video.kept_bytes > KEPT_BYTES:
+                video.kept = None
+
+    def _ended(self, video: _Video) -> None:
+        if self.settings.boxes in ("whole_frame", "refined"):
+            video.posed = True
+
+    def _done(
+        self, open_videos: list[_Video], again: Opener
+    ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError]]:
+        for video in list(open_videos):
+            if video.ended and not video.posed and not video.waiting:
+                try:
+                    with self.watch("encoding"):
+                        self._pose_main_person(video, again)
+                except VideoError as error:
+                    open_videos.remove(video)
+                    yield video.video_id, error
+                    continue
+            if video.posed and not video.waiting:
+                open_videos.remove(video)
+                yield video.video_id, self._result(video)
+
+    # ----------------------------------------------------------------------------------------------- one or two looks
+
+    def _look(self, video: _Video, start: int, frames: np.ndarray) -> None:
+        """Pose with the whole frame as the box; for ``refined`` a second look at the box around it."""
+        tensor = torch.from_numpy(frames)
+        boxes = torch.from_numpy(np.repeat(video.whole[None], len(frames), 0))
+        crops, regions = self.estimator.crops(tensor, boxes, 1.0)
+        whole = video.whole
+        video.waiting += 1
+
+        def done(poses: torch.Tensor) -> None:
+            video.waiting -= 1
+            points, sure = (part.cpu().numpy() for part in in_frame(poses, regions))
+            box = person_boxes(points, sure, whole, self.settings.min_joint_confidence)
+            if self.settings.boxes == "whole_frame":
+                video.parts[start] = points, sure, box
+            else:
+                self._pose(video, start, tensor, box, np.arange(len(frames)))
+
+        self._first.add(crops, done)
+
+    def _pose(self, video: _Video, start: int, frames: torch.Tensor, boxes: np.ndarray, rows: np.ndarray) -> None:
+        """Pose in the given rows of a batch of frames, each with its box; the other rows stay NaN."""
+        n_joints = self.estimator.model.config.num_labels
+        points = np.full((len(frames), n_joints, 2), np.nan, np.float32)
+        sure = np.zeros((len(frames), n_joints), np.float32)
+        around = np.full((len(frames), 4), np.nan, np.float32)
+        video.parts[start] = points, sure, around
+        if not len(rows):
+            return
+        crops, regions = self.estimator.crops(frames[rows], torch.from_numpy(boxes), self.settings.box_padding)
+        whole = video.whole
+        video.waiting += 1
+
+        def done(poses: torch.Tensor) -> None:
+            video.waiting -= 1
+            points[rows], sure[rows] = (part.cpu().numpy() for part in in_frame(poses, regions))
+            if self.settings.boxes == "refined":
+                around[rows] = person_boxes(points[rows], sure[rows], whole, self.settings.min_joint_confidence)
+            else:
+                around[rows] = boxes
+
+        self._second.add(crops, done)
+
+    # -------------------------------------------------------------------------------------------------- main person
+
+    def _detected(self, video: _Video, start: int, count: int) -> Callable[[torch.Tensor], None]:
+        def done(found: torch.Tensor) -> None:
+            video.waiting -= 1
+            for row, persons in enumerate(found.cpu().numpy()):
+                video.found[start + row] = in_pixels(persons, *video.shape)
+
+        return done
+
+    def _pose_main_person(self, video: _Video, again: Opener) -> None:
+        """Choose the main person of a video whose boxes are all known, and send its frames to the pose network.
+
+        Raises:
+            VideoError: nobody is there, or the video could not be read a second time.
+        """
+        settings = self.settings
+        if settings.boxes == "detected":
+            detections = [video.found[frame] for frame in range(video.n_frames)]
+        else:
+            detections = per_frame((self.annotated or {}).get(video.video_id), video.n_frames)
+        tracks = link(detections, settings.max_gap, settings.min_box_score)
+        boxes = main_person(tracks, video.n_frames, settings.max_gap)
+        there = np.isfinite(boxes[:, 0])
+        if not there.any():
+            whose = "the table of boxes has none" if settings.boxes == "annotations" else "no person was detected"
+            raise VideoError("no_person", f"{whose} in its {video.n_frames} frames")
+        for start, frames in self._frames(video, again):
+            rows = np.flatnonzero(there[start : start + len(frames)])
+            self._pose(video, start, torch.from_numpy(frames), boxes[start + rows], rows)
+        video.kept, video.posed = None, True
+
+    def _frames(self, video: _Video, again: Opener) -> Iterator[tuple[int, np.ndarray]]:
+        if video.kept is not None:
+            yield from video.kept
+            return
+        with again(video.place) as opened:
+            for start, frames in opened.batches(self.batch_size):
+                yield start, frames[: max(0, video.n_frames - start)]
+
+    def _result(self, video: _Video) -> dict[str, np.ndarray]:
+        columns = zip(*(video.parts[start] for start in sorted(video.parts)), strict=True)
+        keypoints, confidence, box = (np.concatenate(column) for column in columns)
+        result = {"keypoints": keypoints, "confidence": confidence, "box": box}
+        if self.settings.boxes in ("detected", "annotations"):
+            sure = confidence.mean(1) >= self.settings.min_person_confidence
+            result["present"] = np.isfinite(box[:, 0]) & sure
+        return result

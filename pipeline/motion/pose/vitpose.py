@@ -1,0 +1,208 @@
+"""ViTPose (Xu et al. 2022) through ``transformers``: boxes to keypoints, in batch, on the device.
+
+Crops and the way back follow the unbiased data processing of Huang et al. (UDP, 2020): pixel i of a crop of width w
+covers the box from edge to edge in w − 1 steps. Sub-pixel positions follow Zhang et al. (DARK, 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from transformers import VitPoseForPoseEstimation
+
+from pipeline.batches import autocast
+from pipeline.checkpoints import check_kind, load_model, processor_settings
+from pipeline.pixels import normalise_pixels
+from pipeline.stage import StageError
+
+DARK_KERNEL = 11  # blur of the heatmap before its maximum is refined; ViTPose uses 11 at 64×48
+
+
+def fit_boxes(boxes: torch.Tensor, padding: float, aspect: float) -> torch.Tensor:
+    """Enlarge boxes by ``padding`` and to the aspect ratio (width / height) of the network.
+
+    Args:
+        boxes: ``[n, 4]`` as x0, y0, x1, y1 in pixels.
+
+    Returns:
+        ``[n, 4]`` as centre x, centre y, width, height.
+    """
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+    width = torch.maximum(size[:, 0], size[:, 1] * aspect) * padding
+    return torch.cat([centre, width[:, None], width[:, None] / aspect], 1)
+
+
+def crop(frames: torch.Tensor, regions: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Sample ``[n, 3, height, width]`` from ``frames`` ``[n, 3, H, W]`` at ``regions`` (centre, size) ``[n, 4]``.
+
+    Outside of the frame is 0: black, as where the published networks were trained, so crop first and normalise then.
+    """
+    full_height, full_width = frames.shape[-2:]
+    theta = frames.new_zeros(len(frames), 2, 3)
+    theta[:, 0, 0] = regions[:, 2] / (full_width - 1)
+    theta[:, 1, 1] = regions[:, 3] / (full_height - 1)
+    theta[:, 0, 2] = 2 * regions[:, 0] / (full_width - 1) - 1
+    theta[:, 1, 2] = 2 * regions[:, 1] / (full_height - 1) - 1
+    grid = F.affine_grid(theta, [len(frames), 3, height, width], align_corners=True)
+    return F.grid_sample(frames, grid, align_corners=True)
+
+
+def _blur(heatmaps: torch.Tensor) -> torch.Tensor:
+    sigma = 0.3 * ((DARK_KERNEL - 1) * 0.5 - 1) + 0.8
+    steps = torch.arange(DARK_KERNEL, device=heatmaps.device, dtype=heatmaps.dtype) - DARK_KERNEL // 2
+    kernel = torch.exp(-(steps**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
+    flat = heatmaps.flatten(0, 1)[:, None]  # [n * J, 1, h, w]
+    pad = DARK_KERNEL // 2
+    flat = F.conv2d(F.pad(flat, (0, 0, pad, pad)), kernel)
+    flat = F.conv2d(F.pad(flat, (pad, pad, 0, 0)), kernel.transpose(2, 3))
+    return flat.view_as(heatmaps)
+
+
+def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions and confidences of the maxima.
+
+    Args:
+        heatmaps: ``[n, J, h, w]``.
+
+    Returns:
+        positions ``[n, J, 2]`` (x, y) in heatmap pixels, refined by one Newton step on the logarithm of the blurred
+        heatmap (DARK), and confidences ``[n, J]``, the height of the raw maximum clipped to [0, 1].
+    """
+    width = heatmaps.shape[3]
+    confidence, where = heatmaps.flatten(2).max(2)
+    x, y = where % width, where // width
+    log = _blur(heatmaps).clamp(min=1e-3, max=50).log()
+    padded = F.pad(log, (2, 2, 2, 2), mode="replicate")  # [n, J, h + 4, w + 4]
+    flat = padded.flatten(2)
+
+    def at(dx: int, dy: int) -> torch.Tensor:
+        return flat.gather(2, ((y + 2 + dy) * (width + 4) + x + 2 + dx)[..., None])[..., 0]
+
+    dx, dy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
+    dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0)
+    dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1)
+    dxy = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+    determinant = dxx * dyy - dxy**2
+    # A maximum has a negative definite Hessian; elsewhere (flat map, border) the peak itself is the best guess.
+    usable = (determinant > 1e-6) & (dxx < 0)
+    determinant = torch.where(usable, determinant, torch.ones_like(determinant))
+    step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / determinant[..., None]
+    step = torch.where(usable[..., None], step, torch.zeros_like(step)).clamp(-1, 1)
+    return torch.stack([x, y], -1).to(step.dtype) + step, confidence.clamp(0, 1)
+
+
+# Which data set each expert of ViTPose++ learned (Xu et al. 2023); published files hold the head of the first only.
+EXPERTS = ("COCO", "AI Challenger", "MPII", "AP-10K", "APT-36K", "COCO-WholeBody")
+
+
+class PoseEstimator:
+    """Keypoints of the person in a box; see `pipeline.motion.pose.estimate` for which box.
+
+    Args:
+        name, revision: hub id or folder; sha256: digest that the weights must have, empty for any.
+        expert: data set index of ViTPose++; plain ViTPose has none and does not look at it.
+        mirrored: joint → the joint that it becomes in a mirrored picture; for ``flip_test``.
+        n_joints: joints of the skeleton that is wanted.
+
+    Raises:
+        StageError: it cannot be loaded, is another network, has other joints, or lacks this expert.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        revision: str = "main",
+        expert: int | None = None,
+        mirrored: Sequence[int] = (),
+        sha256: str = "",
+        n_joints: int | None = None,
+    ):
+        check_kind(name, revision, "pose estimators", ("vitpose",))
+        # Files with six heads differ from the published ones only by the five that COCO's joints do not need.
+        self.model = load_model(
+            VitPoseForPoseEstimation, name, revision, surplus=("associate_keypoint_heads.",), sha256=sha256
+        )
+        settings = processor_settings(name, revision)
+        self.mean, self.std = settings["image_mean"], settings["image_std"]
+        self.height, self.width = self.model.config.backbone_config.image_size
+        self.expert = self._expert(name, expert)
+        self.mirrored = list(mirrored)
+        self.device = self.model.device
+        if n_joints not in (None, self.model.config.num_labels):
+            raise StageError(
+                f"`{name}` gives {self.model.config.num_labels} joints, the skeleton has {n_joints}; take another "
+                f"checkpoint, or the skeleton that it was trained for (motion.poses.skeleton)"
+            )
+
+    def _expert(self, name: str, expert: int | None) -> int | None:
+        n_experts = self.model.config.backbone_config.num_experts
+        if n_experts == 1:
+            return None
+        if expert is None or not 0 <= expert < n_experts:
+            known = ", ".join(f"{index} {data}" for index, data in enumerate(EXPERTS[:n_experts]))
+            raise StageError(f"`{name}` is a ViTPose++ with {n_experts} experts; set motion.poses.expert: {known}")
+        return expert
+
+    def crops(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network sees of each frame.
+
+        Args:
+            frames: uint8 ``[n, H, W, 3]`` RGB; boxes ``[n, 4]`` as x0, y0, x1, y1 in pixels; on any device.
+            padding: factor by which boxes are enlarged.
+
+        Returns:
+            ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show.
+        """
+        pixels = frames.to(self.device).movedim(-1, 1).float()  # [n, 3, H, W]
+        regions = fit_boxes(boxes.to(self.device, torch.float32), padding, self.width / self.height)
+        crops = crop(pixels, regions, self.height, self.width).movedim(1, -1)
+        return normalise_pixels(crops, self.mean, self.std), regions
+
+    @torch.inference_mode()
+    def heatmaps(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
+        """Heatmaps ``[n, J, h, w]`` of crops; see `__call__`."""
+        options = {}
+        if self.expert is not None:
+            options["dataset_index"] = torch.full((len(crops),), self.expert, device=self.device)
+        with autocast(self.device):
+            heatmaps = self.model(crops, **options).heatmaps.float()
+            if flip_test:
+                # The mirrored person's left joints are the right ones of the picture.
+                mirror = self.model(crops.flip(3), **options).heatmaps.float().flip(3)[:, self.mirrored]
+                heatmaps = (heatmaps + mirror) / 2
+        return heatmaps
+
+    @torch.inference_mode()
+    def poses(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
+        """Positions as parts of the crop, from edge to edge, and confidences: ``[n, J, 3]``."""
+        heatmaps = self.heatmaps(crops, flip_test)
+        positions, confidence = decode_heatmaps(heatmaps)  # [n, J, 2], [n, J]
+        cells = positions.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
+        return torch.cat([positions / cells, confidence[..., None]], -1)
+
+    @torch.inference_mode()
+    def __call__(
+        self, frames: torch.Tensor, boxes: torch.Tensor, padding: float, flip_test: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Estimate one pose per frame.
+
+        Args:
+            frames, boxes, padding: see `crops`.
+            flip_test: average the heatmaps of the picture and of its mirror image, as ViTPose's own evaluation does, at
+                twice the cost; needs ``mirrored``.
+
+        Returns:
+            keypoints ``[n, J, 2]`` (x, y) in pixels of the frame, and confidence ``[n, J]``.
+        """
+        crops, regions = self.crops(frames, boxes, padding)
+        return in_frame(self.poses(crops, flip_test), regions)
+
+
+def in_frame(poses: torch.Tensor, regions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses of crops ``[n, J, 3]`` in pixels of their frames ``[n, J, 2]``, and confidences ``[n, J]``."""
+    corner = regions[:, None, :2] - regions[:, None, 2:] / 2
+    return corner + poses[..., :2] * regions[:, None, 2:], poses[..., 2]

@@ -1,0 +1,167 @@
+"""`conceptreel init` and `conceptreel check`, called as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.cli import main
+from pipeline.config import load
+from pipeline.data.commands import InitError, insert_section
+
+
+def write_video(path, n_frames=6):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
+    for k in range(n_frames):
+        writer.write(np.full((48, 64, 3), 10 * k, np.uint8))
+    writer.release()
+
+
+@pytest.fixture
+def videos(tmp_path, monkeypatch):
+    """A working folder with a configuration, and two classes of five videos elsewhere."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work/config.yaml").write_text(
+        "# mine\ndata_root: data\n\ndatasets:\n  # first\n  demo: { data: { index: { source: generated } } } # keep\n\n"
+        "# how fast\nruntime: { device: cpu }\n"
+    )
+    write_video(tmp_path / "clips/fall/f0.mp4")
+    for name in ("fall", "sit down"):
+        for k in range(5):
+            target = tmp_path / "clips" / name / f"{name[0]}{k} (1).mp4"
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes((tmp_path / "clips/fall/f0.mp4").read_bytes())
+    (tmp_path / "clips/fall/f0.mp4").unlink()
+    return tmp_path / "clips"
+
+
+def call(capsys, *arguments) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_init_adds_a_section_and_leaves_the_rest_as_it_is(videos, capsys):
+    before = Path("config.yaml").read_text()
+    code, out, _ = call(capsys, "init", "my_set", videos)
+    assert code == 0
+    assert "10 videos of 2 classes: 6 train, 2 val, 2 test" in out
+    assert "problem" not in out and "note" not in out
+    assert "next: snakemake --cores all results/my_set/model.pt" in out
+    after = Path("config.yaml").read_text()
+    for line in before.splitlines():
+        assert line in after.splitlines()
+    assert after.index("my_set:") < after.index("# how fast")
+    section = load("config.yaml").datasets["my_set"]
+    assert section.data.root == str(videos) and section.data.index.source == "folders" and section.data.shards == 1
+    assert len(section.context.texts.candidates["object"]) == 4
+    code, out, _ = call(capsys, "check", "my_set", "--classes")
+    assert code == 0 and "complete" in out and "  sit down      3 train      1 val      1 test" in out
+    code, _, err = call(capsys, "init", "my_set", videos)
+    assert code == 2 and "already has a data set `my_set`" in err
+    assert Path("config.yaml").read_text() == after
+
+
+def test_init_tells_what_it_finds_wrong(videos, capsys, tmp_path):
+    (videos / "fall/f0 (1).mp4").write_bytes(b"<html>gone</html>")
+    (videos / "fall/f1 (1).mp4").write_bytes(b"")
+    (videos / "fall/notes.txt").write_text("")
+    write_video(videos / "sit down/more/x.mp4")
+    write_video(videos / "by_actor/ann/x.mp4")
+    write_video(videos / "loose.mp4")
+    (videos / "empty").mkdir()
+    code, out, _ = call(capsys, "init", "my_set", videos)
+    assert code == 0
+    for words in (
+        "problem: fall/f0 (1).mp4: not_a_video: f0 (1).mp4 is a web page",
+        "problem: fall/f1 (1).mp4: empty",
+        "note: fall: 1 files are no videos, for example notes.txt",
+        "note: sit down: 1 sub-folders are not read, for example more",
+        "note: the folder by_actor is no class: its 1 videos lie in sub-folders, move them up",
+        "note: the folder empty is no class, which has no video",
+        "note: loose.mp4 lies beside the class folders",
+        "note: fall: 3 videos are few",
+        "20% of the videos have problems, the run stops above 5%",
+    ):
+        assert words in out
+    assert call(capsys, "init", "second", videos, "--quick")[1].count("problem") == 0
+
+
+@pytest.mark.parametrize("kind", ["flat", "none", "missing", "broken", "name"])
+def test_init_writes_nothing_where_nothing_can_be_used(videos, capsys, tmp_path, kind):
+    before = Path("config.yaml").read_text()
+    folder = {"flat": videos / "fall", "none": tmp_path / "work", "missing": videos / "gone"}.get(kind, videos)
+    if kind == "broken":
+        for path in videos.glob("*/*.mp4"):
+            path.write_bytes(b"")
+    code, _, err = call(capsys, "init", "my set" if kind == "name" else "my_set", folder)
+    words = {
+        "flat": "5 videos lie there without a folder",
+        "none": "no video is found there",
+        "missing": "is no folder",
+        "broken": "no video can be read; nothing was written",
+        "name": "cannot name a results folder",
+    }[kind]
+    assert code == 2 and words in err and err.count("\n") == 1
+    assert Path("config.yaml").read_text() == before
+
+
+def test_init_by_group_and_with_pictures_and_splits(videos, capsys, tmp_path):
+    code, out, _ = call(capsys, "init", "by_actor", videos, "--group-pattern", "^(?P<group>[a-z][0-9])", "--quick")
+    assert code == 0 and load("config.yaml").datasets["by_actor"].data.index.validation_by == "group"
+    code, _, err = call(capsys, "init", "wrong", videos, "--group-pattern", "(", "--quick")
+    assert code == 2 and "is no regular expression" in err
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            for k in range(6):
+                path = tmp_path / "work/data/pets" / split / name / f"{k}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), np.zeros((20, 20, 3), np.uint8))
+    code, out, _ = call(capsys, "init", "pets", "data/pets")
+    section = load("config.yaml").datasets["pets"]
+    assert code == 0 and "24 videos of 2 classes: 10 train, 2 val, 12 test" in out
+    assert section.data.root == "pets" and section.data.index.source == "images"
+    assert section.bottleneck.concept_layers.kinds == ["salf"] and section.data.decode.min_frames == 1
+
+
+def test_a_missing_configuration_is_made(videos, capsys):
+    code, _, _ = call(capsys, "init", "my_set", videos, "--config", "new.yaml", "--quick")
+    assert code == 0 and set(yaml.safe_load(Path("new.yaml").read_text())["datasets"]) == {"my_set"}
+
+
+def test_configurations_that_cannot_be_added_to():
+    for text in ("datasets: { a: {} }\n", "data_root: x\n"):
+        with pytest.raises(InitError, match="add this section yourself"):
+            insert_section(text, "b", {}, "config.yaml")
+    assert yaml.safe_load(insert_section("datasets:\n    a: {}", "b", {"x": 1}, "")) == {
+        "datasets": {"a": {}, "b": {"x": 1}}
+    }
+
+
+def test_check_tells_what_is_missing(videos, capsys, tmp_path):
+    root = tmp_path / "work/data/haa"
+    (root / "video/arm_wave").mkdir(parents=True)
+    for k in range(19):
+        (root / f"video/arm_wave/arm_wave_{k:03d}.mp4").write_text("")
+    (root / "names.txt").write_text("arm_wave\n")
+    index = {"source": "haa500", "class_list": "names.txt"}
+    Path("haa.yaml").write_text(yaml.safe_dump({"datasets": {"haa": {"data": {"root": "haa", "index": index}}}}))
+    code, out, _ = call(capsys, "check", "haa", "--config", "haa.yaml")
+    assert code == 1
+    assert "20 videos of 1 classes: 13 train, 3 val, 3 test (of 4)" in out
+    assert "missing: 1 of 20 videos are not on disk: 1 of arm_wave" in out
+    assert "problem: video/arm_wave/arm_wave_019.mp4: missing: arm_wave/arm_wave_019.mp4 is not on disk" in out
+    code, out, _ = call(capsys, "check", "haa", "--config", "haa.yaml", "--json")
+    report = json.loads(out)
+    assert report["published"] == {"train": 16, "test": 4} and report["by_class"]["arm_wave"]["train"] == 13
+    code, _, err = call(capsys, "check", "haa", "--config", "haa.yaml", "--data-root", "elsewhere")
+    assert code == 2 and "elsewhere/haa does not exist; data_root and data.root" in err
+    code, _, err = call(capsys, "check", "ha", "--config", "haa.yaml")
+    assert code == 2 and "did you mean `haa`" in err

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+
+from pipeline.config import Dataset
+from pipeline.data.lists import Entry
+from pipeline.inspection.why import (
+    Answer,
+    Cause,
+    Rerun,
+    changed_index,
+    changed_settings,
+    changed_videos,
+    config_key,
+    lines,
+)
+from pipeline.stages import STAGES, own_settings
+from pipeline.store.provenance import fingerprint
+
+
+def entry(name: str, **changes) -> Entry:
+    values = {"label": 0, "class_name": "run", "split": "train", "listed": "train", "group": None} | changes
+    return Entry(name, f"{name}.mp4", **values)
+
+
+def test_every_setting_of_every_stage_has_a_key_of_the_configuration():
+    section = Dataset()
+    for stage in STAGES:
+        for head, value in own_settings(section, stage).items():
+            for key in [f"{head}.{name}" for name in value] if isinstance(value, dict) and value else [head]:
+                found = section
+                for step in config_key(stage, key).split("."):
+                    found = found[step] if isinstance(found, dict) else getattr(found, step)
+
+
+def test_borrowed_settings_are_named_where_they_stand():
+    assert config_key("maps", "grid") == "context.prompts.grid"
+    assert config_key("model", "maps.model") == "backbone.features.model"
+    assert config_key("finetune", "model") == "backbone.features.model"
+    assert config_key("localise", "localise.tolerance") == "demo.localise.tolerance"
+    assert config_key("evaluate", "texts.prompt") == "context.texts.prompt"
+    assert config_key("texts", "path.object") == "context.texts.path.object"
+
+
+def test_changed_settings_leave_out_those_of_other_stages():
+    then = {"length": 20, "per_video": 8, "gone": 1, "upstream": {"poses": "a"}}
+    now = {"length": 15, "per_video": 8, "upstream": {"poses": "b"}}
+    assert changed_settings("pose_clips", then, now) == [
+        Cause("setting", "motion.pose_clips.gone", "1 → absent"),
+        Cause("setting", "motion.pose_clips.length", "20 → 15"),
+    ]
+
+
+def test_videos_that_came_went_and_changed(tmp_path):
+    for name in "abcd":
+        (tmp_path / f"{name}.mp4").write_bytes(b"1")
+    then = {name: fingerprint(tmp_path / f"{name}.mp4") for name in "abc"}
+    os.utime(tmp_path / "b.mp4", (0, 0))
+    today = [entry("a"), entry("b"), entry("d"), entry("broken", problem="listed twice"), entry("nowhere")]
+    assert changed_videos(then, today, tmp_path) == [
+        Cause("video", "d.mp4", "added"),
+        Cause("video", "c", "removed"),
+        Cause("video", "b.mp4", "replaced"),
+    ]
+
+
+def test_rows_of_the_index_that_changed(cache):
+    today = [
+        entry("run_1"),
+        entry("run_2", split="val"),
+        entry("wave_1", class_name="jump"),
+        entry("new"),
+    ]
+    assert changed_index(cache.path("index"), today) == [
+        Cause("video", "new.mp4", "added to the data set"),
+        Cause("video", "wave_2.mp4", "removed from the data set"),
+        Cause("video", "run_2.mp4", "its split changed"),
+        Cause("video", "wave_1.mp4", "its class_name changed"),
+    ]
+
+
+def test_the_answer_in_words():
+    key = Cause("setting", "motion.keyframes.threshold", "0.3 → 0.4")
+    shards = [f"{k:03d}-of-003" for k in range(3)]
+    reruns = [Rerun("keyframes", shard, (f"k/{shard}",), [key], [], 2.0) for shard in shards]
+    reruns.append(Rerun("decode", shards[1], ("d",), [Cause("video", f"{k}.mp4", "added") for k in range(7)], [], None))
+    reruns.append(Rerun("motion_concepts", "", ("m",), [], ["pose_clips"], 50.0))
+    told = lines(Answer("results/x/model.pt", 9, reruns, {"a": "its settings have changed"}, ["lost"], ["half"]))
+    assert told[0] == (
+        "results/x/model.pt: 5 of 9 jobs would run again, about 56 s of computing by recorded times, "
+        "without decode, which left none"
+    )
+    text = "\n".join(told)
+    assert "  motion.keyframes.threshold: 0.3 → 0.4  [keyframes (3 shards)]" in told
+    assert "  0.mp4: added  [decode (001-of-003)]" in told and "… and 2 more of the kind `video`" in text
+    assert "decode 001-of-003" in text and "motion_concepts" in text and "  lost" in told and "  half" in told
+    assert "  a: its settings have changed" in told
+    assert lines(Answer("t", 9, [], {}, [], [])) == ["t: none of 9 jobs would run; it is up to date"]
+    assert lines(Answer("t", 9, [], {"a": "b"}, [], []))[0].endswith("but it is stale")

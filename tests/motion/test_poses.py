@@ -1,0 +1,99 @@
+"""The stage `poses` as a job: boxes from a detector and from a table, and what it records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from pipeline import checkpoints
+from pipeline.config import Poses
+from pipeline.demo.clips import render, sample_spec
+from pipeline.demo.videos import write_video
+from pipeline.motion.poses import build
+from pipeline.stage import RUNTIME_VARIABLE, Job, StageError
+from pipeline.store.arrays import read_arrays
+
+SHIPPED = "pipeline/demo/encoders/pose"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two videos of 6 and 9 frames, a file that is none, and their index."""
+    root = tmp_path_factory.mktemp("data")
+    for k, n in enumerate((6, 9)):
+        write_video(root / f"v{k}.mp4", render(sample_spec(20_000_000 + k), frame_indices=list(range(n))).frames)
+    (root / "broken.mp4").write_text("<html>")
+    ids = ["broken", "v0", "v1"]
+    table = pa.table(
+        {
+            "video_id": ids,
+            "path": [f"{key}.mp4" for key in ids],
+            "label": [0, 0, 0],
+            "split": ["train"] * 3,
+            "group": [""] * 3,
+            "status": ["ok"] * 3,
+            "first_frame": pa.nulls(3, pa.int64()),
+            "end_frame": pa.nulls(3, pa.int64()),
+        }
+    )
+    job = make_job("index", "pipeline.data.index", {}, [], [["index", str(root / "index.parquet")]])
+    job.write_table("index", table, {"class_names": ["a"]})
+    return root
+
+
+def make_job(name: str, module: str, settings: dict, inputs: list, outputs: list) -> Job:
+    call = argparse.Namespace(
+        settings=json.dumps(settings), input=inputs, output=outputs, dataset="small", shard="", threads=1
+    )
+    return Job(name, module, call)
+
+
+def poses(data, tmp_path, monkeypatch, **settings) -> tuple[dict, dict]:
+    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"roots": {"small": str(data)}, "batch_size": {"poses": 4}}))
+    chosen = Poses(**{"model": SHIPPED, "max_failed_fraction": 0.4, "min_person_confidence": 0.1, **settings})
+    out = tmp_path / "poses.zarr.zip"
+    index = [["index", str(data / "index.parquet")]]
+    build(make_job("poses", "pipeline.motion.poses", chosen.model_dump(mode="json"), index, [["poses", str(out)]]))
+    return read_arrays(out)
+
+
+def test_boxes_of_a_table(data, tmp_path, monkeypatch):
+    rows = [f"v{k},{f},10,4,118,127" for k in (0, 1) for f in range(6)]
+    (data / "boxes.csv").write_text("\n".join(["video_id,frame,x0,y0,x1,y1", *rows]) + "\n")
+    arrays, about = poses(data, tmp_path, monkeypatch, boxes="annotations", boxes_path="boxes.csv")
+    assert about["video_id"] == ["v0", "v1"] and arrays["offsets"].tolist() == [0, 6, 15]
+    assert [item["video_id"] for item in about["failed"]] == ["broken"]
+    assert arrays["present"].tolist() == [True] * 12 + [False] * 3
+    assert np.isnan(arrays["keypoints"][12:]).all() and np.isfinite(arrays["keypoints"][:12]).all()
+    record = about["provenance"]
+    assert record["weights"] == checkpoints.weights_digest(SHIPPED) and record["dtype"] == "float32"
+    assert "boxes/boxes.csv" in record["inputs"]
+
+
+def test_boxes_of_a_detector(data, tmp_path, monkeypatch, checkpoint_folders):
+    from transformers import RTDetrForObjectDetection
+
+    folder = checkpoint_folders.detector(tmp_path / "detector")
+    model = RTDetrForObjectDetection.from_pretrained(folder)
+    for head in model.model.decoder.class_embed:
+        torch.nn.init.constant_(head.bias[:1], 3)
+    model.save_pretrained(folder)
+    arrays, about = poses(data, tmp_path, monkeypatch, detector=str(folder), min_box_score=0.1, min_person_confidence=0)
+    assert about["video_id"] == ["v0", "v1"]
+    assert np.isfinite(arrays["box"]).all(1).any()
+    assert about["provenance"]["detector_weights"] == checkpoints.weights_digest(str(folder))
+
+
+def test_what_is_missing_is_told(data, tmp_path, monkeypatch):
+    with pytest.raises(StageError, match=r"motion\.poses\.boxes_path names the table"):
+        poses(data, tmp_path, monkeypatch, boxes="annotations", boxes_path="none.csv")
+    with pytest.raises(StageError, match="the configuration wants " + "1" * 64):
+        poses(data, tmp_path, monkeypatch, boxes="whole_frame", sha256="1" * 64)
+    with pytest.raises(StageError, match="gives 17 joints, the skeleton has 13"):
+        poses(data, tmp_path, monkeypatch, boxes="whole_frame", skeleton="penn_action")
+    assert not (tmp_path / "poses.zarr.zip").exists()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.batches import Collector, Shrinking, Stopwatch, ahead, autocast, encode_rows, precision
+from pipeline.stage import RUNTIME_VARIABLE, StageError
+
+CPU = torch.device("cpu")
+
+
+class SmallMemory:
+    """A network on a GPU that holds so many rows at once; raises as torch does when there are more."""
+
+    def __init__(self, holds: int):
+        self.holds, self.seen = holds, []
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) > self.holds:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        self.seen.append(len(rows))
+        return rows * 2.0
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on():
+    network = SmallMemory(3)
+    rows = np.arange(40, dtype=np.uint8).reshape(20, 2)
+    result = encode_rows(rows, network, 16, CPU, "rows")
+    np.testing.assert_array_equal(result, rows * 2.0)
+    # 16 → 8 → 4 → 2 at the first batch, and never more after it.
+    assert network.seen == [2] * 10
+
+
+def test_shrinking_stays_small_for_what_comes_later():
+    network = SmallMemory(3)
+    shrinking = Shrinking(network, 8)
+    for count in (8, 8, 5):
+        np.testing.assert_array_equal(shrinking(torch.ones(count, 1)), np.full((count, 1), 2.0))
+    assert shrinking.size == 2 and max(network.seen) == 2
+
+
+def test_a_single_row_that_does_not_fit_is_told():
+    with pytest.raises(StageError, match=r"memory does not hold a single item .* runtime\.device"):
+        encode_rows(np.zeros((4, 2), np.uint8), SmallMemory(0), 4, CPU, "rows")
+
+
+def test_rows_are_read_ahead_of_their_encoding():
+    """While one batch is encoded, the next ones have been read: the reader is at least one batch ahead."""
+    read, reading = [], threading.Event()
+
+    class Source:
+        shape = (6, 1)
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, part):
+            read.append(part.start)
+            if part.start >= 2:
+                reading.set()
+            return np.full((min(part.stop, 6) - part.start, 1), part.start, np.uint8)
+
+    def run(rows):
+        if int(rows[0, 0]) == 0:
+            assert reading.wait(10), "nothing was read while the first batch was encoded"
+        return rows.float()
+
+    result = encode_rows(Source(), run, 2, CPU, "rows")
+    assert result[:, 0].tolist() == [0, 0, 2, 2, 4, 4] and read == [0, 2, 4]
+
+
+def test_no_rows_give_nothing():
+    assert encode_rows(np.zeros((0, 2), np.uint8), SmallMemory(1), 4, CPU, "rows") is None
+
+
+def test_what_is_made_ahead_comes_in_order_and_so_does_its_error():
+    def make():
+        yield from range(5)
+        raise ValueError("no sixth")
+
+    taken = []
+    with pytest.raises(ValueError, match="no sixth"):
+        for item in ahead(make()):
+            taken.append(item)
+    assert taken == [0, 1, 2, 3, 4]
+
+
+def test_leaving_early_ends_the_maker():
+    made = []
+
+    def make():
+        for item in range(1000):
+            made.append(item)
+            yield item
+
+    before = threading.active_count()
+    for item in ahead(make()):
+        if item == 3:
+            break
+    # The generator is closed when it is collected; its thread ends within the join of its `finally`.
+    assert threading.active_count() <= before and len(made) < 20
+
+
+def test_rows_of_many_callers_share_a_batch():
+    sizes = []
+
+    def run(rows):
+        sizes.append(len(rows))
+        return rows * 10
+
+    collector, got = Collector(run, 4), {}
+    for name, count in (("a", 3), ("b", 2), ("c", 0), ("d", 5), ("e", 1)):
+        collector.add(torch.full((count, 1), float(count)), lambda rows, name=name: got.__setitem__(name, rows))
+    collector.flush()
+    collector.flush()  # nothing waits any more
+    assert sizes == [4, 4, 3]
+    assert {name: rows[:, 0].tolist() for name, rows in got.items()} == {
+        "a": [30.0] * 3,
+        "b": [20.0] * 2,
+        "d": [50.0] * 5,
+        "e": [10.0],
+    }
+
+
+@pytest.mark.parametrize(("named", "expected"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_precision_is_that_of_the_run(named, expected, monkeypatch):
+    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": named}))
+    assert precision(CPU) == expected  # auto keeps float32 on CPUs
+    with autocast(CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+def test_stopwatch_sums_by_name():
+    watch = Stopwatch()
+    for _ in range(2):
+        with watch("reading"):
+            pass
+    assert list(watch.seconds) == ["reading"] and watch.words() == "reading 0.0 s"

@@ -1,0 +1,128 @@
+"""Runs on a real SLURM: what fails there is mended by resubmission, and nothing that is finished is computed twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+from contents import contents, differences, finished_artifacts, made_again
+
+from pipeline import joblog
+
+pytestmark = pytest.mark.slurm
+
+TARGET = "results/small/model.pt"
+# Enough jobs for the cases in which it does not matter what comes after them.
+MOTION = "results/small/motion/motion_concepts.zarr.zip"
+POSES = "rule_poses"
+
+
+@pytest.fixture
+def check(finished):
+    """What every disturbed run must come to: all or, where only the motion was asked for, the motion."""
+    expected = contents(finished.folder / "results/small")
+
+    def check(workspace, run, before, floor="") -> None:
+        assert run.end() == 0, run.said()[-5000:]
+        found = contents(workspace.folder / "results/small")
+        wanted = {name: content for name, content in expected.items() if name.startswith(floor)}
+        assert differences({name: found[name] for name in found if name.startswith(floor)}, wanted) == []
+        if not floor:
+            metrics, undisturbed = workspace.metrics("small"), finished.metrics("small")
+            assert metrics.pop("seconds") and undisturbed.pop("seconds")
+            assert metrics == undisturbed
+        assert made_again(before, finished_artifacts(workspace.folder)) == []
+        assert set(run.completed().values()) == {1}, run.completed()
+
+    return check
+
+
+def test_the_demo_end_to_end(cluster_run, make_workspace, project, tmp_path):
+    workspace = make_workspace(tmp_path)
+    (tmp_path / "config.yaml").write_text((project / "config.yaml").read_text())
+    run = cluster_run(tmp_path)
+    run.start("results/demo/model.pt")
+    assert run.end() == 0, run.said()[-5000:]
+    assert workspace.metrics("demo")["top1"] >= 0.90
+    assert set(run.completed().values()) == {1}
+    stages = json.loads(workspace.command("status", "results/demo", "--json").stdout)
+    assert all(stage["done"] == stage["total"] for stage in stages)
+    assert all(stage["asked_mb"] and stage["peak_mb"] for stage in stages)
+    assert workspace.planned("results/demo/model.pt") == {}
+
+
+def test_a_shard_without_enough_memory_is_submitted_again_with_more(cluster_run, without_motion, check):
+    """The first attempt at one shard asks for 60 MB, less than Python takes; the others ask for what the rule says."""
+    starved = "keyframes:mem_mb=60 if attempt == 1 and '001-of-003' in str(input) else 2000 * 2 ** (attempt - 1)"
+    run = cluster_run(without_motion.folder, "--set-resources", starved)
+    before = finished_artifacts(without_motion.folder)
+    run.start(TARGET)
+    check(without_motion, run, before)
+    states = run.states("rule_keyframes")
+    assert sorted(map(len, states.values())) == [1, 1, 2]
+    (twice,) = (tried for tried in states.values() if len(tried) == 2)
+    assert "COMPLETED" in twice and set(twice) & {"FAILED", "OUT_OF_MEMORY", "CANCELLED"}
+    log = (without_motion.folder / "results/small/logs/keyframes/001-of-003.log").read_text()
+    assert '"mem_mb": 4000' in log
+
+
+def test_a_cancelled_job_is_submitted_again(cluster_run, without_motion, check):
+    run = cluster_run(without_motion.folder)
+    before = finished_artifacts(without_motion.folder)
+    run.start(MOTION)
+    logs = without_motion.folder / "results/small/logs/poses"
+    run.until(lambda: list(logs.glob("*.log")) and run.ids(POSES, "RUNNING"), "a job at work")
+    (cancelled, *_) = run.ids(POSES, "RUNNING")
+    subprocess.run(["scancel", cancelled], check=True, timeout=60)
+    run.until(lambda: cancelled in run.ids(POSES, "CANCELLED"), "the end of the cancelled job")
+    check(without_motion, run, before, "motion/")
+
+
+def test_a_node_that_fails_and_comes_back(cluster, cluster_run, without_motion, check):
+    """What ran there is lost; the driver submits it again, and it runs once the node is back."""
+    run = cluster_run(without_motion.folder)
+    before = finished_artifacts(without_motion.folder)
+    run.start(MOTION)
+    run.until(lambda: run.ids(POSES, "RUNNING"), "a job at work")
+    cluster.script("node-down")
+    try:
+        run.until(lambda: run.ids("", "NODE_FAIL") or run.ids("", "FAILED"), "jobs lost with the node")
+        run.until(cluster.is_down, "SLURM's knowledge that the node is down")
+    finally:
+        cluster.script("node-up")
+    check(without_motion, run, before, "motion/")
+
+
+def test_slurmd_restarted_under_running_jobs(cluster, cluster_run, without_motion, check):
+    """A restart that is shorter than SLURM's patience costs no job that is at work."""
+    run = cluster_run(without_motion.folder)
+    before = finished_artifacts(without_motion.folder)
+    run.start(MOTION)
+    logs = without_motion.folder / "results/small/logs/poses"
+
+    def at_work() -> set[str]:
+        told = [joblog.read(path) for path in logs.glob("*.log")]
+        return {log.slurm for log in told if log is not None and log.state == "running"}
+
+    run.until(at_work, "a job at work")
+    untouched = at_work()
+    cluster.script("node-down")
+    cluster.script("node-up")
+    check(without_motion, run, before, "motion/")
+    assert untouched <= set(run.ids(POSES, "COMPLETED"))
+
+
+def test_a_driver_that_is_killed_and_started_again(cluster_run, without_motion, check):
+    run = cluster_run(without_motion.folder)
+    run.start(TARGET)
+    poses = without_motion.folder / "results/small/motion/poses"
+    run.until(lambda: list(poses.glob("0*.zarr.zip")) and run.ids("", "RUNNING"), "a finished shard beside one at work")
+    run.kill()
+    before = finished_artifacts(without_motion.folder)
+    at_work = run.ids("", "RUNNING")
+    run.start(TARGET)
+    check(without_motion, run, before)
+    assert set(at_work) <= set(run.ids("", "COMPLETED"))
+    assert os.path.exists(without_motion.folder / TARGET)
