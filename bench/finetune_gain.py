@@ -20,6 +20,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+import yaml  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
@@ -72,7 +73,7 @@ def main() -> None:
     section = load().datasets[arguments.dataset].backbone
     changes = dict(item.split("=", 1) for item in arguments.set)
     recipe = type(section.finetune).model_validate(
-        {**section.finetune.model_dump(), **{key: float(value) for key, value in changes.items()}}
+        {**section.finetune.model_dump(), **{key: yaml.safe_load(value) for key, value in changes.items()}}
     )
     model = arguments.model or section.features.model
     frames, labels, groups, names = clips_of(arguments.results or Path("results") / arguments.dataset)
@@ -99,14 +100,15 @@ def main() -> None:
             Plan("gain", model, section.features.revision, recipe, names, splits, 8, 1).save(folder)
             training = Training(folder)
             progress = training.run()
-            last, best = (progress.curve[epoch - 1]["val_top1"] for epoch in (0, progress.best))
+            top1 = {row["epoch"]: row["val_top1"] for row in progress.curve}
+            print("      epochs:", " ".join(f"{value * len(held_out):.0f}" for value in top1.values()), flush=True)
             checkpoint.load_weights(folder, progress.best, training.model)
             tuned = encode(training.backbone, frames, 8)
         row = [
             len(held_out),
             probe(frozen, labels, train, held_out),
-            round(last * len(held_out)),
-            round(best * len(held_out)),
+            round(top1[recipe.epochs] * len(held_out)),
+            round(top1[progress.best] * len(held_out)),
             probe(tuned, labels, train, held_out),
         ]
         sums += row

@@ -320,6 +320,9 @@ class Features(Section):
 
 class Finetune(Section):
     enabled: bool = Field(False, description="tune features.model on the train split, and take features from that")
+    head: Literal["random", "probe"] = Field(
+        "random", description="to begin with; probe: logistic regression on the untuned features, for few clips"
+    )
     epochs: int = Field(50, ge=1, description="S")
     warmup_epochs: float = Field(5, ge=0, description="S")
     batch_size: int = Field(40, ge=1, description="clips per step on all GPUs together (S: 4 GPUs × 10)")

@@ -29,7 +29,8 @@ class Progress:
         plan: digest of what is trained; a state of another plan is not continued.
         step: steps that are done.
         loss, seen: sum of the losses of this epoch's clips so far, and their number.
-        curve: one entry per finished epoch: epoch, learning_rate, train_loss, val_loss, val_top1.
+        curve: one entry per finished epoch: epoch, learning_rate, train_loss, val_loss, val_top1. Epoch 0 is there
+            where the head is a probe: it has no train_loss.
         scaler: state of the gradient scaler of float16, empty otherwise.
     """
 

@@ -25,6 +25,7 @@ from pipeline.backbone.finetuning.augment import augment, draw_view
 from pipeline.backbone.finetuning.checkpoint import Progress
 from pipeline.backbone.finetuning.clips import read_ahead
 from pipeline.backbone.finetuning.network import DropPath, build_classifier
+from pipeline.backbone.finetuning.probe import fit_probe
 from pipeline.config import Finetune
 from pipeline.stage import StageError
 
@@ -131,6 +132,9 @@ class Training:
         self.progress = checkpoint.load_state(folder, plan.digest, self.model, self.optimizer, self.device)
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
+        self._has_probe = settings.head == "probe" and not self.progress.step
+        if self._has_probe:
+            self._begin_with_a_probe()
         # Losses of this epoch's clips. They go on where a state left them, so that the curve does not depend on when
         # states were written.
         self.total = torch.tensor(self.progress.loss if rank == 0 else 0.0, dtype=torch.float64, device=self.device)
@@ -139,6 +143,19 @@ class Training:
             if processes > 1
             else self.model
         )
+
+    def _begin_with_a_probe(self) -> None:
+        """Give the head the weights of a linear probe on whole train clips; every process computes its part of them."""
+        self.model.eval()
+        features = torch.zeros(len(self.rows["train"]), self.backbone.width, dtype=torch.float64, device=self.device)
+        with torch.inference_mode():
+            for part, clips in self._whole_clips("train"):
+                with self._autocast():
+                    features[part] = self.backbone.features(self.backbone.pixels(clips)).double()
+        weight, bias = fit_probe(self._summed(features).cpu().numpy(), self.labels["train"], len(self.plan.class_names))
+        with torch.no_grad():
+            self.model.classifier.weight.copy_(torch.from_numpy(weight))
+            self.model.classifier.bias.copy_(torch.from_numpy(bias))
 
     # ------------------------------------------------------------------------------------------------------- one pass
 
@@ -197,16 +214,19 @@ class Training:
         self.scaler.update()
         return total
 
+    def _whole_clips(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """This process's part of a split: positions ``[b]`` and clips, in micro-batches."""
+        own = np.array_split(np.arange(len(self.rows[split])), self.processes)[self.rank]
+        parts = np.array_split(own, math.ceil(len(own) / self.micro_batch)) if len(own) else []
+        yield from zip(parts, read_ahead(parts, lambda part: self.frames[self.rows[split][part]]), strict=True)
+
     def validate(self) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on validation, on whole clips as stage `features` sees them."""
         self.model.eval()
         self.drop_path.set(None)
-        own = np.array_split(np.arange(len(self.rows["val"])), self.processes)[self.rank]
-        parts = np.array_split(own, math.ceil(len(own) / self.micro_batch)) if len(own) else []
-        frames = read_ahead(parts, lambda part: self.frames[self.rows["val"][part]])
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         with torch.inference_mode():
-            for part, clips in zip(parts, frames, strict=True):
+            for part, clips in self._whole_clips("val"):
                 labels = torch.from_numpy(self.labels["val"][part]).to(self.device)
                 with self._autocast():
                     logits = self.model(self.backbone.pixels(clips)).logits.float()
@@ -241,6 +261,9 @@ class Training:
         )
         if progress.step:
             self.say(f"continued after step {progress.step} of {course.steps}")
+        if self._has_probe:
+            self._finish_epoch({"epoch": 0, "learning_rate": 0.0, "train_loss": None})
+            self.say(f"the head is a linear probe: validation top-1 {progress.curve[0]['val_top1']:.4f}")
         self.model.train()
         while progress.step < course.steps:
             try:
@@ -280,24 +303,23 @@ class Training:
                 saved = time.monotonic()
         self._note()
         speed = len(shares) * course.batch / (time.monotonic() - began)
-        val_loss, val_top1 = self.validate()
-        row = {
-            "epoch": epoch + 1,
-            "learning_rate": rate,
-            "train_loss": progress.loss / progress.seen,
-            "val_loss": val_loss,
-            "val_top1": val_top1,
-        }
-        progress.curve.append(row)
+        train_loss = progress.loss / progress.seen
         progress.loss, progress.seen = 0.0, 0
         self.total.zero_()
-        if self.rank == 0 and progress.best == epoch + 1:
-            checkpoint.save_weights(self.folder, epoch + 1, self.model)
+        row = self._finish_epoch({"epoch": epoch + 1, "learning_rate": rate, "train_loss": train_loss})
         self._save()
         self.say(
-            f"epoch {epoch + 1}/{course.epochs}: train loss {row['train_loss']:.4f}, validation loss {val_loss:.4f}, "
-            f"validation top-1 {val_top1:.4f}, {speed:.2f} clips/s"
+            f"epoch {epoch + 1}/{course.epochs}: train loss {train_loss:.4f}, validation loss {row['val_loss']:.4f}, "
+            f"validation top-1 {row['val_top1']:.4f}, {speed:.2f} clips/s"
         )
+
+    def _finish_epoch(self, row: dict) -> dict:
+        """Put an epoch into the curve, with its validation, and keep its weights if it is the best so far."""
+        row["val_loss"], row["val_top1"] = self.validate()
+        self.progress.curve.append(row)
+        if self.rank == 0 and self.progress.best == row["epoch"]:
+            checkpoint.save_weights(self.folder, row["epoch"], self.model)
+        return row
 
     def _agree(self, seconds: float) -> bool:
         """Whether it is time for a state: the first process decides, because clocks differ."""

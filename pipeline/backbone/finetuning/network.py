@@ -103,10 +103,13 @@ def build_classifier(
     with torch.no_grad():
         model.classifier.weight.normal_(0, HEAD_SPREAD, generator=generator)
         model.classifier.bias.zero_()
-    model.to(backbone.device)
-    backbone.model = model.videomae
+    device = backbone.device
+    model.to(device)
+    if backbone.norm is not None:  # it was a classifier already
+        model.fc_norm.load_state_dict(backbone.norm.state_dict())
+    backbone.model, backbone.norm = model.videomae, model.fc_norm
     processor = processor_settings(name, revision)
-    return backbone, model, Standardise(processor["image_mean"], processor["image_std"], backbone.device)
+    return backbone, model, Standardise(processor["image_mean"], processor["image_std"], device)
 
 
 def save_checkpoint(model: transformers.VideoMAEForVideoClassification, name: str, revision: str, folder: Path) -> None:
