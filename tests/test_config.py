@@ -34,6 +34,7 @@ def test_recipes_of_fine_tuning_are_those_of_the_supplement(project):
         assert (recipe.base_learning_rate, recipe.batch_size) == (rate, batch)
         assert (recipe.drop_path, recipe.layer_decay) == (drop_path, decay)
         assert (recipe.epochs, recipe.warmup_epochs, recipe.weight_decay, recipe.flip) == (50, 5, 0.05, True)
+        assert recipe.head == "random"
         assert (recipe.rand_augment_magnitude, recipe.rand_augment_std, recipe.colour_jitter) == (9, 0.5, 0.4)
     assert not config.datasets["demo"].backbone.finetune.enabled
 

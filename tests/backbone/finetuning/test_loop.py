@@ -137,10 +137,12 @@ def test_too_little_memory_halves_the_micro_batch_and_goes_on(make_training_fold
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_accumulation(make_training_folder):
+@pytest.mark.parametrize("head", ["random", "probe"])
+def test_two_processes_train_as_one_with_accumulation(make_training_folder, short_recipe, head):
     """torchrun and gloo, the 8 clips of a batch divided."""
-    one = Training(make_training_folder("one")).run()
-    folder = make_training_folder("two")
+    settings = short_recipe.model_copy(update={"head": head})
+    one = Training(make_training_folder("one", settings=settings)).run()
+    folder = make_training_folder("two", settings=settings)
     lines: list[str] = []
     launch(folder, 2, lines.append)
     two = checkpoint.read_progress(folder, "plan")
