@@ -2,7 +2,8 @@
 
 Every fold holds out some groups (actors) of train and validation together; test clips are never read. The probe is a
 logistic regression on standardised features. "last epoch" is chosen by nobody; "chosen epoch" is what the rule takes,
-and looks at the clips that it is measured on.
+and looks at the clips that it is measured on. Before each row stand the clips that are named rightly after every epoch,
+beginning with epoch 0 where the head is a probe. `--folds 0` takes the split of the data set itself, as the rule does.
 
 snakemake --cores 2 --config data_root=… -- results/weizmann_finetuned/backbone/finetune.parquet
 python bench/finetune_gain.py weizmann_finetuned --folds 6
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -33,8 +35,8 @@ from pipeline.store.arrays import read_arrays  # noqa: E402
 from pipeline.store.tables import read_table  # noqa: E402
 
 
-def clips_of(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Frames, labels and groups of train and validation, and the class names."""
+def clips_of(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Frames, labels, groups and splits of train and validation, and the class names."""
     table, attributes = read_table(folder / "data/index.parquet")
     rows = {row["video_id"]: row for row in table.to_pylist() if row["split"] in ("train", "val")}
     frames, ids = [], []
@@ -50,6 +52,7 @@ def clips_of(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str
         np.stack([frames[row] for row in order]),
         np.array([row["label"] for row in known]),
         np.array([row["group"] or row["video_id"] for row in known]),
+        np.array([row["split"] for row in known]),
         attributes["class_names"],
     )
 
@@ -76,15 +79,18 @@ def main() -> None:
         {**section.finetune.model_dump(), **{key: yaml.safe_load(value) for key, value in changes.items()}}
     )
     model = arguments.model or section.features.model
-    frames, labels, groups, names = clips_of(arguments.results or Path("results") / arguments.dataset)
+    frames, labels, groups, split, names = clips_of(arguments.results or Path("results") / arguments.dataset)
     frozen = encode(load_backbone(model), frames, 8)
-    fold_of = {group: number % arguments.folds for number, group in enumerate(sorted(set(groups)))}
-    fold = np.array([fold_of[group] for group in groups])
+    if arguments.folds:
+        fold_of = {group: number % arguments.folds for number, group in enumerate(sorted(set(groups)))}
+        fold = np.array([fold_of[group] for group in groups])
+    else:
+        fold = np.where(split == "val", 0, 1)
 
-    print(f"{arguments.dataset}: {len(labels)} clips, {len(fold_of)} groups, {arguments.folds} folds, {model}")
+    print(f"{arguments.dataset}: {len(labels)} clips, {len(set(groups))} groups, {arguments.folds} folds, {model}")
     print("fold  clips  frozen probe  tuned: last epoch  chosen epoch  probe on tuned features", flush=True)
     sums = np.zeros(5, int)
-    for number in range(arguments.folds):
+    for number in range(arguments.folds or 1):
         train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if arguments.per_class:
             shuffled = np.random.default_rng(number).permutation(train)
@@ -99,9 +105,12 @@ def main() -> None:
             }
             Plan("gain", model, section.features.revision, recipe, names, splits, 8, 1).save(folder)
             training = Training(folder)
+            began = time.monotonic()
             progress = training.run()
+            seconds = time.monotonic() - began
             top1 = {row["epoch"]: row["val_top1"] for row in progress.curve}
-            print("      epochs:", " ".join(f"{value * len(held_out):.0f}" for value in top1.values()), flush=True)
+            right = " ".join(f"{value * len(held_out):.0f}" for value in top1.values())
+            print(f"      {right}   ({len(train)} train clips, {seconds:.0f} s)", flush=True)
             checkpoint.load_weights(folder, progress.best, training.model)
             tuned = encode(training.backbone, frames, 8)
         row = [
