@@ -318,6 +318,40 @@ class Features(Section):
     sha256: str = SHA256
 
 
+class Finetune(Section):
+    enabled: bool = Field(False, description="tune features.model on the train split, and take features from that")
+    head: Literal["random", "probe"] = Field(
+        "random", description="to begin with; probe: logistic regression on the untuned features, for few clips"
+    )
+    epochs: int = Field(50, ge=1, description="S")
+    warmup_epochs: float = Field(5, ge=0, description="S")
+    batch_size: int = Field(40, ge=1, description="clips per step on all GPUs together (S: 4 GPUs × 10)")
+    base_learning_rate: float = Field(1e-3, gt=0, description="per batch of 256 clips: scaled by batch_size / 256 (S)")
+    weight_decay: float = Field(0.05, ge=0, description="S")
+    layer_decay: float = Field(0.75, gt=0, le=1, description="learning rate of each block over that of the next (S)")
+    drop_path: float = Field(0.1, ge=0, lt=1, description="rate of the last block, rising from 0 (S)")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="VideoMAE's; S does not tell")
+    flip: bool = Field(True, description="mirror half of the clips; false where left and right are classes (S: true)")
+    crop_scale: tuple[float, float] = Field(
+        (0.08, 1.0), description="smallest and largest part of the picture that a crop keeps (VideoMAE)"
+    )
+    colour_jitter: float = Field(0.4, ge=0, description="of brightness, contrast and saturation (S)")
+    rand_augment_operations: int = Field(2, ge=0, description="per clip, each applied to half of the clips")
+    rand_augment_magnitude: float = Field(9, ge=0, le=10, description="S")
+    rand_augment_std: float = Field(0.5, ge=0, description="of the magnitude (S)")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the products; auto: half where the GPU has it, float32 elsewhere"
+    )
+    seed: int = 0
+
+    @pydantic.field_validator("crop_scale")
+    @classmethod
+    def _is_a_part(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError("must be two parts of a picture, the smaller first, such as [0.08, 1.0]")
+        return value
+
+
 class Maps(Section):
     cls_token: bool = Field(
         False, description="put the CLS token of a ViT behind the channels of every place (SALF-CBM B.1)"
@@ -325,6 +359,7 @@ class Maps(Section):
 
 
 class Backbone(Section):
+    finetune: Finetune = Finetune()
     features: Features = Features()
     maps: Maps = Maps()
 
@@ -486,6 +521,12 @@ class Dataset(Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _tuning_needs_an_encoder(self):
+        if self.backbone.features.source != "computed" and self.backbone.finetune.enabled:
+            raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _language_needs_sentences(self):
         needed = {"lf-cbm-entangled": "spatio_temporal", "lf-cbm-disentangled": "temporal"}
         for kind in self.bottleneck.baselines.kinds:
@@ -515,9 +556,10 @@ class Runtime(Section):
     """What changes speed or place, never a result: of a good video, that is; the limits are there for broken ones."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
-    batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts"], int] = Field(
+    batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts", "finetune"], int] = Field(
         default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64, "prompts": 49}
     )
+    finetune_processes: int = Field(1, ge=1, description="of fine-tuning, one per GPU; several start with torchrun")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of encoders: auto is bfloat16 on GPUs that have it, float32 elsewhere"
     )

@@ -45,8 +45,9 @@ STAGES: dict[str, Stage] = {
     "texts": Stage("context", ("candidates",), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
     "sentences": Stage("context", ("index", "dual_encoder"), ("sentences.parquet", "sentence_labels.zarr.zip")),
-    "features": Stage("backbone", ("decode",), ("features/{shard}.zarr.zip",)),
-    "maps": Stage("backbone", ("decode",), ("maps/{shard}.zarr.zip",)),
+    "finetune": Stage("backbone", ("index", "decode"), ("finetune.parquet",)),
+    "features": Stage("backbone", ("decode", "finetune"), ("features/{shard}.zarr.zip",)),
+    "maps": Stage("backbone", ("decode", "finetune"), ("maps/{shard}.zarr.zip",)),
     "concept_layers": Stage(
         "bottleneck",
         ("index", "features", "motion_concepts", "concepts", "prompts", "maps"),
@@ -57,15 +58,26 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage("demo", ("index", "generate", "poses", "dual_encoder"), ("evaluation.parquet",)),
     "localise": Stage(
         "demo",
-        ("index", "generate", "decode", "features", "maps", "prompts", "concepts", "concept_layers", "classifier"),
+        (
+            "index",
+            "generate",
+            "decode",
+            "finetune",
+            "features",
+            "maps",
+            "prompts",
+            "concepts",
+            "concept_layers",
+            "classifier",
+        ),
         ("localisation.parquet",),
     ),
     "model": Stage(
         "bottleneck",
-        ("index", "features", "motion_concepts", "concept_layers", "classifier", "evaluate", "baselines"),
+        ("index", "finetune", "features", "motion_concepts", "concept_layers", "classifier", "evaluate", "baselines"),
         ("activations.zarr.zip",),
     ),
-    "baseline_model": Stage("bottleneck", ("baselines",), ()),
+    "baseline_model": Stage("bottleneck", ("finetune", "baselines"), ()),
     "pictures": Stage("explain", ("index", "features", "motion_concepts", "concept_layers", "classifier"), ()),
     "sanity": Stage("explain", ("decode", "model"), ("sanity.zarr.zip", "sanity.parquet")),
     "retrained": Stage(
@@ -136,6 +148,7 @@ def reads(section: Dataset, stage: str) -> tuple[str, ...]:
     if imports(section, stage):
         return ()
     absent = (() if has_motion(section) else ("motion_concepts",)) + (() if has_maps(section) else ("prompts", "maps"))
+    absent += () if section.backbone.finetune.enabled else ("finetune",)
     absent += () if collects_candidates(section) else ("candidates",)
     if stage == "report":
         absent += parts_without(section)
@@ -180,6 +193,9 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
             "features": section.backbone.features.model_dump(mode="json"),
         }
         return described | ({"maps": own_settings(section, "maps")} if has_maps(section) else {})
+    if stage == "finetune":  # it tunes the network that features would come from
+        start = section.backbone.features.model_dump(mode="json", include={"model", "revision", "sha256"})
+        return {**start, **section.backbone.finetune.model_dump(mode="json")}
     if stage == "retrained":  # everything that the bottleneck is trained with
         bottleneck = section.bottleneck
         return {

@@ -22,6 +22,23 @@ def test_shipped_configuration_is_valid_and_holds_the_constants_of_the_paper(pro
     assert (concepts.max_length, concepts.class_similarity, concepts.mutual_similarity) == (30, 0.85, 0.95)
 
 
+def test_recipes_of_fine_tuning_are_those_of_the_supplement(project):
+    """Table 1: base learning rate, batch of four GPUs, drop path, layer-wise decay; Penn Action's equals UCF-101's."""
+    config = load(project / "config.yaml")
+    for name, (rate, batch, drop_path, decay) in {
+        "kth": (5e-4, 40, 0.1, 0.75),
+        "haa100": (5e-3, 56, 0.2, 0.8),
+        "ucf101": (1e-3, 40, 0.1, 0.75),
+    }.items():
+        recipe = config.datasets[name].backbone.finetune
+        assert (recipe.base_learning_rate, recipe.batch_size) == (rate, batch)
+        assert (recipe.drop_path, recipe.layer_decay) == (drop_path, decay)
+        assert (recipe.epochs, recipe.warmup_epochs, recipe.weight_decay, recipe.flip) == (50, 5, 0.05, True)
+        assert recipe.head == "random"
+        assert (recipe.rand_augment_magnitude, recipe.rand_augment_std, recipe.colour_jitter) == (9, 0.5, 0.4)
+    assert not config.datasets["demo"].backbone.finetune.enabled
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
@@ -31,6 +48,18 @@ def test_shipped_configuration_is_valid_and_holds_the_constants_of_the_paper(pro
         ({"datasets": {"d": {"data": {"shards": 0}}}}, ["data.shards", "greater than or equal to 1", "0"]),
         ({"datasets": {"d": {"motion": {"poses": {"boxes": "none"}}}}}, ["poses.boxes", "whole_frame"]),
         ({"datasets": {"d": {"motion": {"zzzzz": {}}}}}, ["zzzzz", "known here", "keyframes"]),
+        ({"datasets": {"d": {"backbone": {"finetune": {"crop_scale": [0.5, 0.1]}}}}}, ["crop_scale", "smaller first"]),
+        (
+            {
+                "datasets": {
+                    "d": {
+                        "backbone": {"finetune": {"enabled": True}, "features": {"source": "tensor"}},
+                        "bottleneck": {"concept_layers": {"kinds": ["dance"]}},
+                    }
+                }
+            },
+            ["finetune.enabled has no use"],
+        ),
     ],
 )
 def test_mistakes_are_told_in_the_words_of_the_file(raw, words):

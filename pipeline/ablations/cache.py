@@ -21,6 +21,7 @@ from pipeline.config import Dataset
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest
+from pipeline.store.inspect import is_artifact
 from pipeline.store.provenance import canonical
 from pipeline.store.tables import read_attributes
 
@@ -82,7 +83,7 @@ STEPS: dict[str, Step] = {
     "features": Step(
         "pipeline.backbone.features",
         {"features": "features/{shard}.zarr.zip"},
-        _inputs(index="index", clips="decode.clips"),
+        _inputs(index="index", clips="decode.clips", finetune="finetune", finetuned="finetune.finetuned"),
     ),
     "baselines": Step(
         "pipeline.bottleneck.baselines",
@@ -108,8 +109,9 @@ STEPS: dict[str, Step] = {
     ),
 }
 
-# Artifacts of the run that are never made here, because they cost hours: the videos' own.
+# Artifacts of the run that are never made here, because they cost hours: the videos' own, and a tuned backbone.
 GIVEN = {
+    "finetune": {"finetune": "finetune.parquet", "finetuned": "finetuned/model.safetensors"},
     "decode": {"clips": "clips/{shard}.zarr.zip", "signal": "signal/{shard}.zarr.zip"},
     "poses": {"poses": "poses/{shard}.zarr.zip"},
 }
@@ -176,7 +178,8 @@ class Cache:
             for output, pattern in patterns.items()
         }
         for path in (path for paths in found.values() for path in paths if of_run):
-            if not path.is_file() or _attributes(path)["provenance"]["settings_digest"] != digest:
+            made_so = not is_artifact(path) or _attributes(path)["provenance"]["settings_digest"] == digest
+            if not path.is_file() or not made_so:
                 raise ArtifactError(
                     f"{path} does not exist, or was made with other settings than the configuration has now; "
                     f"`snakemake --cores all {self.results}/model.pt` makes it"
@@ -240,7 +243,12 @@ def _current(path: Path, module: str, inputs: dict[str, list[Path]]) -> bool:
         record = _attributes(path)["provenance"]
     except ArtifactError:
         return False
-    present = {f"{key}/{path.name}": _attributes(path)["content_digest"] for key in inputs for path in inputs[key]}
+    present = {
+        f"{key}/{path.name}": _attributes(path)["content_digest"]
+        for key in inputs
+        for path in inputs[key]
+        if is_artifact(path)  # weights are no artifact; the curve that came with them knows their digest
+    }
     # A stage may read less than it is given, and the files of the user stand there too.
     read = {key: digest for key, digest in record["inputs"].items() if key.partition("/")[0] in inputs}
     return record["code_digest"] == code_digest(module) and read.items() <= present.items()

@@ -21,9 +21,13 @@ def build(job: stage.Job) -> None:
 
     from pipeline import batches, checkpoints
     from pipeline.backbone.encoders import encode, load_backbone
+    from pipeline.backbone.finetuning.tuned import tuned_backbone
 
     ((arrays, described),) = job.read_arrays("clips")
-    backbone = load_backbone(settings.model, settings.revision, sha256=settings.sha256)
+    tuned = tuned_backbone(job)
+    model, revision = tuned or (settings.model, settings.revision)
+    # What the configuration pins are the weights that the tuning began with.
+    backbone = load_backbone(model, revision, sha256="" if tuned else settings.sha256)
     watch = batches.Stopwatch()
     features = encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4), watch=watch)
     stage.logger.info("features: %s", watch.words())
@@ -33,7 +37,7 @@ def build(job: stage.Job) -> None:
         {"video_id": described["video_id"]},
         n_ok=len(described["video_id"]),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        weights=checkpoints.weights_digest(settings.model, settings.revision),
+        weights=checkpoints.weights_digest(model, revision),
         device=str(backbone.device),
         dtype=batches.dtype_name(backbone.device),
     )

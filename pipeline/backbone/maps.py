@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline import batches, checkpoints, stage
 from pipeline.backbone.encoders import encode, load_backbone
+from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.context.grid import cell_positions, interpolation, positions
 
 
@@ -35,7 +36,9 @@ def build(job: stage.Job) -> None:
     """Write the maps of one shard."""
     settings = job.settings
     ((arrays, described),) = job.read_arrays("clips")
-    backbone = load_backbone(settings["model"], settings["revision"], settings["cls_token"], settings["sha256"])
+    tuned = tuned_backbone(job)
+    model, revision = tuned or (settings["model"], settings["revision"])
+    backbone = load_backbone(model, revision, settings["cls_token"], "" if tuned else settings["sha256"])
     grid = tuple(settings["grid"])
     batch = checkpoints.batch_size("features", 4)
     parts = [
@@ -51,7 +54,7 @@ def build(job: stage.Job) -> None:
         {"video_id": described["video_id"]},
         n_ok=len(maps),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        weights=checkpoints.weights_digest(settings["model"], settings["revision"]),
+        weights=checkpoints.weights_digest(model, revision),
         device=str(backbone.device),
         dtype=batches.dtype_name(backbone.device),
     )

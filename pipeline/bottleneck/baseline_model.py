@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline import stage
+from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.bottleneck.recogniser import ConceptModel
 
 
@@ -32,7 +33,7 @@ def build(job: stage.Job) -> None:
             "kind": kind,
             "quality": [float("nan")] * len(own["names"]),
             "decode": job.settings["decode"],
-            "features": job.settings["features"],
+            **named_backbone(job),
             "metrics": own["figures"],
             "edits": [],
             "skeleton": "coco",

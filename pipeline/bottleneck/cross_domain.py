@@ -24,6 +24,8 @@ from pipeline.store.tables import read_table
 
 # Settings of `data.decode` that decide what a model sees of a video.
 SEEN = ("n_frames", "sampling", "stride", "size")
+# Settings that name a network.
+ENCODER = ("model", "revision", "sha256")
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,13 @@ def read_videos(results: Path, split: str, model: ConceptModel) -> VideoSet:
     maps = None
     if model.has_maps:
         maps = _joined(results, "maps", "maps")
-        expected = {key: value for key, value in model.about["maps"].items() if key != "pooling"}
-        if expected != maps[2]:
+        # A tuned network has another name where another data set takes it; it is known by its weights.
+        unlike = {"pooling", *(ENCODER if _tuned(model, maps[2]) else ())}
+        wanted, made = (
+            {key: value for key, value in settings.items() if key not in unlike}
+            for settings in (model.about["maps"], maps[2]["settings"])
+        )
+        if wanted != made:
             raise StageError(f"{results}/backbone/maps was made with other settings than those that the model reads")
     row_of_map = {key: row for row, key in enumerate(maps[0])} if maps else {}
     chosen = [
@@ -99,7 +106,7 @@ def read_videos(results: Path, split: str, model: ConceptModel) -> VideoSet:
 
 
 def _joined(results: Path, name: str, array: str) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """Ids, values and settings of a sharded artifact of the backbone."""
+    """Ids, values and provenance of a sharded artifact of the backbone."""
     paths = sorted((results / "backbone" / name).glob("[!.]*.zarr.zip"))
     if not paths:
         raise StageError(
@@ -111,14 +118,25 @@ def _joined(results: Path, name: str, array: str) -> tuple[list[str], np.ndarray
     filled = [arrays[array] for arrays, _ in parts if len(arrays[array])]
     if not filled:
         raise StageError(f"no video of {results} has {name}")
-    return ids, np.concatenate(filled), parts[0][1]["provenance"]["settings"]
+    return ids, np.concatenate(filled), parts[0][1]["provenance"]
 
 
-def _check_encoder(results: Path, model: ConceptModel, made: dict[str, Any]) -> None:
+def _tuned(model: ConceptModel, record: dict[str, Any]) -> bool:
+    """Whether an artifact with this provenance was made by the tuned network of a model."""
+    return "finetuned" in model.about and record.get("weights") == model.about["finetuned"]
+
+
+def _check_encoder(results: Path, model: ConceptModel, record: dict[str, Any]) -> None:
     """Refuse features of another network, or of clips that were cut another way."""
-    wanted = model.about["features"]
+    wanted, made = model.about["features"], record["settings"]
+    tuned = _tuned(model, record)
+    if "finetuned" in model.about and not tuned:
+        raise StageError(
+            f"{results}: its features are not of the network that the model was tuned with; set "
+            f"backbone.features.model to {wanted['model']} and backbone.finetune.enabled to false"
+        )
     imported = made.get("source", "computed") != "computed" or wanted["source"] != "computed"
-    for key in () if imported else ("model", "revision"):
+    for key in () if imported or tuned else ("model", "revision"):
         if made.get(key) != wanted[key]:
             raise StageError(
                 f"{results}: backbone.features.{key} is {made.get(key)}, the model was trained on features of "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import stage
+from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
@@ -179,7 +180,7 @@ def build(job: stage.Job) -> None:
             for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
         ],
         "decode": job.settings["decode"],
-        "features": job.settings["features"],
+        **named_backbone(job),
         "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
         "edits": [],
         # Belongs together: whoever explains a video from the cache can tell whether it is this model's.

@@ -13,6 +13,7 @@ import torch
 
 from pipeline import stage
 from pipeline.backbone.encoders import Backbone, load_backbone
+from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.bottleneck.activations import Concepts, activations, concepts_of, read_samples
 from pipeline.bottleneck.layers import average_precision
 from pipeline.bottleneck.spatial import concept_maps, pool
@@ -95,7 +96,7 @@ class Tally:
 
 
 class Head(torch.nn.Module):
-    """Linear read-outs of the mean feature, with the maps as a layer that captum can hook."""
+    """Linear read-outs of the pooled maps, with the maps as a layer that captum can hook."""
 
     def __init__(self, backbone: Backbone, weight: np.ndarray, bias: np.ndarray):
         super().__init__()
@@ -107,7 +108,7 @@ class Head(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """``[b, T, 3, H, W]`` → ``[b, outputs]``."""
         maps = self.maps(self.backbone.maps(pixels).movedim(-1, 1))  # [b, D, S, h, w]
-        return maps.mean((2, 3, 4)) @ self.weight.T + self.bias
+        return self.backbone.pooled(maps.movedim(1, -1)) @ self.weight.T + self.bias
 
 
 def grad_cam(head: Head, pixels: torch.Tensor, output: int) -> np.ndarray:
@@ -331,7 +332,8 @@ def build(job: stage.Job) -> None:
     prompts = join_shards(job, "prompts", "regions")
     prompt_row = {key: row for row, key in enumerate(prompts.video_id)}
     ((pseudo, words),) = job.read_arrays("pseudo_labels")
-    rivals = _rivals(load_backbone(places["model"], places["revision"]), layers, described, classifier, settings)
+    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
+    rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
     rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipeline.backbone.encoders import encode, load_backbone
+from pipeline.backbone.finetuning.tuned import check
 from pipeline.backbone.maps import on_grid
 from pipeline.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.config import Decode, Features
@@ -30,6 +32,8 @@ class VideoPredictor:
                 f"is not known, so it cannot look at a video. From features it predicts: conceptreel predict-features, "
                 f"in Python model.predict(features)"
             )
+        if "finetuned" in model.about:
+            check(Path(self.features.model), model.about["finetuned"])
         self.backbone = load_backbone(self.features.model, self.features.revision, sha256=self.features.sha256)
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.
@@ -68,8 +72,11 @@ class VideoPredictor:
         parts = []
         for start in range(0, len(frames), batch_size):
             full = encode(self.map_backbone, frames[start : start + batch_size], batch_size, "maps")
-            # One pass gives both; where the CLS token stands behind the channels, the feature is without it.
-            features = full[..., : self.backbone.width].mean((1, 2, 3))
+            if self.backbone.pools_maps:  # one pass gives both
+                with torch.inference_mode():
+                    features = self.backbone.pooled(torch.from_numpy(full).to(self.backbone.device)).cpu().numpy()
+            else:
+                features = encode(self.backbone, frames[start : start + batch_size], batch_size)
             parts.append(self.model.activations(features, self.model.maps(on_grid(full, grid, placement, radius))))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
 

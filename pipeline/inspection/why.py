@@ -107,7 +107,7 @@ def config_key(stage: str, key: str) -> str:
         and rest
     ):
         stage, key = head, rest
-    if stage == "maps" and key.partition(".")[0] in ("model", "revision", "sha256"):
+    if stage in ("maps", "finetune") and key.partition(".")[0] in ("model", "revision", "sha256"):
         return f"backbone.features.{key}"
     if stage == "maps" and key.partition(".")[0] in ("grid", "placement", "radius"):
         return f"context.prompts.{key}"

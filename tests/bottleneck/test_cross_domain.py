@@ -11,7 +11,7 @@ import pytest
 from pipeline.bottleneck import cross_domain
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.stage import StageError
-from pipeline.store.arrays import write_arrays
+from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.tables import write_table
 
 
@@ -153,6 +153,19 @@ def test_what_another_encoder_made_is_refused(other, about, message):
     results, model = other
     with pytest.raises(StageError, match=message):
         cross_domain.read_videos(results, "test", replace(model, about={**model.about, **about}))
+
+
+def test_a_tuned_network_is_known_by_its_weights_and_not_by_its_name(other):
+    results, model = other
+    named = {**ENCODER, "model": "results/d/backbone/finetuned"}
+    tuned = replace(model, about={**model.about, "features": named, "finetuned": "0a1b"})
+    with pytest.raises(StageError, match=r"set backbone\.features\.model to results/d/backbone/finetuned"):
+        cross_domain.read_videos(results, "test", tuned)
+    for path in (results / "backbone/features").iterdir():
+        arrays, attributes = read_arrays(path)
+        content = {"video_id": attributes["video_id"]}
+        write_arrays(path, arrays, content, {"settings": ENCODER, "weights": "0a1b"})
+    assert len(cross_domain.read_videos(results, "test", tuned).video_id) == 2
 
 
 def test_what_changes_nothing_is_accepted(other):

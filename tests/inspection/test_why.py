@@ -36,6 +36,7 @@ def test_every_setting_of_every_stage_has_a_key_of_the_configuration():
 def test_borrowed_settings_are_named_where_they_stand():
     assert config_key("maps", "grid") == "context.prompts.grid"
     assert config_key("model", "maps.model") == "backbone.features.model"
+    assert config_key("finetune", "model") == "backbone.features.model"
     assert config_key("localise", "localise.tolerance") == "demo.localise.tolerance"
     assert config_key("evaluate", "texts.prompt") == "context.texts.prompt"
     assert config_key("texts", "path.object") == "context.texts.path.object"

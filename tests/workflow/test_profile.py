@@ -91,3 +91,13 @@ def test_account_and_partition_are_left_to_the_site(project, snakemake):
     _, calls = snakemake("--retries", "0", *site, "--", "results/ucf101/data/index.parquet")
     (call,) = calls
     assert re.search(r"-A '?ours'?", call) and re.search(r"-p '?long'?", call)
+
+
+def test_fine_tuning_asks_for_a_gpu_per_process(snakemake, tmp_path):
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    config["runtime"] = {"device": "cuda", "finetune_processes": 4}
+    config["datasets"]["ucf101"]["backbone"] = {"finetune": {"enabled": True}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    done, _ = snakemake("-n", "results/ucf101/model.pt")
+    rule = (done.stdout + done.stderr).partition("rule finetune:")[2].partition("rule ")[0]
+    assert re.search(r"^ +resources: .*\bgpu=4\b", rule, re.MULTILINE)

@@ -92,6 +92,8 @@ rule baselines:
 
 rule baseline_model:
     input:
+        finetune=with_tuning("results/{dataset}/backbone/finetune.parquet"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         baselines="results/{dataset}/bottleneck/baselines.zarr.zip",
         code=code("pipeline.bottleneck.baseline_model"),
     output:
@@ -109,13 +111,16 @@ rule baseline_model:
     shell:
         stage(
             "pipeline.bottleneck.baseline_model",
-            "--input baselines {input.baselines:q} --output model {output:q}",
+            "--input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
+            " --input baselines {input.baselines:q} --output model {output:q}",
         )
 
 
 rule model:
     input:
         index="results/{dataset}/data/index.parquet",
+        finetune=with_tuning("results/{dataset}/backbone/finetune.parquet"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
         motion_concepts=with_motion("results/{dataset}/motion/motion_concepts.zarr.zip"),
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
@@ -151,6 +156,7 @@ rule model:
         stage(
             "pipeline.bottleneck.model",
             "--input index {input.index:q}"
+            " --input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
             " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
             " --input concept_layers {input.layers:q} --input concept_table {input.table:q}"
             " --input classifier {input.classifier:q} --input evaluation {input.evaluation:q}"

@@ -184,6 +184,11 @@ def with_motion(pattern):
     return lambda wildcards: pattern.format(**wildcards) if has_motion(section(wildcards)) else []
 
 
+def with_tuning(pattern):
+    """Input function: what fine-tuning makes, where it is enabled."""
+    return lambda wildcards: pattern.format(**wildcards) if section(wildcards).backbone.finetune.enabled else []
+
+
 def with_candidates(pattern):
     """Input function: the collected candidates, where texts are computed and not from plain text files."""
 
@@ -277,6 +282,11 @@ def encoder_threads():
         CONFIG.runtime.device == "auto" and shutil.which("nvidia-smi") is not None
     )
     return workflow.cores or 1 if has_gpu else 1
+
+
+def finetune_threads():
+    """A process of fine-tuning with a GPU prepares little; without one it takes the whole machine."""
+    return 4 * CONFIG.runtime.finetune_processes if gpus() else workflow.cores
 
 
 def stage(module, arguments):

@@ -59,6 +59,8 @@ rule localise:
         index="results/{dataset}/data/index.parquet",
         truth="results/{dataset}/demo/truth.zarr.zip",
         clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        finetune=with_tuning("results/{dataset}/backbone/finetune.parquet"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
         maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
         prompts=with_maps("results/{dataset}/context/prompts/{shard}.zarr.zip"),
@@ -84,6 +86,7 @@ rule localise:
         stage(
             "pipeline.demo.localise",
             "--input index {input.index:q} --input truth {input.truth:q} --input clips {input.clips:q}"
+            " --input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
             " --input features {input.features:q} --input maps {input.maps:q} --input prompts {input.prompts:q}"
             " --input pseudo_labels {input.pseudo_labels:q} --input concept_layers {input.layers:q}"
             " --input classifier {input.classifier:q} --output localisation {output:q}",
@@ -93,6 +96,7 @@ rule localise:
 rule counterfactuals:
     input:
         clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         model="results/{dataset}/model.pt",
         activations="results/{dataset}/bottleneck/activations.zarr.zip",
         checkpoint=checkpoint(lambda section: section.backbone.features),

@@ -42,6 +42,7 @@ rule pictures:
 rule sanity:
     input:
         clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         model="results/{dataset}/model.pt",
         activations="results/{dataset}/bottleneck/activations.zarr.zip",
         checkpoint=checkpoint(lambda section: section.backbone.features),

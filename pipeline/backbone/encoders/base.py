@@ -75,9 +75,18 @@ class Backbone(ABC):
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Feature maps ``[b, S, h, w, D]`` of `pixels`; differentiable."""
 
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        """Features ``[b, width]`` of maps ``[b, S, h, w, width]``: the mean over slices and places."""
+        return maps.mean((1, 2, 3))
+
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Features ``[b, width]`` of `pixels`: the mean over slices and places, if the network has nothing better."""
-        return self.maps(pixels).mean((1, 2, 3))
+        """Features ``[b, width]`` of `pixels`: pooled maps, if the network has nothing better."""
+        return self.pooled(self.maps(pixels))
+
+    @property
+    def pools_maps(self) -> bool:
+        """Whether its features are its pooled maps; networks with a CLS token have something else."""
+        return type(self).features is Backbone.features
 
 
 def encode(

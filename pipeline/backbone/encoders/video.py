@@ -50,8 +50,8 @@ class VideoMAE(Backbone):
         hidden = self.model(pixels).last_hidden_state  # [b, S * h * w, D]
         return hidden.unflatten(1, (config.num_frames // config.tubelet_size, side, side))
 
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        mean = super().features(pixels)
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        mean = super().pooled(maps)
         return mean if self.norm is None else self.norm(mean)
 
 
