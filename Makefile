@@ -5,6 +5,9 @@ BIN := .venv/bin
 TEST_DATA ?= ../shared/data
 export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 
+# A run starts many processes. Where Python is told not to keep bytecode, each of them would compile torch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo report test test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
