@@ -36,6 +36,8 @@ rule prompts:
         "results/{dataset}/context/prompts/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/prompts/{shard}.log",
+    # The longest jobs first, or a core is idle in the end.
+    priority: 10
     conda:
         ENVIRONMENT
     threads: encoder_threads()

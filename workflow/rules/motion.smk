@@ -10,6 +10,8 @@ rule poses:
         "results/{dataset}/motion/poses/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/poses/{shard}.log",
+    # The longest jobs first, or a core is idle in the end.
+    priority: 10
     conda:
         ENVIRONMENT
     threads: encoder_threads()
