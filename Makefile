@@ -8,7 +8,7 @@ export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 # A run starts many processes. Where Python is told not to keep bytecode, each of them would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo report test test-slurm lint unit penn_action clean
+.PHONY: demo report test test-long test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
 # Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
@@ -39,9 +39,13 @@ lint: .venv/tested
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# Two at a time, and files whole: the tests of a file share what is slow to make.
+# Two at a time, and files whole and in order: the tests of a file share what is slow to make.
 unit: .venv/tested
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What would take CI too long: the whole demo against its bars, Penn Action with published labels, kills.
+test-long: .venv/tested
+	$(BIN)/python -m pytest -m long
 
 # Installs and starts a SLURM on 127.0.0.1, so it needs root. CASES chooses some, for example `memory or driver`.
 CASES ?= test

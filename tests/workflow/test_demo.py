@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_the_demo_meets_its_bars(tmp_path, project, make_workspace):

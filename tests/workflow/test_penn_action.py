@@ -7,7 +7,13 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("name", "bar"), [("penn_action", 0.975), ("penn_action_published_labels", 0.977)])
+@pytest.mark.parametrize(
+    ("name", "bar"),
+    [
+        ("penn_action", 0.975),
+        pytest.param("penn_action_published_labels", 0.977, marks=pytest.mark.long),
+    ],
+)
 def test_accuracy_with_everything_chosen_on_validation(real_data, tmp_path, project, make_workspace, name, bar):
     workspace = make_workspace(tmp_path)
     (tmp_path / "config.yaml").write_text((project / "config.yaml").read_text())

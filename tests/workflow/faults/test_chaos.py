@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_killed_three_times_and_with_other_threads_the_content_is_the_same(finished, project, tmp_path):
