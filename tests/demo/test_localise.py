@@ -92,6 +92,9 @@ class _Pixels(torch.nn.Module):
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.avg_pool2d(pixels.flatten(0, 1), 2).unflatten(0, pixels.shape[:2]).movedim(2, -1)
 
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.mean((1, 2, 3))
+
 
 def test_gradcam_and_integrated_gradients_of_a_linear_model_have_closed_forms():
     head = Head(_Pixels(), np.array([[0.0, 0, 0], [2.0, -1, 0]]), np.zeros(2))
