@@ -206,6 +206,10 @@ def read_matrix(path: Path, array: str = "") -> Matrix:
         values = found[name]
         if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
             raise ForeignFileError(f"{path}: `{name}` must be a matrix of floats; the file holds: {_described(found)}")
+        if 0 in values.strides and values.size > 1:  # a few bytes that claim any size
+            raise ForeignFileError(
+                f"{path} repeats a stored value {list(values.shape)} times; save a copy of the matrix"
+            )
         ids = _ids_of(path, found, len(values))
     if not values.size:
         raise ForeignFileError(f"{path} holds an empty matrix {list(values.shape)}")

@@ -38,9 +38,11 @@ def read_penn_action(path: Path) -> dict[str, np.ndarray]:
         keypoints[(confidence == 0) & (keypoints <= 1.5).all(2)] = np.nan
     if keypoints.shape[1:] != (13, 2) or confidence.shape != (n_frames, 13) or n_frames == 0:
         raise VideoError("damaged", f"annotation {path.name} is not F × 13 joints but {keypoints.shape}")
+    box = box if box.size else np.zeros((1, 4), np.float32)
+    if box.ndim != 2 or box.shape[1] != 4:
+        raise VideoError("damaged", f"annotation {path.name} has boxes of shape {box.shape} instead of F × 4")
     if len(box) < n_frames:  # a few files annotate fewer boxes than frames; the last one stays
-        rest = np.repeat(box[-1:] if len(box) else np.zeros((1, 4), np.float32), n_frames - len(box), 0)
-        box = np.concatenate([box, rest])
+        box = np.concatenate([box, np.repeat(box[-1:], n_frames - len(box), 0)])
     return {
         "keypoints": keypoints,
         "confidence": confidence,

@@ -83,6 +83,9 @@ def _array_header(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
             for name, item in described.items()
             if item["node_type"] == "array"
         }
+        sides = [side for item in arrays.values() for side in item["shape"]]
+        if not isinstance(attributes, dict) or not all(type(side) is int and side >= 0 for side in sides):
+            raise ValueError("its description is none of a group of arrays")
     except KeyError:
         raise ArtifactError(f"{path} holds no Zarr group") from None
     except Exception as error:  # zip, zlib and JSON each raise their own for damaged bytes
@@ -104,6 +107,7 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         record = attributes["provenance"]
         report.stage, report.settings, report.code = record["stage"], record["settings"], record["code_digest"]
         report.ok, report.seconds = record["counts"]["ok"], record["seconds"]
+        report.content = attributes["content_digest"]
     except ArtifactError as error:
         report.problem = str(error)
         return report, {}
@@ -118,7 +122,6 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
     report.failed = attributes.get("failed", [])
     git = record.get("git", {})
     report.revision = git.get("revision", "")[:10] + ("+" if git.get("dirty") else "")
-    report.content = attributes["content_digest"]
     report.stale = _changed_code(record)
     return report, attributes
 

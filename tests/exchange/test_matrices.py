@@ -100,6 +100,7 @@ BAD = {
     "lengths.npz": (lambda path: np.savez(path, a=X[0], b=X.ravel()), r"different lengths: \[2, 6\]"),
     "names.npz": (lambda path: np.savez(path, x=X, ids=NAMES[:2]), "3 rows, but 2 names in `ids`"),
     "twice.npz": (lambda path: np.savez(path, x=X, ids=["a", "b", "a.avi"]), "more than one row for a"),
+    "repeated.pt": (lambda path: torch.save(torch.ones(1).expand(1 << 20, 1 << 20), path), "repeats a stored value"),
     "table.csv": (lambda path: path.write_text("1,2"), "suffix `.csv`; known are .pt"),
 }
 

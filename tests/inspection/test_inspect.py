@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 import yaml
+import zarr
+from zarr.storage import ZipStore
 
 from pipeline.cli import main
 from pipeline.inspection.cache import InspectionError
@@ -29,6 +32,26 @@ def test_a_header_tells_the_same_as_zarr(cache):
         with Arrays(path) as artifact:
             assert report.arrays == {name: artifact.describe(name) for name in artifact.names()}
             assert attributes == artifact.attributes
+
+
+def test_an_artifact_without_a_digest_is_told(cache, tmp_path):
+    (path, *_) = cache.folder.rglob("features/*.zarr.zip")
+    attributes = inspect_artifact(path)[1]
+    del attributes["content_digest"]
+    with ZipStore(tmp_path / "x.zarr.zip", mode="w") as store:
+        zarr.create_group(store, attributes=attributes)
+    assert "content_digest" in inspect_artifact(tmp_path / "x.zarr.zip")[0].problem
+
+
+def test_a_shape_that_is_none_is_damage(cache, tmp_path):
+    (path, *_) = cache.folder.rglob("features/*.zarr.zip")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "x.zarr.zip", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "features/zarr.json":
+                content = json.dumps({**json.loads(content), "shape": [[1], 4]}).encode()
+            target.writestr(name, content)
+    assert "is damaged" in inspect_artifact(tmp_path / "x.zarr.zip")[0].problem
 
 
 def test_a_listing_tells_what_is_stale_and_why(cache, capsys):
