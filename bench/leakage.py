@@ -45,7 +45,8 @@ def main() -> None:
     print("rank   " + "".join(f"{name:>9}" for name in (*TYPES, "all")))
     for rank in options.ranks:
         bottleneck = raw["datasets"][options.dataset].setdefault("bottleneck", {})
-        bottleneck.setdefault("concept_layers", {})["leakage_rank"] = rank
+        # The table is about concepts that see whole clips, and those of maps would need more inputs.
+        bottleneck.setdefault("concept_layers", {}).update(leakage_rank=rank, kinds=["dance"])
         settings = configuration.validate(raw)
         with tempfile.TemporaryDirectory() as folder:
             layers, table, classifier = (f"{folder}/{name}" for name in ("l.zarr.zip", "l.parquet", "c.zarr.zip"))
