@@ -27,8 +27,8 @@ import transformers  # noqa: E402
 
 from pipeline.backbone.finetuning import recipe  # noqa: E402
 from pipeline.backbone.finetuning.augment import augment, draw_view  # noqa: E402
-from pipeline.backbone.finetuning.clips import read_ahead  # noqa: E402
 from pipeline.backbone.finetuning.loop import FRAMES, Plan, Training  # noqa: E402
+from pipeline.batches import ahead, autocast  # noqa: E402
 from pipeline.config import Finetune  # noqa: E402
 from pipeline.stage import RUNTIME_VARIABLE  # noqa: E402
 
@@ -99,7 +99,7 @@ def main() -> None:
         size = training.size
 
         def whole() -> None:
-            batches = read_ahead(flat, training.read)
+            batches = ahead(map(training.read, flat))
             for share in parts:
                 training.step(batches, len(share))
 
@@ -109,13 +109,13 @@ def main() -> None:
         def bare() -> None:
             training.drop_path.set(None)
             for _ in range(n_clips // arguments.micro_batch):
-                with training._autocast():
+                with autocast(training.device, training.dtype):
                     logits = training.model(pixels).logits
                 torch.nn.functional.cross_entropy(logits.float(), labels).backward()
             training.optimizer.zero_grad(set_to_none=True)
 
         def prepared() -> None:
-            for batch in read_ahead(flat, training.read):
+            for batch in ahead(map(training.read, flat)):
                 views = [
                     draw_view(training.settings, *batch.frames.shape[2:4], recipe.random_of(0, 0, int(row)))
                     for row in batch.rows

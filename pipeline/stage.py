@@ -108,12 +108,6 @@ class Job:
         self._accept(path, name, attributes)
         return table, attributes
 
-    def read_tables(self, name: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for path in self.inputs[name]:
-            table, attributes = table_store.read_table(path)
-            self._accept(path, name, attributes)
-            yield table, attributes
-
     def note_file(self, name: str, path: Path) -> Path:
         """Record a foreign input file (a list, a checkpoint) in the provenance."""
         self._input_digests[f"{name}/{path.name}"] = digest_of_file(path)

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline import joblog
 from pipeline.config import Dataset
 from pipeline.stages import STAGES, reads, settings_digest, shards
-from pipeline.store.inspect import inspect_artifact
+from pipeline.store.inspect import inspect_artifact, is_artifact
 
 # What the last two stages leave is for people, so it is no artifact of a floor.
 DELIVERED = {
@@ -132,7 +132,7 @@ def _stale(section: Dataset | None, stage: str, outputs: Iterable[Path]) -> tupl
     """Whether a finished job would run again, its seconds, and why its artifact cannot be read."""
     seconds = None
     for path in outputs:
-        if not path.name.endswith((".zarr.zip", ".parquet")):
+        if not is_artifact(path):
             continue
         report, attributes = inspect_artifact(path)
         if report.problem:

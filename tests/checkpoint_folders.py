@@ -57,7 +57,7 @@ SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 def backbone(kind: str, folder: Path) -> Path:
-    """A backbone of input 64 × 64; see `BACKBONES`."""
+    """A backbone of input 64 × 64 and, if it wants a number, 4 frames."""
     torch.manual_seed(0)
     make = {
         "videomae": lambda: transformers.VideoMAEForPreTraining(
@@ -101,21 +101,8 @@ def backbone(kind: str, folder: Path) -> Path:
     return folder
 
 
-# kind → (width, slices, side of the maps) for clips of 4 frames and 64 × 64 pixels.
-BACKBONES = {
-    "videomae": (32, 2, 4),
-    "videomae_tuned": (32, 2, 4),
-    "vjepa2": (48, 2, 4),
-    "timesformer": (32, 4, 4),
-    "clip": (32, 4, 4),
-    "vit": (32, 4, 4),
-    "resnet": (24, 4, 2),
-    "convnext": (24, 4, 2),
-}
-
-
 def dual_encoder(kind: str, folder: Path) -> Path:
-    """A dual encoder of input 32 × 32, width 16 and, if it wants a number, 4 frames; see `DUAL_ENCODERS`."""
+    """A dual encoder of input 32 × 32, width 16 and, if it wants a number, 4 frames."""
     torch.manual_seed(0)
     text = {**SMALL, "vocab_size": 1264, "max_position_embeddings": 12, "bos_token_id": 1262, "eos_token_id": 1263}
     vision = {"image_size": 32, "patch_size": 16, **SMALL}
@@ -178,9 +165,6 @@ def _port(kind: str, folder: Path) -> None:
     named = {"architectures": ["ViCLIP"]} if kind == "viclip" else {"model_type": "lavila"}
     (folder / "config.json").write_text(json.dumps({**named, **config}))
     copy_tokenizer(folder)
-
-
-DUAL_ENCODERS = ("clip", "xclip", "viclip", "videoprism", "lavila")
 
 
 def pose(folder: Path, experts: int = 1) -> Path:

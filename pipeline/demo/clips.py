@@ -99,9 +99,13 @@ class RenderedClip:
     object_mask: np.ndarray
 
 
+def _stream(seed: int, name: str) -> np.random.Generator:
+    """One of the streams of a seed; the workflow plans hundreds of clips while it is parsed, and draws from few."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_STREAMS.index(name),))))
+
+
 def _streams(seed: int) -> dict[str, np.random.Generator]:
-    children = np.random.SeedSequence(seed).spawn(len(_STREAMS))
-    return {name: np.random.Generator(np.random.PCG64(child)) for name, child in zip(_STREAMS, children, strict=True)}
+    return {name: _stream(seed, name) for name in _STREAMS}
 
 
 def sample_spec(
@@ -118,19 +122,17 @@ def sample_spec(
     Undrawn factors are uniform over the vocabulary, the actor over those for encoder training,
     the length over 38 to 75 frames (1.5 to 3 s).
     """
-    streams = _streams(seed)
-    drawn_motion = MOTIONS[int(streams["motion"].integers(len(MOTIONS)))]
-    drawn_object = OBJECTS[int(streams["object"].integers(len(OBJECTS)))]
-    drawn_scene = SCENES[int(streams["scene"].integers(len(SCENES)))]
-    drawn_actor = int(streams["actor"].integers(TRAINING_ACTORS.start, TRAINING_ACTORS.stop))
-    drawn_length = int(streams["length"].integers(38, 76))
+
+    def drawn(name: str, low: int, high: int) -> int:
+        return int(_stream(seed, name).integers(low, high))
+
     return ClipSpec(
         seed=seed,
-        motion=drawn_motion if motion is None else motion,
-        object=drawn_object if object is None else object,
-        scene=drawn_scene if scene is None else scene,
-        actor=drawn_actor if actor is None else actor,
-        n_frames=drawn_length if n_frames is None else n_frames,
+        motion=MOTIONS[drawn("motion", 0, len(MOTIONS))] if motion is None else motion,
+        object=OBJECTS[drawn("object", 0, len(OBJECTS))] if object is None else object,
+        scene=SCENES[drawn("scene", 0, len(SCENES))] if scene is None else scene,
+        actor=drawn("actor", TRAINING_ACTORS.start, TRAINING_ACTORS.stop) if actor is None else actor,
+        n_frames=drawn("length", 38, 76) if n_frames is None else n_frames,
     )
 
 

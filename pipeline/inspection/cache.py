@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import Config, Dataset, load
 from pipeline.stages import STAGES, reads, shards
+from pipeline.store import names
 from pipeline.store.atomic import ArtifactError
-from pipeline.store.inspect import is_artifact
+from pipeline.store.inspect import inspect_artifact, is_artifact
+from pipeline.store.tables import read_table
 
 RESULTS = "results"
 SHARD = re.compile(r"[0-9]+-of-[0-9]+")
@@ -70,6 +72,43 @@ def artifacts_in(folder: Path) -> list[Path]:
     return found
 
 
+def attributes_of(path: Path) -> dict[str, Any]:
+    """Attributes of an artifact.
+
+    Raises:
+        InspectionError: it cannot be read.
+    """
+    report, attributes = inspect_artifact(path)
+    if report.problem:
+        raise InspectionError(report.problem)
+    return attributes
+
+
+def shards_in(folder: Path, kind: str) -> dict[Path, dict[str, Any]]:
+    """Shards of one kind of array artifact with their attributes, in their order; empty if there are none.
+
+    Args:
+        kind: for example ``motion/poses``.
+
+    Raises:
+        InspectionError: one cannot be read.
+    """
+    return {path: attributes_of(path) for path in sorted(folder.glob(f"{kind}/[0-9]*-of-*.zarr.zip"))}
+
+
+def index_of(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Rows of the index by video id, and the class names.
+
+    Raises:
+        InspectionError: the folder has no index.
+    """
+    path = folder / "data" / "index.parquet"
+    if not path.is_file():
+        raise InspectionError(f"{folder} has no data/index.parquet; name a folder such as results/<data set>")
+    table, attributes = read_table(path)
+    return {row["video_id"]: row for row in table.to_pylist()}, attributes["class_names"]
+
+
 def section_of(folder: Path, config_path: Path) -> Dataset | None:
     """Today's configuration of a cache; None where there is none, as for a folder copied from elsewhere."""
     if not config_path.is_file():
@@ -120,8 +159,7 @@ def current_artifacts(section: Dataset) -> set[str]:
     }
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """What to say of a name that there is not: up to three near ones."""
-    by_lower = {item.lower(): item for item in known}
-    near = [by_lower[key] for key in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.4)]
-    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {len(by_lower)} others"
+    near = names.nearest(name, known)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {len(set(known))} others"

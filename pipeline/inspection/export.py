@@ -14,11 +14,19 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.data.entries import PICTURE_SUFFIXES
-from pipeline.inspection.cache import SHARD, InspectionError, artifacts_in, kind_of, nearest
+from pipeline.inspection.cache import (
+    SHARD,
+    InspectionError,
+    artifacts_in,
+    attributes_of,
+    index_of,
+    kind_of,
+    nearest,
+    shards_in,
+)
 from pipeline.inspection.rows import RowIndex
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
-from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
 
@@ -40,20 +48,6 @@ def new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _checked(paths: Iterable[Path]) -> list[Path]:
-    """The given artifacts, if each of them can be read.
-
-    Raises:
-        InspectionError: one cannot.
-    """
-    paths = list(paths)
-    for path in paths:
-        report, _ = inspect_artifact(path)
-        if report.problem:
-            raise InspectionError(report.problem)
-    return paths
-
-
 def by_kind(path: Path) -> dict[str, list[Path]]:
     """Artifacts of a folder, or a single one: name without suffix and shard → its shards in their order.
 
@@ -63,7 +57,8 @@ def by_kind(path: Path) -> dict[str, list[Path]]:
     paths = [path] if path.is_file() else artifacts_in(path)
     base = path.parent if path.is_file() else path
     kinds: dict[str, list[Path]] = {}
-    for item in _checked(paths):
+    for item in paths:
+        attributes_of(item)  # refuses what cannot be read before anything is written
         kind, shard = kind_of(item.relative_to(base).as_posix())
         name = kind.removesuffix(".zarr.zip").removesuffix(".parquet").removesuffix("{shard}").strip("/")
         if path.is_file() and shard:
@@ -182,24 +177,6 @@ def export_npy(path: Path, out: Path) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------- selecting
 
 
-def _shards(folder: Path, kind: str) -> list[Path]:
-    """Shards of one kind of array artifact; empty if there are none."""
-    return _checked(sorted(folder.glob(f"{kind}/[0-9]*-of-*.zarr.zip")))
-
-
-def _index(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Rows of the index by video id, and the class names.
-
-    Raises:
-        InspectionError: the folder has no index.
-    """
-    path = folder / "data" / "index.parquet"
-    if not path.is_file():
-        raise InspectionError(f"{folder} has no data/index.parquet; name a folder such as results/<data set>")
-    table, attributes = read_table(path)
-    return {row["video_id"]: row for row in table.to_pylist()}, attributes["class_names"]
-
-
 def _wanted(known: Iterable[str], chosen: list[str] | None, what: str) -> set[str]:
     """The chosen videos, or all.
 
@@ -216,8 +193,7 @@ def _wanted(known: Iterable[str], chosen: list[str] | None, what: str) -> set[st
 def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
     """Video id → (width, height) in pixels, of the videos that were decoded."""
     sizes = {}
-    for path in _shards(folder, "data/signal"):
-        _, attributes = inspect_artifact(path)
+    for attributes in shards_in(folder, "data/signal").values():
         for key, width, height in zip(*(attributes[name] for name in ("video_id", "width", "height")), strict=True):
             sizes[key] = (width, height)
     return sizes
@@ -283,11 +259,10 @@ def export_coco(folder: Path, out: Path, chosen: list[str] | None = None) -> int
     """
     if out.suffix != ".json":
         raise InspectionError(f"{out}: COCO keypoints are one file, name it with .json")
-    paths = _shards(folder, "motion/poses")
-    if not paths:
+    shards = shards_in(folder, "motion/poses")
+    if not shards:
         raise InspectionError(f"{folder} has no poses; `snakemake {folder}/model.pt` makes them in motion/poses/")
-    headers = [inspect_artifact(path)[1] for path in paths]
-    ids = {key for header in headers for key in header["video_id"]}
+    ids = {key for header in shards.values() for key in header["video_id"]}
     wanted = _wanted(ids, chosen, f"the poses of {folder}")
     sizes = _sizes(folder)
     annotations = 0
@@ -295,10 +270,10 @@ def export_coco(folder: Path, out: Path, chosen: list[str] | None = None) -> int
     with replace_when_done(out) as temporary, open(temporary, "w") as images, open(f"{temporary}.part", "w+") as people:
         try:
             images.write('{"info": {"description": ' + json.dumps(f"Poses of {folder.resolve().name}") + "},\n")
-            category = json.dumps([coco_category(headers[0]["skeleton"])])
+            category = json.dumps([coco_category(next(iter(shards.values()))["skeleton"])])
             images.write(f'"licenses": [], "categories": {category},\n"images": [')
             image = 0
-            for path, header in zip(paths, headers, strict=True):
+            for path, header in shards.items():
                 least = header["provenance"]["settings"]["min_joint_confidence"]
                 with Arrays(path) as artifact:
                     arrays = {name: artifact[name] for name in artifact.names()}
@@ -361,13 +336,13 @@ def _concepts(folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
     labels, names = (folder / "motion" / name for name in ("motion_labels.parquet", "motion_concepts.zarr.zip"))
     if labels.is_file() and names.is_file():
         table, _ = read_table(labels)
-        called = _attributes(names)["names"]
+        called = attributes_of(names)["names"]
         for row in table.to_pylist():
             own = result.setdefault(row["video_id"], {})
             own["motion"] = [_classification(called[number]) for number in row["concepts"]]
     pseudo = folder / "context" / "pseudo_labels.zarr.zip"
     if pseudo.is_file():
-        attributes = _attributes(pseudo)
+        attributes = attributes_of(pseudo)
         types = np.array(attributes["types"])
         with Arrays(pseudo) as artifact:
             similarity = artifact["similarity"]
@@ -378,18 +353,6 @@ def _concepts(folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
                 own = result.setdefault(video, {})
                 own[kind] = [_classification(attributes["names"][m], values[m]) for m in order]
     return result
-
-
-def _attributes(path: Path) -> dict[str, Any]:
-    """Attributes of an artifact.
-
-    Raises:
-        InspectionError: it cannot be read.
-    """
-    report, attributes = inspect_artifact(path)
-    if report.problem:
-        raise InspectionError(report.problem)
-    return attributes
 
 
 def frame_poses(
@@ -433,13 +396,13 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
 
     if out.suffix != ".json":
         raise InspectionError(f"{out}: samples are one file, name it with .json")
-    index, class_names = _index(folder)
+    index, class_names = index_of(folder)
     wanted = _wanted(index, chosen, str(folder))
     pictures = all(Path(index[video]["path"]).suffix.lower() in PICTURE_SUFFIXES for video in wanted)
     concepts, sizes = _concepts(folder), _sizes(folder)
     poses = poses and not pictures
-    shards = [(path, _attributes(path)) for path in _shards(folder, "motion/poses")] if poses else []
-    where = {video: (path, i) for path, header in shards for i, video in enumerate(header["video_id"])}
+    shards = shards_in(folder, "motion/poses") if poses else {}
+    where = {video: (path, i) for path, header in shards.items() for i, video in enumerate(header["video_id"])}
     head: dict[str, Any] = {
         "name": folder.resolve().name,
         "media_type": "image" if pictures else "video",
@@ -449,7 +412,7 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
         "info": {"classes": class_names},
     }
     if shards:
-        joints = skeleton(shards[0][1]["skeleton"])
+        joints = skeleton(next(iter(shards.values()))["skeleton"])
         edges = [list(edge) for edge in joints.edges]
         head["default_skeleton"] = {"_cls": "KeypointSkeleton", "labels": list(joints.joints), "edges": edges}
     with replace_when_done(out) as temporary, open(temporary, "w") as file:

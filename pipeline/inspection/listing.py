@@ -11,6 +11,21 @@ from pipeline.stages import STAGES, settings_digest
 from pipeline.store.inspect import Report, inspect_artifact
 
 
+def changed_input(record: dict[str, Any], present: dict[str, set[str]]) -> str:
+    """Name of an input that has another content than when this was made from it; empty if there is none.
+
+    Args:
+        record: provenance of an artifact; present: file name → content digests of today's artifacts of that name.
+    """
+    for name, digest in record["inputs"].items():
+        file = name.rpartition("/")[2]
+        # A shard reads its own videos' rows; the rule follows those, not the whole index.
+        ignored = record["shard"] and name.startswith("index/")
+        if not ignored and file in present and digest not in present[file]:
+            return file
+    return ""
+
+
 def mark_stale(
     folder: Path, found: list[tuple[Report, dict[str, Any]]], settings_digests: dict[str, str], current: set[str]
 ) -> None:
@@ -33,14 +48,8 @@ def mark_stale(
             report.stale = "not part of the current configuration (other shards?)"
         elif expected is not None and expected != record["settings_digest"]:
             report.stale = "its settings have changed"
-        else:
-            for name, digest in record["inputs"].items():
-                file = name.rpartition("/")[2]
-                if record["shard"] and name.startswith("index/"):
-                    continue  # a shard reads its own videos' rows; the rule follows those, not the whole index
-                if file in digests and digest not in digests[file]:
-                    report.stale = f"its input {file} has changed"
-                    break
+        elif file := changed_input(record, digests):
+            report.stale = f"its input {file} has changed"
 
 
 def inspect_folder(folder: Path, section: Dataset | None) -> list[Report]:

@@ -22,6 +22,8 @@ from pipeline.stages import STAGES, shards
 from pipeline.status import DELIVERED
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
+# Videos and pictures of the generator, see `pipeline.demo.classes`.
+GENERATED = re.compile(r"demo/(videos|images)/[a-z_]+_(train|test|shifted)_[0-9]+\.(mp4|png)")
 TEMPORARY = re.compile(r"\.(?P<pid>[0-9]+)\.(?P<name>.+)|\.(?P<other>.+)\.[0-9]+\.tmp")
 
 
@@ -152,7 +154,7 @@ def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
                 why = f"shard of another number of shards; data.shards is {len(parts)} now"
             else:
                 why = "artifact of a stage that this configuration does not need"
-        elif videos and relative.startswith(("demo/videos/", "demo/images/")) and relative not in videos:
+        elif videos and GENERATED.fullmatch(relative) and relative not in videos:
             why = "video that the generated data set no longer has"
         elif section is None and relative in delivered:
             why = "result of a data set that is not configured"
@@ -202,8 +204,8 @@ def no_run_at_work(folder: Path) -> Iterator[None]:
         yield
 
 
-def delete(found: list[Leftover], folder: Path) -> int:
-    """Remove files, and the folders that become empty; the bytes that were freed.
+def delete(found: list[Leftover], folder: Path) -> None:
+    """Remove files, and the folders that become empty.
 
     Args:
         folder: nothing outside it is touched.
@@ -211,12 +213,10 @@ def delete(found: list[Leftover], folder: Path) -> int:
     Raises:
         InspectionError: a file is not below the folder, or has become a link since it was found.
     """
-    freed = 0
     for item in found:
         if item.path.is_symlink() or folder.resolve() not in item.path.resolve().parents:
             raise InspectionError(f"{item.path} does not lie in {folder}; nothing more is deleted")
         item.path.unlink(missing_ok=True)
-        freed += item.bytes
     for place in sorted({item.path.parent for item in found}, key=lambda path: -len(path.parts)):
         while place != folder:
             try:
@@ -224,4 +224,3 @@ def delete(found: list[Leftover], folder: Path) -> int:
             except OSError:
                 break
             place = place.parent
-    return freed

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.inspection.cache import InspectionError, nearest
+from pipeline.inspection.cache import InspectionError, attributes_of, nearest
 from pipeline.inspection.text import shape
 from pipeline.store.arrays import Arrays
 from pipeline.store.inspect import inspect_artifact
@@ -153,9 +153,7 @@ def video_rows(path: Path, video_id: str) -> VideoRows:
         InspectionError: the artifact cannot be read, does not know the video (with the nearest names), or has no rows
             of videos.
     """
-    report, _ = inspect_artifact(path)
-    if report.problem:
-        raise InspectionError(report.problem)
+    attributes_of(path)
     return (_of_table if path.suffix == ".parquet" else _of_arrays)(path, video_id)
 
 

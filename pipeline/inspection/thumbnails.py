@@ -12,10 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError, resize_and_crop
-from pipeline.inspection.cache import InspectionError, nearest
+from pipeline.inspection.cache import InspectionError, index_of, nearest, shards_in
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
-from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -82,10 +81,7 @@ def chosen_videos(
     Raises:
         InspectionError: no index, or an unknown class, split or video (with the nearest names).
     """
-    path = folder / "data" / "index.parquet"
-    if not path.is_file():
-        raise InspectionError(f"{folder} has no data/index.parquet; name a folder such as results/<data set>")
-    rows = read_table(path)[0].to_pylist()
+    rows = list(index_of(folder)[0].values())
     for what, column, given in (
         ("class", "class_name", classes),
         ("split", "split", splits),
@@ -119,12 +115,8 @@ def clip_tiles(folder: Path, videos: list[Video], whole: bool) -> Iterator[Tile]
     Raises:
         InspectionError: the cache keeps no clips, or not of these videos.
     """
-    where = {}
-    for path in sorted(folder.glob("data/clips/[0-9]*-of-*.zarr.zip")):
-        report, attributes = inspect_artifact(path)
-        if report.problem:
-            raise InspectionError(report.problem)
-        where.update({video: (path, i) for i, video in enumerate(attributes["video_id"])})
+    clips = shards_in(folder, "data/clips")
+    where = {video: (path, i) for path, header in clips.items() for i, video in enumerate(header["video_id"])}
     found = [video for video in videos if video.video_id in where]
     if not found:
         raise InspectionError(f"{folder} has no clips of these videos in data/clips/")

@@ -19,17 +19,17 @@ from pipeline.config import Config, Dataset, validate
 from pipeline.data.lists import Entry, ListError, read_entries
 from pipeline.inspection.cache import Place, kind_of
 from pipeline.inspection.diff import flattened
+from pipeline.inspection.listing import changed_input
 from pipeline.inspection.plan import Plan, PlannedJob
 from pipeline.inspection.text import table
 from pipeline.stages import STAGES
 from pipeline.status import duration
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import PROJECT
-from pipeline.store.inspect import Report, changed_sources, inspect_artifact
+from pipeline.store.inspect import Report, changed_sources, inspect_artifact, is_artifact
 from pipeline.store.provenance import digest_of, fingerprint
 from pipeline.store.tables import read_table
 
-ARTIFACTS = (".zarr.zip", ".parquet")
 # Videos and files are printed one by one up to this number; settings and sources always are.
 LISTED = 5
 
@@ -193,7 +193,7 @@ class _Explainer:
     def record(self, path: str) -> tuple[Report, dict[str, Any]]:
         """What an artifact says about itself, and its provenance; both are empty for other files."""
         file = self.place.run_folder / path
-        if not path.endswith(ARTIFACTS) or not file.is_file():
+        if not is_artifact(file):
             return Report(path, 0), {}
         report, attributes = inspect_artifact(file)
         return report, attributes.get("provenance", {})
@@ -307,12 +307,7 @@ class _Explainer:
             report, _ = self.record(path)
             if report.content:
                 present.setdefault(Path(path).name, set()).add(report.content)
-        for name, digest in record["inputs"].items():
-            file = name.rpartition("/")[2]
-            ignored = job.shard and name.startswith("index/")  # shards follow their videos, not the whole index
-            if not ignored and file in present and digest not in present[file]:
-                return file
-        return ""
+        return changed_input(record, present)
 
 
 def explain(place: Place, plan: Plan) -> Answer:
@@ -340,7 +335,7 @@ def explain(place: Place, plan: Plan) -> Answer:
             )
             continue
         answer.believed.update(explainer.believed(job))
-        answer.unneeded += [path for path in job.missing]
+        answer.unneeded += job.missing
     return answer
 
 

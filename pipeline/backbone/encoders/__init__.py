@@ -24,6 +24,7 @@ class Family:
         side: network's config → side of its input, None for any.
         surplus: weights that published files have beyond the network's.
         how: filter of its processor, where the settings name none.
+        options: further arguments of the network's loader.
     """
 
     network: str
@@ -93,12 +94,9 @@ def load_backbone(name: str, revision: str = "main", cls_token: bool = False, sh
         sha256=sha256,
         **dict(family.options),
     )
-    edge = settings.get("size", {})
-    side = (
-        getattr(model.config, family.side)
-        if family.side
-        else edge.get("shortest_edge", edge.get("height"))
-        if isinstance(edge, dict)
-        else edge
-    )
+    if family.side:
+        side = getattr(model.config, family.side)
+    else:
+        named = settings.get("size", {})
+        side = named.get("shortest_edge", named.get("height")) if isinstance(named, dict) else named
     return family.adapter(model, Preprocessing.of(settings, side, family.how), cls_token)

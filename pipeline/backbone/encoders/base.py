@@ -25,11 +25,9 @@ class Backbone(ABC):
         kind: its family: video_transformer, image_transformer or convolutional.
         cls_token: the maps have the CLS token of an image transformer behind the channels of every place (SALF-CBM
             B.1), so their D doubles.
-        patch: side of the smallest picture that it can see, in pixels.
     """
 
     kind: str
-    patch: int
 
     def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
         self.model, self.preprocessing, self.cls_token = model, preprocessing, cls_token
@@ -41,9 +39,14 @@ class Backbone(ABC):
         return next(self.model.parameters()).device
 
     @property
-    @abstractmethod
+    def patch(self) -> int:
+        """Side of the smallest picture that it can see, in pixels."""
+        return self.model.config.patch_size
+
+    @property
     def width(self) -> int:
         """Channels of a feature."""
+        return self.model.config.hidden_size
 
     @property
     def map_width(self) -> int:

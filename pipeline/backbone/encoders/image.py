@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from pipeline.backbone.encoders.base import CONVOLUTIONAL, IMAGE, Backbone
-from pipeline.pixels import Preprocessing
 from pipeline.stage import StageError
 
 
@@ -13,14 +12,6 @@ class ImageTransformer(Backbone):
     """The mean over frames of what each picture's CLS token became; CLIP normalises that token, so ours is too."""
 
     kind = IMAGE
-
-    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
-        super().__init__(model, preprocessing, cls_token)
-        self.patch = model.config.patch_size
-
-    @property
-    def width(self) -> int:
-        return self.model.config.hidden_size
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         config = self.model.config
@@ -45,10 +36,7 @@ class Convolutional(Backbone):
     """Maps of the last stage; their mean is the feature."""
 
     kind = CONVOLUTIONAL
-
-    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
-        super().__init__(model, preprocessing, cls_token)
-        self.patch = 32  # five halvings: a smaller picture ends as less than one place
+    patch = 32  # five halvings: a smaller picture ends as less than one place
 
     @property
     def width(self) -> int:

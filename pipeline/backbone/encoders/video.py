@@ -13,15 +13,25 @@ def _too_short(n_frames: int, wanted: int) -> StageError:
     return StageError(f"the backbone wants {wanted} frames, the clips have {n_frames}; set data.decode.n_frames")
 
 
-class VideoMAE(Backbone):
+class _FixedLength(Backbone):
+    """A network with a position for each of a set number of frames."""
+
+    kind = VIDEO
+
+    def frames_taken(self, n_frames: int) -> int:
+        wanted = self.model.config.num_frames
+        if n_frames < wanted:
+            raise _too_short(n_frames, wanted)
+        return wanted
+
+
+class VideoMAE(_FixedLength):
     """Tokens of 2 × 16 × 16 pixels, averaged.
 
     Args:
         norm: the normalisation that a fine-tuned network applies to the mean before its classifier. The published
             features of DANCE went through it: centred, they lie in a hyperplane, as the output of a LayerNorm does.
     """
-
-    kind = VIDEO
 
     def __init__(
         self,
@@ -32,17 +42,6 @@ class VideoMAE(Backbone):
     ):
         super().__init__(model, preprocessing, cls_token)
         self.norm = norm
-        self.patch = model.config.patch_size
-
-    @property
-    def width(self) -> int:
-        return self.model.config.hidden_size
-
-    def frames_taken(self, n_frames: int) -> int:
-        wanted = self.model.config.num_frames
-        if n_frames < wanted:
-            raise _too_short(n_frames, wanted)
-        return wanted
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         config = self.model.config
@@ -60,14 +59,6 @@ class VJEPA2(Backbone):
 
     kind = VIDEO
 
-    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
-        super().__init__(model, preprocessing, cls_token)
-        self.patch = model.config.patch_size
-
-    @property
-    def width(self) -> int:
-        return self.model.config.hidden_size
-
     def frames_taken(self, n_frames: int) -> int:
         tubelet = self.model.config.tubelet_size
         taken = min(n_frames, self.model.config.frames_per_clip) // tubelet * tubelet
@@ -82,24 +73,8 @@ class VJEPA2(Backbone):
         return hidden.unflatten(1, (pixels.shape[1] // config.tubelet_size, side, side))
 
 
-class TimeSformer(Backbone):
+class TimeSformer(_FixedLength):
     """Space and time attended to one after the other; the CLS token is the feature, as its classifier takes it."""
-
-    kind = VIDEO
-
-    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
-        super().__init__(model, preprocessing, cls_token)
-        self.patch = model.config.patch_size
-
-    @property
-    def width(self) -> int:
-        return self.model.config.hidden_size
-
-    def frames_taken(self, n_frames: int) -> int:
-        wanted = self.model.config.num_frames
-        if n_frames < wanted:
-            raise _too_short(n_frames, wanted)
-        return wanted
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         config = self.model.config

@@ -6,24 +6,13 @@ times. Test clips are never copied.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from pipeline.data.table import VideoTable
+from pipeline.data.table import DEVELOPMENT, VideoTable
 from pipeline.stage import Job, StageError
 from pipeline.store.atomic import replace_when_done
-
-SPLITS = ("train", "val")
-# Batches that are read ahead of the one that is computed.
-AHEAD = 2
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def gather(job: Job, videos: VideoTable, path: Path) -> tuple[dict[str, dict[str, list[int]]], list[str]]:
@@ -37,7 +26,7 @@ def gather(job: Job, videos: VideoTable, path: Path) -> tuple[dict[str, dict[str
     Raises:
         StageError: a split has no clip.
     """
-    videos = videos.take(np.isin(videos.split.astype(str), SPLITS))
+    videos = videos.take(np.isin(videos.split.astype(str), DEVELOPMENT))
     row_of = {key: row for row, key in enumerate(videos.video_id)}
     decoded: list[int] = []
     digests: list[str] = []
@@ -57,21 +46,9 @@ def gather(job: Job, videos: VideoTable, path: Path) -> tuple[dict[str, dict[str
             file.flush()
     rows = np.sort(np.array(decoded, np.int64))
     result = {}
-    for split in SPLITS:
+    for split in DEVELOPMENT:
         own = rows[videos.split[rows] == split]
         if not len(own):
             raise StageError(f"no clip of the split `{split}` could be decoded; fine-tuning needs train and validation")
         result[split] = {"rows": own.tolist(), "labels": videos.label[own].tolist()}
     return result, digests
-
-
-def read_ahead(items: Iterable[T], load: Callable[[T], R]) -> Iterator[R]:
-    """``map(load, items)`` on a thread that is a few items ahead, while the caller computes."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque = deque()
-        for item in items:
-            waiting.append(pool.submit(load, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

@@ -23,16 +23,15 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.backbone.finetuning import checkpoint, recipe
 from pipeline.backbone.finetuning.augment import augment, draw_view
 from pipeline.backbone.finetuning.checkpoint import Progress
-from pipeline.backbone.finetuning.clips import read_ahead
 from pipeline.backbone.finetuning.network import DropPath, build_classifier
 from pipeline.backbone.finetuning.probe import fit_probe
+from pipeline.batches import ahead, autocast
 from pipeline.config import Finetune
 from pipeline.stage import StageError
 
 PLAN, FRAMES = "plan.json", "frames.npy"
 # A state is written after every epoch, and inside long ones so often that a kill costs at most this.
 SECONDS_BETWEEN_STATES = 300.0
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Plan:
 def precision_of(wanted: str, device: torch.device) -> torch.dtype:
     """Type of the network's products; ``auto``: bfloat16 on GPUs that have it, float16 on older ones, else float32."""
     if wanted != "auto":
-        return DTYPES[wanted]
+        return getattr(torch, wanted)
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
@@ -150,7 +149,7 @@ class Training:
         features = torch.zeros(len(self.rows["train"]), self.backbone.width, dtype=torch.float64, device=self.device)
         with torch.inference_mode():
             for part, clips in self._whole_clips("train"):
-                with self._autocast():
+                with autocast(self.device, self.dtype):
                     features[part] = self.backbone.features(self.backbone.pixels(clips)).double()
         weight, bias = fit_probe(self._summed(features).cpu().numpy(), self.labels["train"], len(self.plan.class_names))
         with torch.no_grad():
@@ -158,9 +157,6 @@ class Training:
             self.model.classifier.bias.copy_(torch.from_numpy(bias))
 
     # ------------------------------------------------------------------------------------------------------- one pass
-
-    def _autocast(self) -> contextlib.AbstractContextManager:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def read(self, positions: np.ndarray) -> MicroBatch:
         """Some of the train clips, on the device."""
@@ -179,7 +175,7 @@ class Training:
             dropped.append(random.random((len(self.drop_path.rates), 2), np.float32))
         pixels = self.standardise(augment(batch.frames, views, self.size, self.fill))
         self.drop_path.set(torch.from_numpy(np.stack(dropped)).to(self.device))
-        with self._autocast():
+        with autocast(self.device, self.dtype):
             return self.network(pixels).logits.float()
 
     def losses(self, batch: MicroBatch, epoch: int) -> torch.Tensor:
@@ -218,7 +214,7 @@ class Training:
         """This process's part of a split: positions ``[b]`` and clips, in micro-batches."""
         own = np.array_split(np.arange(len(self.rows[split])), self.processes)[self.rank]
         parts = np.array_split(own, math.ceil(len(own) / self.micro_batch)) if len(own) else []
-        yield from zip(parts, read_ahead(parts, lambda part: self.frames[self.rows[split][part]]), strict=True)
+        yield from zip(parts, ahead(self.frames[self.rows[split][part]] for part in parts), strict=True)
 
     def validate(self) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on validation, on whole clips as stage `features` sees them."""
@@ -228,7 +224,7 @@ class Training:
         with torch.inference_mode():
             for part, clips in self._whole_clips("val"):
                 labels = torch.from_numpy(self.labels["val"][part]).to(self.device)
-                with self._autocast():
+                with autocast(self.device, self.dtype):
                     logits = self.model(self.backbone.pixels(clips)).logits.float()
                 sums[0] += F.cross_entropy(logits, labels, reduction="sum").double()
                 sums[1] += (logits.argmax(1) == labels).sum()
@@ -290,7 +286,7 @@ class Training:
         progress, course = self.progress, self.course
         epoch = progress.step // course.steps_per_epoch
         shares = list(self._shares(progress.step))
-        batches = read_ahead((part for share in shares for part in share), self.read)
+        batches = ahead(self.read(part) for share in shares for part in share)
         began = saved = time.monotonic()
         for share in shares:
             rate = course.learning_rate(progress.step)

@@ -11,13 +11,14 @@ from safetensors.torch import save_file
 
 from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.recipe import drop_rates
-from pipeline.checkpoints import processor_settings
+from pipeline.checkpoints import WEIGHTS, processor_settings
+from pipeline.pixels import Preprocessing
 from pipeline.stage import StageError
 from pipeline.store.atomic import replace_when_done
 
 # Standard deviation of the new head's weights: with VideoMAE's factor of 0.001 all classes start alike.
 HEAD_SPREAD = 2e-5
-CONFIG, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 
 
 class DropPath:
@@ -63,8 +64,10 @@ class DropPath:
 class Standardise:
     """Pixels as the backbone was trained with: uint8 ``[b, T, 3, S, S]`` → float32, mean and deviation per channel."""
 
-    def __init__(self, mean: list[float], std: list[float], device: torch.device):
-        self.mean, self.std = (torch.tensor(value, device=device).view(3, 1, 1) * 255 for value in (mean, std))
+    def __init__(self, preprocessing: Preprocessing, device: torch.device):
+        self.mean, self.std = (
+            torch.tensor(value, device=device).view(3, 1, 1) * 255 for value in (preprocessing.mean, preprocessing.std)
+        )
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         return (pictures.float() - self.mean) / self.std
@@ -108,8 +111,7 @@ def build_classifier(
     if backbone.norm is not None:  # it was a classifier already
         model.fc_norm.load_state_dict(backbone.norm.state_dict())
     backbone.model, backbone.norm = model.videomae, model.fc_norm
-    processor = processor_settings(name, revision)
-    return backbone, model, Standardise(processor["image_mean"], processor["image_std"], device)
+    return backbone, model, Standardise(backbone.preprocessing, device)
 
 
 def save_checkpoint(model: transformers.VideoMAEForVideoClassification, name: str, revision: str, folder: Path) -> None:

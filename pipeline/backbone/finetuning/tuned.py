@@ -44,7 +44,7 @@ def check(folder: Path, expected: str) -> None:
     Raises:
         ArtifactError: they are absent or others.
     """
-    if not (folder / "model.safetensors").is_file():
+    if not (folder / checkpoints.WEIGHTS).is_file():
         raise ArtifactError(
             f"there is no fine-tuned backbone in {folder}; run the pipeline again to tune it, and use a model in the "
             f"folder of its run, or with a copy of the backbone at that place"

@@ -20,15 +20,14 @@ class Track:
     """One person over time.
 
     Attributes:
-        frames: increasing frame numbers ``n``; boxes ``n`` rows of x0, y0, x1, y1; scores ``n``.
+        frames: increasing frame numbers ``n``; boxes ``n`` rows of x0, y0, x1, y1.
     """
 
     frames: list[int] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
-    def add(self, frame: int, box: np.ndarray, score: float) -> None:
+    def add(self, frame: int, box: np.ndarray) -> None:
         if self.frames:
             moved = (centre(box) - centre(self.boxes[-1])) / (frame - self.frames[-1])
             # A new track has no velocity to smooth with.
@@ -36,7 +35,6 @@ class Track:
             self.velocity = (1 - known) * self.velocity + known * moved
         self.frames.append(frame)
         self.boxes.append(np.asarray(box, np.float64))
-        self.scores.append(float(score))
 
     def expected(self, frame: int) -> np.ndarray:
         """Where the box should be, if the person goes on as before: ``[4]``."""
@@ -101,13 +99,13 @@ def link(
             expected = np.array([track.expected(frame) for track in waiting]).reshape(-1, 4)
             pairs = _match(expected, rows[:, :4], min_overlap)
             for place, row in pairs:
-                waiting[place].add(frame, rows[row, :4], rows[row, 4])
+                waiting[place].add(frame, rows[row, :4])
             taken = {place for place, _ in pairs}
             waiting = [track for place, track in enumerate(waiting) if place not in taken]
             if begins:
                 for row in sorted(set(range(len(rows))) - {row for _, row in pairs}):
                     track = Track()
-                    track.add(frame, rows[row, :4], rows[row, 4])
+                    track.add(frame, rows[row, :4])
                     tracks.append(track)
                     active.append(track)
     return tracks

@@ -15,7 +15,7 @@ from pipeline.demo.clips import render, sample_spec
 from pipeline.stage import RUNTIME_VARIABLE, StageError
 
 SHIPPED = "pipeline/demo/encoders/backbone"
-# kind → (width, slices, side of the maps), as made by tests/checkpoint_folders.py
+# kind → (width, slices, side of the maps) for clips of 4 frames and 64 × 64 pixels, see tests/checkpoint_folders.py
 KINDS = {
     "videomae": (32, 2, 4),
     "videomae_tuned": (32, 2, 4),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -31,11 +34,15 @@ def test_the_classifier_is_the_backbone_and_a_head_that_knows_nothing(built, tin
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_pixels_are_standardised_as_the_backbone_does_it(built):
-    backbone, _, standardise = built
+@pytest.mark.parametrize(("settings", "fill"), [({}, [124, 116, 104]), ({"do_normalize": False}, [0, 0, 0])])
+def test_pixels_are_standardised_as_the_backbone_does_it(tiny_videomae, tmp_path, settings, fill):
+    folder = shutil.copytree(tiny_videomae, tmp_path / "backbone")
+    processor = folder / "preprocessor_config.json"
+    processor.write_text(json.dumps({**json.loads(processor.read_text()), **settings}))
+    backbone, _, standardise = build_classifier(str(folder), "main", ["a", "b"], 0)
     pictures = torch.from_numpy(clips(2)).movedim(-1, 2)
     torch.testing.assert_close(standardise(pictures), backbone.pixels(clips(2)), atol=1e-5, rtol=0)
-    assert standardise.fill.tolist() == [124, 116, 104]
+    assert standardise.fill.tolist() == fill
 
 
 def test_dropped_branches_leave_the_residual_stream(built):
