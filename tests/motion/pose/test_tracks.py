@@ -22,7 +22,7 @@ def frames(*persons: list[list[float] | None]) -> list[np.ndarray]:
 def track_of(boxes: dict[int, list[float]]) -> Track:
     track = Track()
     for frame, box in boxes.items():
-        track.add(frame, np.array(box[:4]), box[4])
+        track.add(frame, np.array(box[:4]))
     return track
 
 
