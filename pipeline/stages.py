@@ -65,7 +65,6 @@ STAGES: dict[str, Stage] = {
             "finetune",
             "features",
             "maps",
-            "prompts",
             "concepts",
             "concept_layers",
             "classifier",
@@ -212,7 +211,11 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
     if stage == "faithfulness":  # nothing to choose
         return {}
     if stage == "localise":
-        return {"localise": section.demo.localise.model_dump(mode="json"), "maps": own_settings(section, "maps")}
+        return {
+            "localise": section.demo.localise.model_dump(mode="json"),
+            "maps": own_settings(section, "maps"),
+            "prompts": section.context.prompts.model_dump(mode="json"),
+        }
     if stage == "maps":  # features where the prompts are
         features, prompts = section.backbone.features, section.context.prompts
         return {

@@ -14,8 +14,7 @@ from pipeline.bottleneck.classifier import accuracy, choose
 from pipeline.bottleneck.heads import dense_head, dump_layer
 from pipeline.bottleneck.layers import standardise, standardise_fit
 from pipeline.config import Classifier, ConceptLayers, Dataset
-
-DEVELOPMENT = ("train", "val")
+from pipeline.data.entries import DEVELOPMENT
 
 
 @dataclass(frozen=True)

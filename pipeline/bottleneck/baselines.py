@@ -21,9 +21,8 @@ from pipeline.bottleneck.classifier import accuracy, choose
 from pipeline.bottleneck.heads import dense_head
 from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
 from pipeline.config import Baselines, Classifier, ConceptLayers
+from pipeline.data.entries import DEVELOPMENT
 from pipeline.store.code import PROJECT
-
-DEVELOPMENT = ("train", "val")
 
 # Types of concepts of the language kinds, each with a layer of its own.
 LANGUAGE = {"lf-cbm-entangled": ("spatio_temporal",), "lf-cbm-disentangled": ("object", "scene", "temporal")}

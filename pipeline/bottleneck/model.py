@@ -14,7 +14,7 @@ from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_o
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
 from pipeline.bottleneck.recogniser import ConceptModel
-from pipeline.data.table import DEVELOPMENT
+from pipeline.data.entries import DEVELOPMENT
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.tables import read_attributes

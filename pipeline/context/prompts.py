@@ -18,6 +18,8 @@ from pipeline.batches import Shrinking, Stopwatch, encode_rows
 from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.data.table import read_index
 from pipeline.pixels import normalise_pixels
 
 RED = (255, 0, 0)
@@ -144,12 +146,19 @@ def local_similarities(regions: np.ndarray, texts: np.ndarray, block: int = 256)
 
 
 def build(job: stage.Job) -> None:
-    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted."""
+    """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted.
+
+    Only videos of train and validation are prompted: maps are learned from these, and prompts cost more than all
+    other stages together.
+    """
     from pipeline import checkpoints
 
     settings = Prompts.model_validate(job.settings)
     ((arrays, described),) = job.read_arrays("clips")
-    clips = arrays["frames"]  # [n, T, H, W, 3]
+    videos = read_index(job)
+    learned_from = set(videos.video_id[np.isin(videos.split.astype(str), DEVELOPMENT)])
+    rows = [row for row, video_id in enumerate(described["video_id"]) if video_id in learned_from]
+    clips = arrays["frames"][rows]  # [n, T, H, W, 3]
     grid = PromptGrid(load_dual_encoder(settings.model, settings.revision, settings.sha256), settings)
     taken = prompt_frames(clips.shape[1], settings.n_frames)
     watch = Stopwatch()
@@ -159,9 +168,13 @@ def build(job: stage.Job) -> None:
     job.write_arrays(
         "prompts",
         {"regions": regions.reshape(len(clips), len(taken), *settings.grid, grid.encoder.width)},
-        {"video_id": described["video_id"], "frames": taken.tolist(), "n_frames": arrays["frames"].shape[1]},
+        {
+            "video_id": [described["video_id"][row] for row in rows],
+            "frames": taken.tolist(),
+            "n_frames": clips.shape[1],
+        },
         n_ok=len(clips),
-        failed={item["video_id"]: item["reason"] for item in described["failed"]},
+        failed={item["video_id"]: item["reason"] for item in described["failed"] if item["video_id"] in learned_from},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(grid.encoder.device),
         dtype=str(grid.dtype).removeprefix("torch."),

@@ -23,6 +23,9 @@ _UNSAFE_IN_FOLDER = re.compile(_UNSAFE.pattern + r"|^_|_$")
 
 GroupOf = Callable[[str], str | None]
 
+# Splits that models are fitted to and chosen on; accuracies on all others are results.
+DEVELOPMENT = ("train", "val")
+
 
 class ListError(ValueError):
     """A mistake about a whole list or folder: file, line and what would be right."""

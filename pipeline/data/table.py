@@ -9,9 +9,6 @@ import numpy as np
 from pipeline.data.entries import shard_of
 from pipeline.stage import Job, StageError
 
-# Splits that models are fitted to and chosen on; accuracies on all others are results.
-DEVELOPMENT = ("train", "val")
-
 
 @dataclass(frozen=True)
 class VideoTable:

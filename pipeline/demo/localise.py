@@ -11,16 +11,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline import stage
+from pipeline import checkpoints, stage
 from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.bottleneck.activations import Concepts, activations, concepts_of, read_samples
 from pipeline.bottleneck.layers import average_precision
 from pipeline.bottleneck.spatial import concept_maps, pool
-from pipeline.config import Localise
+from pipeline.config import Localise, Prompts
+from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
-from pipeline.context.prompts import prompt_frames
-from pipeline.data.table import DEVELOPMENT, VideoTable, join_shards
+from pipeline.context.prompts import PromptGrid, prompt_frames
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.data.table import VideoTable, join_shards
 from pipeline.explain.regions import Interpolation, View, edited
 from pipeline.store.atomic import StageError
 
@@ -329,8 +331,8 @@ def build(job: stage.Job) -> None:
         interventions.append(Interventions(kind, concepts, weight, bias, settings.betas, objects))
     joined = join_shards(job, "maps", "maps")
     map_row = {key: row for row, key in enumerate(joined.video_id)}
-    prompts = join_shards(job, "prompts", "regions")
-    prompt_row = {key: row for row, key in enumerate(prompts.video_id)}
+    prompted = Prompts.model_validate(job.settings["prompts"])
+    grid = PromptGrid(load_dual_encoder(prompted.model, prompted.revision, prompted.sha256), prompted)
     ((pseudo, words),) = job.read_arrays("pseudo_labels")
     backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
     rivals = _rivals(backbone, layers, described, classifier, settings)
@@ -357,7 +359,10 @@ def build(job: stage.Job) -> None:
                 item.add(case, samples.features[case.row], maps, view, target)
         if case.split not in ("val", "test"):
             continue
-        regions = prompts.values[prompt_row[case.video_id]].astype(np.float32)
+        # The cache has no prompts of test clips: nothing but this comparison asks for them.
+        shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
+        regions = grid.embed(shown, checkpoints.batch_size("prompts", 49)).astype(np.float32)
+        regions = regions.reshape(len(shown), len(rows), len(columns), -1)
         similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
         heat = {
             "concept maps": rectified(view.heatmap(maps[..., target])),

@@ -72,8 +72,10 @@ def test_the_model_is_of_the_first_kind_and_agrees_with_the_caches(located):
         name = f"{shard:03d}-of-{SHARDS:03d}.zarr.zip"
         features, described = read_arrays(results / "backbone/features" / name)
         maps, about = read_arrays(results / "backbone/maps" / name)
-        prompts, _ = read_arrays(results / "context/prompts" / name)
+        prompts, prompted = read_arrays(results / "context/prompts" / name)
         assert described["video_id"] == about["video_id"]
+        assert prompted["video_id"] == [key for key in about["video_id"] if index[key]["split"] in ("train", "val")]
+        assert len(prompts["regions"]) == len(prompted["video_id"])
         assert maps["maps"].dtype == prompts["regions"].dtype == np.float16
         assert maps["maps"].shape[2:4] == (4, 5) and prompts["regions"].shape[1:4] == (2, 4, 5)
         for row, video_id in enumerate(described["video_id"]):

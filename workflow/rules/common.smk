@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline import restart
 from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
-from pipeline.data.entries import ListError, by_shard, members_digest
+from pipeline.data.entries import DEVELOPMENT, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
 from pipeline.stages import collects_candidates, has_maps, has_motion, imports, reads, settings_json, shards
 from pipeline.store.code import files_of
@@ -94,7 +94,6 @@ def code(module):
 
 
 ENTRIES = {}
-MEMBERS = {}
 
 
 def entries(name):
@@ -127,15 +126,24 @@ def position_of(wildcards):
     return known.index(wildcards.shard)
 
 
+@functools.cache
+def shard_digests(name, learned_from=False):
+    """Digests of the videos of every shard. Each stage asks, and a large data set takes seconds to go through."""
+    parts = by_shard(entries(name), CONFIG.datasets[name].data.shards)
+    if learned_from:
+        return [members_digest([entry for entry in part if entry.split in DEVELOPMENT], None) for part in parts]
+    root = None if is_generated(name) else root_of(name)  # there the videos are inputs
+    return [members_digest(part, root) for part in parts]
+
+
 def members(wildcards):
     """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
-    name, part = wildcards.dataset, position_of(wildcards)
-    if name not in MEMBERS:
-        # Every stage asks, and a large data set takes seconds to go through: once is enough.
-        root = None if is_generated(name) else root_of(name)  # there the videos are inputs
-        parts = by_shard(entries(name), section(wildcards).data.shards)
-        MEMBERS[name] = [members_digest(own, root) for own in parts]
-    return MEMBERS[name][part]
+    return shard_digests(wildcards.dataset)[position_of(wildcards)]
+
+
+def learned_from(wildcards):
+    """Digest of the videos in one shard that are of train or validation."""
+    return shard_digests(wildcards.dataset, learned_from=True)[position_of(wildcards)]
 
 
 def all_members(wildcards):

@@ -29,6 +29,7 @@ rule dual_encoder:
 
 rule prompts:
     input:
+        index=ancient(index_of),
         clips="results/{dataset}/data/clips/{shard}.zarr.zip",
         checkpoint=checkpoint(lambda section: section.context.prompts),
         code=code("pipeline.context.prompts"),
@@ -47,10 +48,12 @@ rule prompts:
         gpu=gpus(),
     params:
         settings=settings("prompts"),
+        learned_from=learned_from,
     shell:
         stage(
             "pipeline.context.prompts",
-            "--shard {wildcards.shard} --input clips {input.clips:q} --output prompts {output:q}",
+            "--shard {wildcards.shard}"
+            " --input index {input.index:q} --input clips {input.clips:q} --output prompts {output:q}",
         )
 
 

@@ -63,11 +63,11 @@ rule localise:
         finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
         maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
-        prompts=with_maps("results/{dataset}/context/prompts/{shard}.zarr.zip"),
         pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
         classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
         checkpoint=checkpoint(lambda section: section.backbone.features),
+        prompting=checkpoint(lambda section: section.context.prompts),
         code=code("pipeline.demo.localise"),
     output:
         "results/{dataset}/demo/localisation.parquet",
@@ -87,7 +87,7 @@ rule localise:
             "pipeline.demo.localise",
             "--input index {input.index:q} --input truth {input.truth:q} --input clips {input.clips:q}"
             " --input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
-            " --input features {input.features:q} --input maps {input.maps:q} --input prompts {input.prompts:q}"
+            " --input features {input.features:q} --input maps {input.maps:q}"
             " --input pseudo_labels {input.pseudo_labels:q} --input concept_layers {input.layers:q}"
             " --input classifier {input.classifier:q} --output localisation {output:q}",
         )

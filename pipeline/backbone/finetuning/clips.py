@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.table import DEVELOPMENT, VideoTable
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.data.table import VideoTable
 from pipeline.stage import Job, StageError
 from pipeline.store.atomic import replace_when_done
 
