@@ -64,9 +64,9 @@ def test_dry_run_plans_every_shard_and_gives_every_job_memory_and_time(snakemake
     assert done.returncode == 0, done.stderr
     assert not calls
     plan = done.stdout + done.stderr
-    assert len(re.findall(r"^rule poses:", plan, re.MULTILINE)) == 64
+    assert len(re.findall(r"^rule poses:", plan, re.MULTILINE)) == 48
     resources = re.findall(r"^ +resources: (.*)$", plan, re.MULTILINE)
-    assert len(resources) > 64
+    assert len(resources) > 48
     assert all("mem_mb=" in line and "runtime=" in line for line in resources)
 
 
