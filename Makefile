@@ -23,13 +23,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	$(INSTALL) -e '.[test]'
 	touch $@
 
+# Without the names of 288 videos in every job.
 demo: .venv/installed
-	$(BIN)/snakemake --cores all results/demo/model.pt
+	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/model.pt
 	@$(BIN)/conceptreel summary results/demo
 
 # Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
 report: .venv/installed
-	$(BIN)/snakemake --cores all results/demo/report.html
+	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/report.html
 
 test: lint unit
 
