@@ -17,9 +17,9 @@ import numpy as np
 
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.data.entries import plain
+from pipeline.lines import lines_of
 from pipeline.stage import StageError
 from pipeline.store.arrays import read_arrays
-from pipeline.store.lines import lines_of
 from pipeline.store.names import NameUnknown, find
 from pipeline.store.tables import read_table
 

@@ -9,9 +9,9 @@ import numpy as np
 from pipeline import stage
 from pipeline.config import Texts
 from pipeline.exchange.matrices import Matrix
+from pipeline.lines import lines_of
 from pipeline.stage import Job, StageError
 from pipeline.store.code import PROJECT
-from pipeline.store.lines import lines_of
 
 TYPES = ("object", "scene")
 
