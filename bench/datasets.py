@@ -1,6 +1,6 @@
 """How long decoding a data set takes and how big its clips become, from the few real videos of it at hand.
 
-python bench/datasets.py ../shared/data    # one core; scaled to the published number of videos
+python bench/datasets.py DATA              # one core; scaled to the published number of videos
 """
 
 from __future__ import annotations

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
-import numpy as np
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import load
+import numpy as np  # noqa: E402
+
+from pipeline import load  # noqa: E402
 
 
 def main() -> None:

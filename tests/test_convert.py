@@ -28,7 +28,7 @@ def vocabulary(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory, checkpoint_folders):
+def published(tmp_path_factory):
     """Tiny networks with 64 channels, so that the number of heads is found, as pickles in their published forms."""
     from pipeline.context.encoders.lavila import LaViLaModel
     from pipeline.context.encoders.viclip import ViCLIPModel

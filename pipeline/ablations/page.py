@@ -5,8 +5,6 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-PER_CENT = ("top1", "val_top1")
-
 PAPER_NAMES = {"ucf101": "UCF-101", "penn_action": "Penn Action", "haa100": "HAA-100", "kth": "KTH"}
 
 

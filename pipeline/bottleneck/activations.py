@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.bottleneck.spatial import POOLINGS
+from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import Rows, VideoTable, join_shards, read_index
 from pipeline.stage import Job, StageError
 
@@ -48,7 +49,7 @@ def read_samples(job: Job) -> Samples:
     samples = Samples(taken, rows.values[known][order], rows.failed)
     if not np.isfinite(samples.features).all():
         raise StageError("a feature is not finite; look at the features with `conceptreel inspect`")
-    for name in ("train", "val"):
+    for name in DEVELOPMENT:
         if not samples.split(name).any():
             raise StageError(
                 f"no video of split `{name}` has a feature; check index and decode with `conceptreel inspect`"

@@ -21,7 +21,7 @@ from pipeline.bottleneck.classifier import accuracy, choose
 from pipeline.bottleneck.heads import dense_head
 from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
 from pipeline.config import Baselines, Classifier, ConceptLayers
-from pipeline.data.entries import DEVELOPMENT
+from pipeline.data.entries import DEVELOPMENT, plain
 from pipeline.store.code import PROJECT
 
 # Types of concepts of the language kinds, each with a layer of its own.
@@ -52,11 +52,6 @@ class Similarities:
     types: np.ndarray
     values: np.ndarray
     known: np.ndarray
-
-
-def plain(name: str) -> str:
-    """Letters and digits of a name: lists spell classes differently (`Apply Eye Makeup`, `ApplyEyeMakeup`)."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def read_attributes(path: Path, class_names: list[str]) -> tuple[list[str], np.ndarray]:

@@ -6,20 +6,21 @@ and misleading weights between concepts and classes are edited by hand, without 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.bottleneck.baselines import plain
 from pipeline.bottleneck.recogniser import ConceptModel
+from pipeline.data.entries import plain
+from pipeline.lines import lines_of
 from pipeline.stage import StageError
 from pipeline.store.arrays import read_arrays
+from pipeline.store.names import NameUnknown, find
 from pipeline.store.tables import read_table
 
 # Settings of `data.decode` that decide what a model sees of a video.
@@ -163,26 +164,20 @@ def read_map(path: Path, there: Sequence[str], model: Sequence[str]) -> dict[str
         StageError: a line has no two parts, a class is unknown, or one stands there twice.
     """
     result: dict[str, int] = {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise StageError(
-            f"{path} does not exist; --map names a file of `class of the data set,class of the model`"
-        ) from None
-    except UnicodeDecodeError:
-        raise StageError(f"{path} is not UTF-8 text") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
+    for number, line in lines_of(path, "--map names a file of `class of the data set,class of the model`"):
+        if line.startswith("#"):
             continue
         parts = [part.strip() for part in line.split(",")]
         if len(parts) != 2 or not all(parts):
             raise StageError(f"{path}, line {number}: expected `class of the data set,class of the model`")
-        for name, known, whose in ((parts[0], there, "data set"), (parts[1], model, "model")):
-            if name not in known:
-                raise StageError(f"{path}, line {number}: the {whose} has no class `{name}`{_near(name, known)}")
+        try:
+            find(parts[0], there, "class of the data set")
+            label = find(parts[1], model, "class of the model")
+        except NameUnknown as error:
+            raise StageError(f"{path}, line {number}: {error}") from None
         if parts[0] in result:
             raise StageError(f"{path}, line {number}: `{parts[0]}` is there twice")
-        result[parts[0]] = list(model).index(parts[1])
+        result[parts[0]] = label
     if not result:
         raise StageError(f"{path} maps no class")
     return result
@@ -220,6 +215,21 @@ def decide(model: ConceptModel, z: np.ndarray, label: np.ndarray) -> Outcome:
     return Outcome(label, logits.argmax(1), own[logits[:, own].argmax(1)])
 
 
+def typed_weight(text: str) -> float:
+    """A weight as somebody typed it.
+
+    Raises:
+        StageError: it is no finite number.
+    """
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise StageError(f"`{text}` is no weight; a number is wanted, 0 cuts the concept off from the class")
+    return weight
+
+
 def with_weight(model: ConceptModel, concept: str, class_name: str, value: str) -> tuple[ConceptModel, dict[str, Any]]:
     """The model with one other concept-to-class weight (DANCE Figure 10), and what was changed.
 
@@ -228,30 +238,12 @@ def with_weight(model: ConceptModel, concept: str, class_name: str, value: str) 
         value: as typed.
 
     Raises:
-        StageError: no such concept or class, or the value is no finite number.
+        NameUnknown: no such concept or class.
+        StageError: the value is no finite number.
     """
-    full = [f"{kind}:{name}" for kind, name in zip(model.types, model.concepts, strict=True)]
-    found = [m for m, name in enumerate(model.concepts) if concept in (name, full[m])]
-    if len(found) > 1:
-        raise StageError(
-            f"`{concept}` is the name of several concepts; say {' or '.join(f'`{full[m]}`' for m in found)}"
-        )
-    if not found:
-        raise StageError(f"the model has no concept `{concept}`{_near(concept, model.concepts)}")
-    if class_name not in model.class_names:
-        raise StageError(f"the model has no class `{class_name}`{_near(class_name, model.class_names)}")
-    try:
-        weight = float(value)
-    except ValueError:
-        weight = math.nan
-    if not math.isfinite(weight):
-        raise StageError(f"`{value}` is no weight; a number is wanted, 0 cuts the concept off from the class")
-    label, (m,) = model.class_names.index(class_name), found
-    changed = model.weight.copy()
-    changed[label, m] = weight
-    edit = {"class": class_name, "concept": model.concepts[m], "type": model.types[m]}
-    edit |= {"before": float(model.weight[label, m]), "after": weight}
-    return replace(model, weight=changed), edit
+    m, label = model.find_concept(concept), find(class_name, model.class_names, "class")
+    edited = model.reweight(label, m, typed_weight(value))
+    return edited, edited.about["edits"][-1]
 
 
 def by_class(model: ConceptModel, outcome: Outcome) -> list[dict[str, Any]]:
@@ -269,8 +261,3 @@ def by_class(model: ConceptModel, outcome: Outcome) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(list(known)[:8])}, …"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from pipeline.bottleneck.activations import activations
 from pipeline.bottleneck.spatial import concept_maps, pool
 from pipeline.store.atomic import ArtifactError, replace_when_done
+from pipeline.store.names import NameUnknown, find
 
 FORMAT = "conceptreel-model"
 # 1: every concept sees the whole clip; 2: those that stand last may have maps.
@@ -75,6 +76,39 @@ class ConceptModel:
     def n_whole(self) -> int:
         """Number of concepts without a map; concept ``n_whole + k`` has map ``k``."""
         return len(self.layer["weight"])
+
+    def find_concept(self, name: str) -> int:
+        """Position of a concept, named as it is or, where two types share a name, as ``type:name``.
+
+        Raises:
+            NameUnknown: there is none, or there are two of that name.
+        """
+        full = [f"{kind}:{concept}" for kind, concept in zip(self.types, self.concepts, strict=True)]
+        if name in full:
+            return full.index(name)
+        same = [position for position, concept in enumerate(self.concepts) if concept == name]
+        if len(same) > 1:
+            raise NameUnknown(f"`{name}` is the name of two concepts; say {' or '.join(f'`{full[m]}`' for m in same)}")
+        return same[0] if same else find(name, self.concepts, "concept")
+
+    def reweight(self, label: int, concept: int, weight: float) -> ConceptModel:
+        """A model with one other concept-to-class weight; the edit is appended to ``about["edits"]``.
+
+        Raises:
+            ValueError: the weight is not a finite number.
+        """
+        if not np.isfinite(weight):
+            raise ValueError(f"a weight must be a finite number, got {weight}")
+        changed = self.weight.copy()
+        changed[label, concept] = weight
+        edit = {
+            "class": self.class_names[label],
+            "concept": self.concepts[concept],
+            "type": self.types[concept],
+            "before": float(self.weight[label, concept]),
+            "after": float(weight),
+        }
+        return replace(self, weight=changed, about={**self.about, "edits": [*self.about.get("edits", []), edit]})
 
     def maps(self, features: np.ndarray) -> np.ndarray:
         """Concept maps ``[n, S, h, w, M - m]`` of feature maps ``[n, S, h, w, D']`` on the model's grid.

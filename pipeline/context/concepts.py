@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline import stage
 from pipeline.config import Concepts
@@ -44,30 +43,10 @@ def build(job: stage.Job) -> None:
         settings.mutual_similarity,
     )
     filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
-    kept = np.array([candidate.kept for candidate in candidates])
-    if not kept.any():
-        strongest = max(candidate.activation for candidate in candidates)
-        raise stage.StageError(
-            f"all {len(candidates)} candidates were dropped; the strongest activation is {strongest:.3f}, "
-            f"context.concepts.activation_cutoff is {settings.activation_cutoff}"
-        )
+    kept = filters.survivors(candidates, "candidates", "context.concepts", settings.activation_cutoff)
     job.write_table(
         "concepts",
-        pa.table(
-            {
-                name: [getattr(candidate, name) for candidate in candidates]
-                for name in (
-                    "type",
-                    "text",
-                    "kept",
-                    "dropped_by",
-                    "reason",
-                    "class_similarity",
-                    "mutual_similarity",
-                    "activation",
-                )
-            }
-        ),
+        filters.as_table(candidates),
         {"class_filter": "applied" if len(classes) else "not applied: no class name embeddings were imported"},
     )
     job.write_arrays(

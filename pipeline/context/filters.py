@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+
+from pipeline.store.atomic import StageError
 
 ROWS_AT_ONCE = 1024
 
@@ -154,3 +157,28 @@ def drop_inactive(candidates: list[Candidate], similarity: np.ndarray, top_k: in
         candidate.activation = float(value)
         if candidate.kept and value < cutoff:
             candidate.drop("activation", f"mean similarity {value:.3f} of its top {count} train videos, below {cutoff}")
+
+
+def survivors(candidates: list[Candidate], what: str, section: str, cutoff: float) -> np.ndarray:
+    """Which candidates were kept, bool ``[n_candidates]``.
+
+    Args:
+        what: the word for them; section: of the configuration; cutoff: of `drop_inactive`; all for the message.
+
+    Raises:
+        StageError: none was.
+    """
+    kept = np.array([candidate.kept for candidate in candidates])
+    if not kept.any():
+        strongest = max(candidate.activation for candidate in candidates)
+        raise StageError(
+            f"all {len(candidates)} {what} were dropped; the strongest activation is {strongest:.3f}, "
+            f"{section}.activation_cutoff is {cutoff}"
+        )
+    return kept
+
+
+def as_table(candidates: list[Candidate]) -> pa.Table:
+    """One row per candidate: kept, or dropped by which filter and why."""
+    columns = ("type", "text", "kept", "dropped_by", "reason", "class_similarity", "mutual_similarity", "activation")
+    return pa.table({name: [getattr(candidate, name) for candidate in candidates] for name in columns})

@@ -6,8 +6,6 @@ away, so a changed list of concepts encodes no picture again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -125,24 +123,6 @@ def _cpu_multiplies_bfloat16() -> bool:
     except OSError:
         return False
     return "amx_bf16" in flags or "avx512_bf16" in flags
-
-
-def local_similarities(regions: np.ndarray, texts: np.ndarray, block: int = 256) -> Iterator[tuple[slice, np.ndarray]]:
-    """Cosine of every circled place with every concept, P of SALF-CBM, Algorithm 1, a block of pictures at a time.
-
-    All of P would be larger than the pictures: 1.2 TB for ImageNet and its concepts.
-
-    Args:
-        regions: float16 ``[n, h, w, E]``, normalised up to rounding.
-        texts: ``[m, E]``, normalised.
-
-    Yields:
-        The rows of the block, and float32 ``[b, m, h, w]``.
-    """
-    for start in range(0, len(regions), block):
-        part = regions[start : start + block].astype(np.float32)
-        part /= np.linalg.norm(part, axis=-1, keepdims=True)
-        yield slice(start, start + len(part)), np.moveaxis(part @ texts.T.astype(np.float32), -1, 1)
 
 
 def build(job: stage.Job) -> None:

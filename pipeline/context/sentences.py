@@ -7,7 +7,6 @@ the filters of the objects and scenes, but for the one on length.
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline import checkpoints, stage
 from pipeline.config import Sentences
@@ -64,17 +63,8 @@ def build(job: stage.Job) -> None:
     similar = filters.combined_similarity([(texts, texts, 1.0)])
     filters.drop_similar(candidates, similar, settings.mutual_similarity)
     filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
-    kept = np.array([candidate.kept for candidate in candidates])
-    if not kept.any():
-        strongest = max(candidate.activation for candidate in candidates)
-        raise stage.StageError(
-            f"all {len(candidates)} sentences were dropped; the strongest activation is {strongest:.3f}, "
-            f"context.sentences.activation_cutoff is {settings.activation_cutoff}"
-        )
-    columns = ("type", "text", "kept", "dropped_by", "reason", "class_similarity", "mutual_similarity", "activation")
-    job.write_table(
-        "sentences", pa.table({name: [getattr(candidate, name) for candidate in candidates] for name in columns})
-    )
+    kept = filters.survivors(candidates, "sentences", "context.sentences", settings.activation_cutoff)
+    job.write_table("sentences", filters.as_table(candidates))
     job.write_arrays(
         "sentence_labels",
         {"similarity": similarity[:, kept].astype(np.float32)},

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline import stage
 from pipeline.config import Texts
 from pipeline.exchange.matrices import Matrix
+from pipeline.lines import lines_of
 from pipeline.stage import Job, StageError
 from pipeline.store.code import PROJECT
 
@@ -23,15 +24,8 @@ def read_candidates(path: Path) -> list[str]:
     Raises:
         StageError: the file is missing or holds no candidate.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise StageError(
-            f"the candidate file {path} does not exist; context.texts.candidates names it, one concept per line"
-        ) from None
-    except UnicodeDecodeError:
-        raise StageError(f"{path} is not UTF-8 text") from None
-    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    lines = lines_of(path, "context.texts.candidates names it, one concept per line")
+    found = [line for _, line in lines if not line.startswith("#")]
     if not found:
         raise StageError(f"{path} holds no candidate")
     return list(dict.fromkeys(found))

@@ -9,10 +9,12 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from pipeline.lines import lines_of
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -92,23 +94,13 @@ def shard_of(key: str, count: int) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % count
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of every line that is not blank; any line ends, with or without a byte order mark.
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Number, from 1, and text of every line of a list that is not blank.
 
     Raises:
         ListError: missing, or no UTF-8 text.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ListError(
-            f"{path} does not exist; data.index.lists or class_list names it, below the data set's root"
-        ) from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise ListError(f"{path} cannot be read as UTF-8 text ({error})") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, line.strip()
+    return lines_of(path, "data.index.lists or class_list names it, below the data set's root", ListError)
 
 
 def read_class_list(path: Path) -> list[str]:
@@ -134,8 +126,8 @@ def read_class_list(path: Path) -> list[str]:
 
 
 def plain(name: str) -> str:
-    """What is left of a name if case, blanks, hyphens and underscores do not count."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """Letters and digits of a name: lists spell classes differently (`Apply Eye Makeup`, `ApplyEyeMakeup`)."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def by_shard(entries: list[Entry], count: int) -> list[list[Entry]]:

@@ -191,8 +191,3 @@ def read_labelled_list(path: Path, names: list[str]) -> list[Entry]:
 def read_entries(settings, root: str | Path) -> list[Entry]:
     """All videos of a data set, in the order of its lists, with validation carved from train; see `read_listing`."""
     return read_listing(settings, root).entries
-
-
-def read_class_names(settings, root: str | Path) -> list[str]:
-    """Class names of a data set in label order: its class list, or the names of its folders."""
-    return READERS[settings.source](settings, Path(root)).class_names

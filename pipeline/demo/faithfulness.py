@@ -7,6 +7,7 @@ import numpy as np
 from pipeline import stage
 from pipeline.bottleneck.activations import TYPES
 from pipeline.bottleneck.recogniser import ConceptModel
+from pipeline.data.entries import DEVELOPMENT
 from pipeline.demo.classes import FACTORS
 from pipeline.explain.sanity import read_model, response
 from pipeline.stage import Job, StageError
@@ -106,7 +107,7 @@ def build(job: Job) -> None:
     if names:
         table, labelled = job.read_table("motion_labels")
         number = [labelled["names"].index(name) for name in names]
-        for part, wanted in (("development", ("train", "val")), ("test", ("test",))):
+        for part, wanted in (("development", DEVELOPMENT), ("test", ("test",))):
             pairs = [
                 (number.index(concept), motions.index(motion_of[row["video_id"]]))
                 for row in table.to_pylist()

@@ -16,25 +16,6 @@ import numpy as np
 
 FPS = 25
 
-KEYPOINTS = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
 # Joints that the drawing needs beside the 17 COCO keypoints; paired joints are (left, right).
 NECK, HEAD = 17, 18
 HANDS, TOES = (19, 20), (21, 22)

@@ -129,7 +129,7 @@ class Decision:
         Raises:
             NameUnknown: there is no such concept.
         """
-        rows = [editing.find_concept(self.core, name) for name in concepts]
+        rows = [self.core.find_concept(name) for name in concepts]
         names = tuple(self.core.concepts[m] for m in rows)
         return replace(self, z=editing.without(self.z, rows), deactivated=(*self.deactivated, *names))
 
@@ -143,7 +143,7 @@ class Decision:
             NameUnknown: there is no such concept.
             ArtifactError: the cache holds something else than the model has seen.
         """
-        m = editing.find_concept(self.core, concept)
+        m = self.core.find_concept(concept)
         pictures = pictures_of(self.core, m)
         if pictures is None:
             pictures = pictures_of(self.core, m, self.look())
@@ -243,7 +243,7 @@ class Model:
             NameUnknown: there is no such class or concept.
         """
         label = find(class_name, self.core.class_names, "class")
-        edited = editing.reweight(self.core, label, editing.find_concept(self.core, concept), weight)
+        edited = self.core.reweight(label, self.core.find_concept(concept), weight)
         # Backbone and activations do not depend on the weight.
         result = Model(edited, self.results, self._predictor)
         if "cached" in self.__dict__:

@@ -81,9 +81,7 @@ def _map_of(core: Any, name: str) -> int:
     Raises:
         NameUnknown: there is no such concept. StageError: it has no map.
     """
-    from pipeline.explain.editing import find_concept
-
-    m = find_concept(core, name)
+    m = core.find_concept(name)
     if m < core.n_whole:
         raise StageError(f"`{name}` is a {core.types[m]} concept and has no map")
     return m - core.n_whole
@@ -238,21 +236,13 @@ def _check_edit(call: argparse.Namespace) -> None:
         raise StageError(f"{call.save} exists and stays as it is; --save names a new file")
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise StageError(f"--weight CLASS CONCEPT WEIGHT: `{text}` is no number")
-    return value
-
-
 def _edited_model(call: argparse.Namespace, model: Any, found: dict[str, Any], lines: list[str]) -> Any:
     """The model with all ``--weight`` of a call, and what they do to every split of the run."""
+    from pipeline.bottleneck.cross_domain import typed_weight
+
     edited = model
     for class_name, concept, weight in call.weight or []:
-        edited = edited.reweight(class_name, concept, _number(weight))
+        edited = edited.reweight(class_name, concept, typed_weight(weight))
     for change in edited.edits[len(model.edits) :]:
         found["edits"].append(change)
         lines.append(

@@ -6,27 +6,11 @@ Everything here works on concept activations, so that an edit needs no video and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
-from pipeline.store.names import NameUnknown, find
-
-
-def find_concept(model: ConceptModel, name: str) -> int:
-    """Position of a concept, named as it is or, where two types share a name, as ``type:name``.
-
-    Raises:
-        NameUnknown: there is none, or there are two of that name.
-    """
-    full = [f"{kind}:{concept}" for kind, concept in zip(model.types, model.concepts, strict=True)]
-    if name in full:
-        return full.index(name)
-    same = [position for position, concept in enumerate(model.concepts) if concept == name]
-    if len(same) > 1:
-        raise NameUnknown(f"`{name}` is the name of two concepts; say {' or '.join(f'`{full[m]}`' for m in same)}")
-    return same[0] if same else find(name, model.concepts, "concept")
 
 
 def without(z: np.ndarray, concepts: Sequence[int]) -> np.ndarray:
@@ -40,26 +24,6 @@ def without(z: np.ndarray, concepts: Sequence[int]) -> np.ndarray:
     result = np.array(z, np.float64)
     result[..., list(concepts)] = 0
     return result
-
-
-def reweight(model: ConceptModel, label: int, concept: int, weight: float) -> ConceptModel:
-    """A model with one other concept-to-class weight; the edit is appended to ``about["edits"]``.
-
-    Raises:
-        ValueError: the weight is not a finite number.
-    """
-    if not np.isfinite(weight):
-        raise ValueError(f"a weight must be a finite number, got {weight}")
-    changed = model.weight.copy()
-    changed[label, concept] = weight
-    edit = {
-        "class": model.class_names[label],
-        "concept": model.concepts[concept],
-        "type": model.types[concept],
-        "before": float(model.weight[label, concept]),
-        "after": float(weight),
-    }
-    return replace(model, weight=changed, about={**model.about, "edits": [*model.about.get("edits", []), edit]})
 
 
 @dataclass(frozen=True)

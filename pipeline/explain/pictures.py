@@ -113,7 +113,7 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
     return figure
 
 
-def choose_examples(z: np.ndarray, y: np.ndarray, probabilities: np.ndarray, count: int) -> list[int]:
+def choose_examples(y: np.ndarray, probabilities: np.ndarray, count: int) -> list[int]:
     """Rows that tell most: the surest right one, then the surest wrong one, then right ones of other classes."""
     predicted = probabilities.argmax(1)
     certain = probabilities.max(1)
@@ -156,7 +156,7 @@ def build(job: stage.Job) -> None:
     rows = np.flatnonzero(shown)
     z = concepts.activations(samples.features)[rows]
     y = samples.videos.label[rows]
-    shown_rows = choose_examples(z, y, model.probabilities(z), settings.explained_clips)
+    shown_rows = choose_examples(y, model.probabilities(z), settings.explained_clips)
     predictions = model.decide(z[shown_rows], max(settings.top_k, 10))
     frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in shown_rows])
     examples = [

@@ -13,13 +13,14 @@ import numpy as np
 from pipeline import stage
 from pipeline.bottleneck.activations import TYPES
 from pipeline.bottleneck.model import stage_seconds
-from pipeline.bottleneck.recogniser import ConceptModel
+from pipeline.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.config import Report
 from pipeline.context.grid import positions
 from pipeline.data.table import VideoTable, read_index
 from pipeline.demo.faithfulness import WANTED_RATIO
 from pipeline.explain import editing
 from pipeline.explain.curves import curves
+from pipeline.explain.editing import Contrast
 from pipeline.explain.overlay import shares
 from pipeline.explain.page import charts, images, quality
 from pipeline.explain.regions import View
@@ -184,6 +185,11 @@ def confusions(model: ConceptModel, z: np.ndarray, y: np.ndarray, count: int) ->
     ]
 
 
+def _bar(item: Contribution | Contrast, value: float, largest: float) -> dict:
+    """A concept and its bar, whose width is the part of the largest value."""
+    return {"name": item.concept, "type": item.type, "value": value, "width": abs(value) / largest}
+
+
 def class_rows(model: ConceptModel, top_k: int) -> list[dict]:
     """Each class with its largest weights."""
     largest = np.abs(model.weight).max()
@@ -191,10 +197,7 @@ def class_rows(model: ConceptModel, top_k: int) -> list[dict]:
         {
             "name": name,
             "used": int(np.count_nonzero(model.weight[k])),
-            "concepts": [
-                {"name": item.concept, "type": item.type, "value": item.weight, "width": abs(item.weight) / largest}
-                for item in editing.top_concepts(model, k, top_k)
-            ],
+            "concepts": [_bar(item, item.weight, largest) for item in editing.top_concepts(model, k, top_k)],
         }
         for k, name in enumerate(model.class_names)
     ]
@@ -316,24 +319,8 @@ def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.nda
                 "probability": float(probabilities[label]),
                 "margin": float(values[true] - np.delete(values, true).max()),
                 "frames": None if frames is None else images.still(images.frame_strip(frames)),
-                "reasons": [
-                    {
-                        "name": item.concept,
-                        "type": item.type,
-                        "value": item.contribution,
-                        "width": abs(item.contribution) / largest,
-                    }
-                    for item in reasons
-                ],
-                "against": [
-                    {
-                        "name": item.concept,
-                        "type": item.type,
-                        "value": item.difference,
-                        "width": abs(item.difference) / largest,
-                    }
-                    for item in against
-                ],
+                "reasons": [_bar(item, item.contribution, largest) for item in reasons],
+                "against": [_bar(item, item.difference, largest) for item in against],
                 "pictures": pictures,
             }
         )
@@ -347,7 +334,7 @@ def edit_rows(model: ConceptModel, videos: Videos) -> list[dict]:
     z, y = videos.z[rows], videos.label[rows]
     for true, decided, number in editing.confused_pairs(model, z, y):
         for edit in editing.suggest(model, z, y, true, decided)[:1]:
-            edited = editing.reweight(model, edit.label, edit.concept, edit.weight)
+            edited = model.reweight(edit.label, edit.concept, edit.weight)
             there = editing.effect(model, edited, videos.z[test], videos.label[test])
             found.append(
                 {

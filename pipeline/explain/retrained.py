@@ -17,6 +17,7 @@ from pipeline.bottleneck.classifier import accuracy, choose_pooling
 from pipeline.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.config import Classifier, ConceptLayers, Retrained
+from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable
 from pipeline.explain.sanity import correlations, read_model
 from pipeline.stage import Job
@@ -26,7 +27,7 @@ def other_validation(videos: VideoTable, seed: int) -> VideoTable:
     """The same videos with other groups as validation, about as many as before; every class stays in train."""
     rng = np.random.default_rng([7101, seed])
     split = videos.split.copy()
-    development = np.isin(split, ("train", "val"))
+    development = np.isin(split, DEVELOPMENT)
     wanted = int((split == "val").sum())
     group = np.array(
         [name if name is not None else key for name, key in zip(videos.group, videos.video_id, strict=True)]
@@ -109,7 +110,7 @@ def jaccard_of_top(first: np.ndarray, second: np.ndarray, k: int = 5) -> float:
 
 def _figures(model: ConceptModel, z_model: np.ndarray, samples: Samples, run: dict) -> dict[str, float]:
     """Accuracies of a run, and how like the model it is."""
-    splits = [name for name in sorted(set(samples.videos.split)) if name not in ("train", "val")] or ["val"]
+    splits = [name for name in sorted(set(samples.videos.split)) if name not in DEVELOPMENT] or ["val"]
     y = samples.videos.label
     figures = {
         "val_top1": run["val_top1"],
@@ -144,7 +145,8 @@ def build(job: Job) -> None:
     names = list(zip(model.types, model.concepts, strict=True))
     row_of = {key: row for row, key in enumerate(described["video_id"])}
     z_model = arrays["z"][[row_of[key] for key in samples.videos.video_id]].astype(np.float64)
-    asked = ~samples.split("train", "val") if (~samples.split("train", "val")).any() else samples.split("val")
+    development = samples.split(*DEVELOPMENT)
+    asked = samples.split("val") if development.all() else ~development
     table = [("model", 0, figure, value) for figure, value in meaning(z_model, names, targets, asked).items()]
     bottleneck = {"z": z_model, "weight": model.weight, "bias": model.bias, "aligned_weight": model.weight}
     bottleneck["val_top1"] = model.about["metrics"]["val_top1"]
@@ -161,7 +163,7 @@ def build(job: Job) -> None:
         if variant == "seed":
             again = replace(samples, videos=other_validation(samples.videos, seed))
         else:
-            own_targets, own_places = shuffled(targets, places, samples.split("train", "val"), seed)
+            own_targets, own_places = shuffled(targets, places, development, seed)
         layers, content, _ = train_layers(own, again, own_targets, own_places)
         concepts, z, choice = choose_pooling(kind, layers, content, again, classifier_settings)
         weight = choice.solution.weight

@@ -247,10 +247,10 @@ class _Explainer:
         if job.command_changed:
             causes.append(Cause("command", f"the command of rule {job.rule}", "changed"))
         if not causes and not job.follows:
-            causes.append(self._upstream(job, record))
+            causes.append(self._upstream(job))
         return causes
 
-    def _upstream(self, job: PlannedJob, record: dict[str, Any]) -> Cause:
+    def _upstream(self, job: PlannedJob) -> Cause:
         """For jobs that run although nothing of their own has changed and nothing before them runs."""
         before = (job.settings_then or {}).get("upstream", {})
         now = (job.settings or {}).get("upstream", {})

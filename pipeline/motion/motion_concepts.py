@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline import stage
 from pipeline.config import MotionConcepts
+from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.entries import video_id as id_of_path
 from pipeline.data.table import read_index
 from pipeline.exchange import pickles
@@ -139,12 +140,12 @@ def build(job: stage.Job) -> None:
         arrays = {
             "medoids": np.zeros((0, *poses.shape[1:]), np.float32),
             "means": np.zeros((0, flat.shape[1]), np.float32),
-            "n_videos": hot[np.isin(videos.split, ["train", "val"])].sum(0).astype(np.int32),
+            "n_videos": hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32),
         }
         content = {"partition_sizes": [], "medoid_video_id": [], "medoid_start": []}
     else:
         # Rule 9 of the cache: clusters see train and validation videos only; all others are assigned afterwards.
-        seen = np.isin(videos.split[row], ["train", "val"])
+        seen = np.isin(videos.split[row], DEVELOPMENT)
         if seen.sum() < 4:
             raise stage.StageError(
                 f"only {int(seen.sum())} key clips of train and validation videos passed the filters; loosen "
@@ -162,7 +163,7 @@ def build(job: stage.Job) -> None:
         arrays = {
             "medoids": poses[chosen],
             "means": means.astype(np.float32),
-            "n_videos": hot[np.isin(videos.split, ["train", "val"])].sum(0).astype(np.int32),
+            "n_videos": hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32),
         }
         content = {
             "partition_sizes": sizes,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.bottleneck import spatial
 from pipeline.bottleneck.spatial import (
     SpatialData,
     concept_maps,
@@ -114,6 +115,16 @@ def test_similarities_are_formed_from_texts_at_need():
     _, target = data.rows(torch.tensor([5]))  # clip 2, second frame
     region = regions[2, 1].reshape(9, 3).astype(np.float64)
     np.testing.assert_allclose(target[0], region @ texts.T / np.linalg.norm(region, axis=1, keepdims=True), atol=1e-4)
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    monkeypatch.setattr(spatial, "BLOCK", 3)
+    maps, regions = rng().normal(size=(7, 1, 2, 2, 4)), rng(1).normal(size=(7, 1, 2, 2, 5))
+    data = SpatialData.of(maps, regions, rng(2).normal(size=(3, 5)), np.zeros(1, int))
+    blocks = list(data.blocks())
+    assert [len(part) for part, _ in blocks] == [3, 3, 1]
+    for parts, whole in zip(zip(*blocks, strict=True), data.rows(slice(None)), strict=True):
+        torch.testing.assert_close(torch.cat(parts), whole)
 
 
 def test_a_concept_that_never_varies_does_no_harm():

@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from pipeline.bottleneck.spatial import SpatialData
 from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
-from pipeline.context.prompts import PromptGrid, circled, grid_masks, local_similarities, prompt_frames, ring_masks
+from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_frames, ring_masks
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 
@@ -93,9 +94,10 @@ def test_algorithm_1_by_brute_force(encoder):
     texts = encoder.texts(["ball", "umbrella", "beach", "gym"])
     regions = PromptGrid(encoder, settings).embed(frames, batch_size=7).reshape(2, 2, 3, -1)
     assert regions.dtype == np.float16
-    ((rows, similarity),) = local_similarities(regions, texts)
-    assert (rows, similarity.shape) == (slice(0, 2), (2, 4, 2, 3))
-    expected = np.zeros((2, 4, 2, 3))
+    no_maps = np.zeros((2, 1, 2, 3, 0), np.float16)
+    data = SpatialData.of(no_maps, regions[:, None], texts, np.zeros(1, int))
+    _, similarity = data.rows(slice(None))
+    expected = np.zeros((2, 2, 3, 4))
     side = encoder.size
     for n in range(2):
         for h, y in enumerate((0, 223)):
@@ -104,20 +106,8 @@ def test_algorithm_1_by_brute_force(encoder):
                 prompt = drawn(frames[n], x_pixel, y_pixel, round(32 * side / 224), 2)
                 image = encoder.videos(prompt[None, None], 1, 1)[0].astype(np.float64)
                 for m, text in enumerate(texts.astype(np.float64)):
-                    expected[n, m, h, w] = image @ text / (np.linalg.norm(image) * np.linalg.norm(text))
-    np.testing.assert_allclose(similarity, expected, atol=2e-3)
-
-
-def test_blocks_make_no_difference():
-    rng = np.random.default_rng(1)
-    regions = rng.normal(size=(7, 2, 2, 5)).astype(np.float16)
-    texts = rng.normal(size=(3, 5))
-    ((_, whole),) = local_similarities(regions, texts, 100)
-    parts = np.concatenate([block for _, block in local_similarities(regions, texts, 3)])
-    np.testing.assert_allclose(parts, whole, atol=1e-6)
-    unit = regions.astype(np.float64)
-    unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
-    np.testing.assert_allclose(whole, np.einsum("nhwe,me->nmhw", unit, texts), atol=1e-5)
+                    expected[n, h, w, m] = image @ text / (np.linalg.norm(image) * np.linalg.norm(text))
+    np.testing.assert_allclose(similarity.reshape(expected.shape), expected, atol=2e-3)
 
 
 def test_no_frames_no_rows(encoder):

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import Index
 from pipeline.data.entries import Entry, ListError, by_shard, members_digest, read_class_list, shard_of, video_id
-from pipeline.data.lists import carve_validation, read_class_names, read_entries
+from pipeline.data.lists import carve_validation, read_entries, read_listing
 
 
 def make(root, **files):
@@ -150,6 +150,15 @@ def test_class_list_forms(tmp_path):
     assert read_class_list(tmp_path / "plain.txt") == ["wave 1", "wave 2"]
 
 
+def test_an_unknown_class_in_another_script_is_no_known_one(root):
+    """Spelling is forgiven by comparing letters and digits, and those of every script count."""
+    (root / "classes.txt").write_text("走る\n歩く\n", encoding="utf-8")
+    (root / "train.csv").write_text("a/a0.avi,走る\na/a1.avi,歩 く\nb/b0.avi,跳ぶ\n", encoding="utf-8")
+    entries = read_entries(lists(lists={"train": "train.csv"}), root)
+    assert [entry.class_name for entry in entries] == ["走る", "歩く", None]
+    assert entries[2].problem == "class `跳ぶ` is not in the class list"
+
+
 def test_video_ids_are_safe_and_injective():
     paths = [
         "a/b.avi",
@@ -251,7 +260,7 @@ def test_no_line_makes_the_reader_fail(tmp_path):
 def test_classes_from_labels_or_folders_where_no_list_names_them(root):
     (root / "train.csv").write_text("a/a0.avi,walk\nb/b0.avi,run\n")
     (root / "test.csv").write_text("a/a9.avi walk\n")
-    assert read_class_names(lists(class_list=""), root) == ["run", "walk"]
+    assert read_listing(lists(class_list=""), root).class_names == ["run", "walk"]
     (root / "train.csv").write_text("b/b0.avi\na/a0.avi\n")
     assert [entry.label for entry in read_entries(lists(class_list="", lists={"train": "train.csv"}), root)] == [1, 0]
     (root / "train.csv").write_text("b0.avi\n")
@@ -281,7 +290,7 @@ def test_folders_hold_leftovers(root):
     make(root, **{"a/._a0.avi": None, "notes/readme.txt": None, ".cache/x.avi": None})
     open(os.fsencode(root) + b"/a/caf\xe9_7.avi", "w").close()
     settings = Index(source="folders", group_pattern="(?P<group>[0-9])", test_groups=["9"])
-    assert read_class_names(settings, root) == ["a", "b"]
+    assert read_listing(settings, root).class_names == ["a", "b"]
     entries = read_entries(settings, root)
     assert len(entries) == 13
     assert [(entry.video_id, entry.path) for entry in entries if entry.problem] == [("a__caf%E9_7", "a/caf\\xe9_7.avi")]

@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import Decode, Index
 from pipeline.data.decode import decode_video
 from pipeline.data.entries import ListError
-from pipeline.data.lists import read_class_names, read_entries
+from pipeline.data.lists import read_entries, read_listing
 from pipeline.data.readers import VideoError, open_video
 
 
@@ -61,7 +61,7 @@ def split(tmp_path):
 
 def test_split_folders(split):
     settings = Index(source="images")
-    assert read_class_names(settings, split) == ["cat", "dog"]
+    assert read_listing(settings, split).class_names == ["cat", "dog"]
     entries = read_entries(settings, split)
     assert {entry.split: entry.listed for entry in entries} == {"train": "train", "val": "train", "test": "test"}
     test = [entry for entry in entries if entry.split == "test"]
@@ -102,4 +102,4 @@ def test_videos_do_not_count_as_pictures(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "a.mp4").write_bytes(b"x")
     with pytest.raises(ListError, match=r"no folder with pictures.*\.jpg, \.jpeg, \.png"):
-        read_class_names(Index(source="images"), tmp_path)
+        read_listing(Index(source="images"), tmp_path)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.demo import figure
 from pipeline.demo.figure import (
     ANKLES,
     HIPS,
-    KEYPOINTS,
     MOTIONS,
     SHOULDERS,
     WRISTS,
@@ -16,7 +16,9 @@ from pipeline.demo.figure import (
     perform,
     project,
 )
+from pipeline.motion.skeleton import skeleton
 
+KEYPOINTS = skeleton("coco").joints
 NOSE = KEYPOINTS.index("nose")
 
 
@@ -29,14 +31,10 @@ def travel(heights: np.ndarray) -> float:
     return float(heights.max() - heights.min())
 
 
-def test_keypoints_are_in_coco_order():
-    assert len(KEYPOINTS) == 17
-    assert [KEYPOINTS[i] for i in (5, 6, 9, 16)] == [
-        "left_shoulder",
-        "right_shoulder",
-        "left_wrist",
-        "right_ankle",
-    ]
+@pytest.mark.parametrize("pair", ["shoulder", "elbow", "wrist", "hip", "knee", "ankle"])
+def test_keypoints_are_in_coco_order(pair):
+    numbers = getattr(figure, f"{pair.upper()}S")
+    assert [KEYPOINTS[number] for number in numbers] == [f"left_{pair}", f"right_{pair}"]
 
 
 def test_a_frontal_persons_left_is_on_the_right_of_the_picture():

@@ -60,10 +60,10 @@ def test_margin_is_negative_exactly_where_the_decision_is_wrong(random_case):
 def test_reweighting_leaves_the_model_and_logs_the_edit(random_case, tmp_path):
     model, _, _ = random_case
     before = model.weight.copy()
-    edited = editing.reweight(model, 1, 3, 0.5)
+    edited = model.reweight(1, 3, 0.5)
     np.testing.assert_array_equal(model.weight, before)
     assert model.about["edits"] == []
-    twice = editing.reweight(edited, 0, 2, -1.0)
+    twice = edited.reweight(0, 2, -1.0)
     twice.save(tmp_path / "new.pt")
     read = load(tmp_path / "new.pt")
     assert [(item["class"], item["concept"], item["after"]) for item in read.about["edits"]] == [
@@ -72,16 +72,16 @@ def test_reweighting_leaves_the_model_and_logs_the_edit(random_case, tmp_path):
     ]
     assert read.weight[1, 3] == 0.5
     with pytest.raises(ValueError, match="finite"):
-        editing.reweight(model, 0, 0, float("inf"))
+        model.reweight(0, 0, float("inf"))
 
 
 def test_effect_counts_what_is_fixed_and_broken():
     model = model_of([[1.0, 0], [0, 1.0]])
     z = np.array([[1.0, 2.0], [1.0, 0.5], [3.0, 2.5]])
     y = np.array([0, 0, 1])
-    effect = editing.effect(model, editing.reweight(model, 1, 1, 0.4), z, y)
+    effect = editing.effect(model, model.reweight(1, 1, 0.4), z, y)
     assert effect.fixed.tolist() == [0] and effect.broken.tolist() == []
-    effect = editing.effect(model, editing.reweight(model, 1, 1, 2.2), z, y)
+    effect = editing.effect(model, model.reweight(1, 1, 2.2), z, y)
     assert effect.fixed.tolist() == [2] and effect.broken.tolist() == [1]
 
 
@@ -93,14 +93,14 @@ def test_suggestions_tell_the_truth_and_miss_nothing(random_case):
         found = {item.concept: item for item in editing.suggest(model, z, y, true, decided, min_activation=-np.inf)}
         for concept in np.flatnonzero(model.weight[true] == 0):
             grid = [
-                editing.effect(model, editing.reweight(model, true, int(concept), w), z, y).gain
+                editing.effect(model, model.reweight(true, int(concept), w), z, y).gain
                 for w in np.linspace(0.01, np.abs(model.weight).max(), 60)
             ]
             best = found[int(concept)].effect.gain if int(concept) in found else 0
             assert best >= max(grid)
         for item in found.values():
             assert model.weight[true, item.concept] == 0
-            done = editing.effect(model, editing.reweight(model, true, item.concept, item.weight), z, y)
+            done = editing.effect(model, model.reweight(true, item.concept, item.weight), z, y)
             np.testing.assert_array_equal(done.fixed, item.effect.fixed)
             np.testing.assert_array_equal(done.broken, item.effect.broken)
             assert item.effect.gain > 0
@@ -110,7 +110,7 @@ def test_a_weight_that_was_taken_away_is_suggested_again():
     model = model_of([[1.0, 0, 0.3], [0, 1.0, 0.3]])
     z = np.array([[2.0, 0.1, 0.0]] * 5 + [[0.1, 2.0, 0.0]] * 5)
     y = np.array([0] * 5 + [1] * 5)
-    damaged = editing.reweight(model, 0, 0, 0.0)
+    damaged = model.reweight(0, 0, 0.0)
     ((true, decided, number),) = editing.confused_pairs(damaged, z, y)
     assert (true, decided, number) == (0, 1, 5)
     best = editing.suggest(damaged, z, y, true, decided)[0]
@@ -119,9 +119,9 @@ def test_a_weight_that_was_taken_away_is_suggested_again():
 
 def test_names_are_found_or_told():
     model = model_of([[1.0, 2.0, 3.0]], ["motion", "object", "scene"], ["wave", "gym", "gym"])
-    assert editing.find_concept(model, "wave") == 0
-    assert editing.find_concept(model, "scene:gym") == 2
+    assert model.find_concept("wave") == 0
+    assert model.find_concept("scene:gym") == 2
     with pytest.raises(NameUnknown, match="object:gym"):
-        editing.find_concept(model, "gym")
+        model.find_concept("gym")
     with pytest.raises(NameUnknown, match="did you mean `wave`"):
-        editing.find_concept(model, "waves")
+        model.find_concept("waves")

@@ -64,6 +64,16 @@ class Workspace:
             raise AssertionError(f"snakemake failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}\n{logs[-6000:]}")
         return done
 
+    def copy_project(self) -> Path:
+        """A copy of the project to edit, which all further commands run."""
+        copy = self.folder / "project"
+        shutil.copytree(self.project / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("workflow", "envs"):
+            shutil.copytree(self.project / name, copy / name)
+        shutil.copy2(self.project / "Snakefile", copy / "Snakefile")
+        self.project = copy
+        return copy
+
     def planned(self, *targets: str) -> dict[str, int]:
         """Rules that a dry run would execute → number of jobs."""
         return self.jobs(self.snakemake("-n", *targets))

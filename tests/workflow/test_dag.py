@@ -90,18 +90,12 @@ def test_touched_artifacts_are_refused_where_they_are_read(workspace):
 
 def test_changed_code_reruns_its_stage_and_what_follows(workspace):
     """The classifier's solver changes: nothing before the classifier runs again."""
-    copy = workspace.folder / "project"
-    shutil.copytree(workspace.project / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("workflow", "envs"):
-        shutil.copytree(workspace.project / name, copy / name)
-    shutil.copy2(workspace.project / "Snakefile", copy / "Snakefile")
-    original, workspace.project = workspace.project, copy
+    copy = workspace.copy_project()
     # The copied sources are other files with the same content: inputs have changed names, which is told as such.
     workspace.snakemake("--touch", TARGET)
     with open(copy / "pipeline/bottleneck/glm.py", "a") as file:
         file.write("\n# changed\n")
     assert set(workspace.planned(TARGET)) == {"baselines", *TAIL}
-    workspace.project = original
 
 
 def own_data_set(workspace, finished, n_videos: int) -> None:

@@ -129,7 +129,7 @@ def test_chromium_shows_it_without_errors(page, tmp_path):
     assert answer["wide"] <= 1200
 
 
-def test_figures_of_the_checks(reported, capsys):
+def test_figures_of_the_checks(reported):
     results = reported.folder / "results" / "small"
     found = json.loads(reported.command("sanity", "results/small/model.pt", "--json").stdout)
     assert set(found) == {"backwards", "frozen", "scene_swapped", "labels_shuffled"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 
 import pytest
@@ -65,12 +64,7 @@ def test_a_lost_artifact(workspace):
 
 @pytest.mark.slow
 def test_an_edited_source(workspace):
-    copy = workspace.folder / "project"
-    shutil.copytree(workspace.project / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("workflow", "envs"):
-        shutil.copytree(workspace.project / name, copy / name)
-    shutil.copy2(workspace.project / "Snakefile", copy / "Snakefile")
-    workspace.project = copy
+    copy = workspace.copy_project()
     # The copied sources are other files with the same content: inputs have changed names, which is told as such.
     workspace.snakemake("--touch", TARGET)
     with open(copy / "pipeline/bottleneck/glm.py", "a") as file:

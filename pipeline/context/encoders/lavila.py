@@ -109,14 +109,7 @@ class LaViLaModel(TextTower):
     """The text tower's weights stand at the top of the file, the vision tower's below ``visual``."""
 
     def __init__(self, vision_config: dict[str, Any], text_config: dict[str, Any], projection_dim: int):
-        super().__init__(
-            text_config["vocab_size"],
-            text_config["max_position_embeddings"],
-            text_config["hidden_size"],
-            text_config["num_hidden_layers"],
-            text_config["num_attention_heads"],
-            projection_dim,
-        )
+        super().__init__(text_config, projection_dim)
         self.visual = VisionTower(vision_config)
         self.image_projection = nn.Parameter(torch.empty(vision_config["hidden_size"], projection_dim))
         self.logit_scale = nn.Parameter(torch.empty(()))

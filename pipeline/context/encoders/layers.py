@@ -5,6 +5,8 @@ ViCLIP and LaViLa keep both, so their published files fit without renaming.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -66,13 +68,18 @@ class Transformer(nn.Module):
 
 
 class TextTower(nn.Module):
-    """CLIP's text encoder: the last token of a text, which has seen all others, is its embedding."""
+    """CLIP's text encoder: the last token of a text, which has seen all others, is its embedding.
 
-    def __init__(self, vocabulary: int, context_length: int, width: int, layers: int, heads: int, output: int):
+    Args:
+        config: ``text_config`` of the checkpoint's config.json; output: width of an embedding.
+    """
+
+    def __init__(self, config: dict[str, Any], output: int):
         super().__init__()
-        self.token_embedding = nn.Embedding(vocabulary, width)
-        self.positional_embedding = nn.Parameter(torch.empty(context_length, width))
-        self.transformer = Transformer(width, layers, heads, causal=True)
+        width = config["hidden_size"]
+        self.token_embedding = nn.Embedding(config["vocab_size"], width)
+        self.positional_embedding = nn.Parameter(torch.empty(config["max_position_embeddings"], width))
+        self.transformer = Transformer(width, config["num_hidden_layers"], config["num_attention_heads"], causal=True)
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, output))
 

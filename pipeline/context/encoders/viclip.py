@@ -93,14 +93,7 @@ class ViCLIPModel(nn.Module):
     def __init__(self, vision_config: dict[str, Any], text_config: dict[str, Any], projection_dim: int):
         super().__init__()
         self.vision_encoder = VisionTower(vision_config, projection_dim)
-        self.text_encoder = TextTower(
-            text_config["vocab_size"],
-            text_config["max_position_embeddings"],
-            text_config["hidden_size"],
-            text_config["num_hidden_layers"],
-            text_config["num_attention_heads"],
-            projection_dim,
-        )
+        self.text_encoder = TextTower(text_config, projection_dim)
         self.temp = nn.Parameter(torch.empty(()))
 
 

@@ -10,7 +10,7 @@ from pipeline.data.sets.listing import Listing
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
-    for number, line in list(read_lines(path))[1:]:
+    for number, line in read_lines(path)[1:]:
         try:
             split, place, label, name, actor = line.split(",")
             yield split, place, int(label), name, actor

@@ -168,7 +168,7 @@ class Estimation:
             return
         if boxes == "detected":
             video.waiting += 1
-            self._detect.add(self.detector.pixels(torch.from_numpy(frames)), self._detected(video, start, len(frames)))
+            self._detect.add(self.detector.pixels(torch.from_numpy(frames)), self._detected(video, start))
         if video.kept is not None:
             video.kept.append((start, frames))
             video.kept_bytes += frames.nbytes
@@ -241,7 +241,7 @@ class Estimation:
 
     # -------------------------------------------------------------------------------------------------- main person
 
-    def _detected(self, video: _Video, start: int, count: int) -> Callable[[torch.Tensor], None]:
+    def _detected(self, video: _Video, start: int) -> Callable[[torch.Tensor], None]:
         def done(found: torch.Tensor) -> None:
             video.waiting -= 1
             for row, persons in enumerate(found.cpu().numpy()):

@@ -53,7 +53,7 @@ def test_candidates_file(tmp_path):
     with pytest.raises(StageError, match="does not exist"):
         read_candidates(tmp_path / "none.txt")
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(StageError, match="not UTF-8"):
+    with pytest.raises(StageError, match="cannot be read as UTF-8 text"):
         read_candidates(path)
 
 
