@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 
 import pytest
 
@@ -24,3 +26,29 @@ def test_the_demo_meets_its_bars(tmp_path, project, make_workspace):
         # Guessing among what cannot be told apart hits the ceiling on average: two standard errors of a proportion.
         assert alone <= ceiling + 2 * math.sqrt(ceiling * (1 - ceiling) / metrics["n_test"])
         assert metrics["top1"] > alone
+
+    # The pages name concepts and classes of this model.
+    video = sorted((tmp_path / "results/demo/demo/videos").glob("ball_lift_test_*.mp4"))[0]
+    stands_for = {
+        "MODEL": "results/demo/model.pt",
+        "results/demo/model.pt": "results/demo/model.pt",
+        "INPUT": video.stem,
+        "CLASS": "ball_lift",
+        "OTHER": "ball_squat",
+        "my.mp4": str(video),
+        "clip.mp4": str(video),
+        "why/": "out/why",
+        "DIR": "out/all",
+        "NEW.pt": "out/new.pt",
+    }
+    written = [(project / "docs" / page).read_text() for page in ("explain.md", "maps.md")]
+    commands = [
+        line
+        for page in written
+        for line in re.findall(
+            r"conceptreel (?:predict|explain|contrast|failures|ask|edit|suggest-edits) [^`#\n]*", page
+        )
+    ]
+    assert len(commands) >= 12
+    for command in commands:
+        workspace.command(*(stands_for.get(word, word) for word in shlex.split(command)))
