@@ -35,6 +35,7 @@ def check(finished):
             assert metrics == undisturbed
         assert made_again(before, finished_artifacts(workspace.folder)) == []
         assert set(run.completed().values()) == {1}, run.completed()
+        assert any("_" in number for number in run.ids("", "COMPLETED"))  # arrays
 
     return check
 
@@ -68,16 +69,28 @@ def test_a_shard_without_enough_memory_is_submitted_again_with_more(cluster_run,
     assert '"mem_mb": 4000' in log
 
 
-def test_a_cancelled_job_is_submitted_again(cluster_run, without_motion, check):
+def test_cancelled_jobs_are_submitted_again(cluster_run, without_motion, check):
+    """One that is at work, and one that waits: SLURM forgets a task of an array that is cancelled before it begins."""
     run = cluster_run(without_motion.folder)
     before = finished_artifacts(without_motion.folder)
     run.start(MOTION)
     logs = without_motion.folder / "results/small/logs/poses"
     run.until(lambda: list(logs.glob("*.log")) and run.ids(POSES, "RUNNING"), "a job at work")
-    (cancelled, *_) = run.ids(POSES, "RUNNING")
-    subprocess.run(["scancel", cancelled], check=True, timeout=60)
+    (cancelled, *_), (waiting, *_) = run.ids(POSES, "RUNNING"), run.ids("", "PENDING")
+    assert "_" in cancelled and "_" in waiting
+    subprocess.run(["scancel", cancelled, waiting], check=True, timeout=60)
     run.until(lambda: cancelled in run.ids(POSES, "CANCELLED"), "the end of the cancelled job")
     check(without_motion, run, before, "motion/")
+    assert waiting not in run.ids("", "COMPLETED")
+
+
+def test_an_interrupted_driver_cancels_its_jobs(cluster_run, without_motion):
+    run = cluster_run(without_motion.folder)
+    run.start(MOTION)
+    run.until(lambda: run.ids("", "RUNNING") and run.ids("", "PENDING"), "jobs at work and jobs that wait")
+    run.interrupt()
+    assert run.end() != 0
+    assert not run.ids("", "PENDING") and set(run.ids("", "CANCELLED")) >= set(run.ids(POSES, "CANCELLED")) != set()
 
 
 def test_a_node_that_fails_and_comes_back(cluster, cluster_run, without_motion, check):
