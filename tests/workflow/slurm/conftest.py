@@ -64,13 +64,13 @@ class ClusterRun:
         self._earlier = {number for number, _, _ in cluster.jobs()}
         self._driver: subprocess.Popen | None = None
 
-    def start(self, target: str) -> None:
+    def start(self, *targets: str) -> None:
         """Start a driver; call it again after `kill`."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self._project / "Snakefile")]
         command += ["--profile", str(self._project / "workflow/profiles/slurm"), *SITE, *self._arguments]
         with open(self._folder / "driver.log", "ab") as log:
             self._driver = subprocess.Popen(
-                [*command, "--", target],
+                [*command, "--", *targets],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
