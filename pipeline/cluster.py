@@ -19,12 +19,14 @@ import importlib.metadata
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Collection, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
 PLUGIN = "snakemake-executor-plugin-slurm"
 RELEASE = "2.8.0"
+PATIENCE_SECONDS = 60
 # SLURM is not asked for these, and they differ between shards.
 _NOT_ASKED_FOR = ("disk_mb", "disk_mib", "tmpdir")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
@@ -86,23 +88,28 @@ class Watch:
     def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
         self._seen: set[str] = set()
-        self._missing: set[str] = set()
+        self._missing: dict[str, float] = {}
 
-    def states(self, told: dict[str, str]) -> dict[str, str]:
+    def states(self, told: dict[str, str], now: float) -> dict[str, str]:
         """State of every job and task, given what SLURM says; forgotten tasks count as cancelled.
 
-        The accounting data base is late and writes one record after the other: a task is given up only where it is
-        missing twice in a row, after its array has been seen.
+        The accounting data base is late and writes one record after the other: a task is given up only after its array
+        has been seen and the task has been missing for a while.
+
+        Args:
+            now: seconds of any clock that only moves on.
         """
         found = expanded(told)
         self._seen |= {job.partition("_")[0] for job in found}
         tasks = {f"{array}_{task + 1}" for array in self._seen & set(self.sizes) for task in range(self.sizes[array])}
-        before, self._missing = self._missing, tasks - set(found)
-        return {**found, **dict.fromkeys(self._missing & before, "CANCELLED")}
+        self._missing = {task: self._missing.get(task, now) for task in tasks - set(found)}
+        given_up = (task for task, since in self._missing.items() if now - since >= PATIENCE_SECONDS)
+        return {**found, **dict.fromkeys(given_up, "CANCELLED")}
 
 
 def _submit(plugin: ModuleType, watch: Watch, executor: Any, jobs: list[Any]) -> None:
-    """Submit jobs that ask for the same as one array."""
+    """Submit jobs that ask for the same as one array, whose tasks are in the order of their shards."""
+    jobs = sorted(jobs, key=plugin.get_job_wildcards)
     first = jobs[0]
     folder = executor.slurm_logdir / f"rule_{first.name}"
     try:
@@ -174,7 +181,7 @@ def repair(plugin: ModuleType) -> None:
 
     async def query_job_status(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
         told, seconds = await query(command, logger)
-        return (told if told is None else watch.states(told)), seconds
+        return (told if told is None else watch.states(told, time.monotonic())), seconds
 
     executor.run_jobs = run_jobs
     executor.run_array_jobs = lambda self, jobs: _submit(plugin, watch, self, jobs)

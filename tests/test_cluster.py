@@ -57,17 +57,18 @@ def test_states_of_tasks_in_brackets():
     assert cluster.expanded(told) == {"7": "RUNNING", "12_1": "COMPLETED", "12_5": "FAILED", **tasks, **later}
 
 
-def test_a_task_that_slurm_forgot_twice_is_given_up():
+def test_a_task_that_slurm_forgot_is_given_up_after_a_while():
     watch = cluster.Watch()
     watch.sizes["12"] = 3
-    assert watch.states({}) == watch.states({}) == {}  # the data base is late
-    told = {"12_[1-3]": "PENDING"}
-    assert watch.states(told) == dict.fromkeys(("12_1", "12_2", "12_3"), "PENDING")
-    told = {"12_1": "RUNNING", "12_[3]": "PENDING"}
-    assert "12_2" not in watch.states(told)
-    assert watch.states(told) == {"12_1": "RUNNING", "12_2": "CANCELLED", "12_3": "PENDING"}
-    assert "12_3" not in watch.states({"12_1": "COMPLETED"})
-    assert watch.states({"12_1": "COMPLETED", "12_3": "RUNNING"})["12_3"] == "RUNNING"
+    assert watch.states({}, 0) == watch.states({}, 1000) == {}  # the data base is late
+    assert watch.states({"12_[1-3]": "PENDING"}, 1001) == dict.fromkeys(("12_1", "12_2", "12_3"), "PENDING")
+    told, known = {"12_1": "RUNNING", "12_[3]": "PENDING"}, {"12_1": "RUNNING", "12_3": "PENDING"}
+    assert watch.states(told, 1010) == watch.states(told, 1069) == known
+    assert watch.states(told, 1070) == {**known, "12_2": "CANCELLED"}
+    assert "12_3" not in watch.states({"12_1": "COMPLETED"}, 1080)
+    assert watch.states({"12_1": "COMPLETED", "12_3": "RUNNING"}, 1090)["12_3"] == "RUNNING"
+    assert "12_3" not in watch.states({"12_1": "COMPLETED"}, 1145)  # it was back in between
+    assert watch.states({}, 1205) == dict.fromkeys(("12_2", "12_3"), "CANCELLED")
 
 
 class Executor:
