@@ -103,10 +103,13 @@ class ClusterRun:
         os.killpg(self._driver.pid, signal.SIGINT)
 
     def jobs(self) -> list[tuple[str, str, str]]:
-        """(id, state, what it makes) of the jobs of this run."""
+        """(id, state, what it makes) of the jobs of this run, but not what is left of an array without its tasks."""
         names = {number: name for name, number in SUBMITTED.findall(self.said())}
         jobs = self._cluster.jobs()
-        return [(number, state, names.get(number, said)) for number, state, said in jobs if number not in self._earlier]
+        named = [
+            (number, state, names.get(number, said)) for number, state, said in jobs if number not in self._earlier
+        ]
+        return [job for job in named if "_wildcards_" in job[2]]
 
     def states(self, word: str = "") -> dict[str, list[str]]:
         """States of all jobs of this run, by what they make, for example ``rule_poses_wildcards_small_000-of-003``."""
