@@ -13,7 +13,6 @@ import binascii
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import re
@@ -49,12 +48,10 @@ class Mark:
     Attributes:
         file: the note itself.
         output: path as the rule names it.
-        slurm: id of the job on a cluster, empty for local jobs.
     """
 
     file: Path
     output: str
-    slurm: str
 
 
 def marks(run_folder: Path) -> Iterator[Mark]:
@@ -66,18 +63,17 @@ def marks(run_folder: Path) -> Iterator[Mark]:
             output = base64.urlsafe_b64decode(encoded).decode()
         except (binascii.Error, ValueError):
             continue
-        try:
-            slurm = json.loads(file.read_text()).get("external_jobid")
-        except (OSError, ValueError, AttributeError):
-            slurm = None
-        yield Mark(file, output, str(slurm or ""))
+        yield Mark(file, output)
 
 
-def _squeue(jobs: list[str]) -> dict[str, str]:
-    """State of each job that SLURM still knows; empty where there is no SLURM."""
+def _squeue(run_folder: Path) -> dict[str, str]:
+    """State of each job that was submitted from a run folder and has not ended; empty where there is no SLURM.
+
+    Snakemake's notes do not tell: a job that has begun overwrites the id that its driver has noted.
+    """
     try:
         told = subprocess.run(
-            ["squeue", "--noheader", "--array", "--format=%i|%T"],
+            ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i|%T|%k|%Z"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -85,22 +81,27 @@ def _squeue(jobs: list[str]) -> dict[str, str]:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
-    states = dict(line.strip().split("|", 1) for line in told.splitlines() if "|" in line)
-    return {job: states[job] for job in jobs if job in states}
+    jobs = (line.strip().split("|", 3) for line in told.splitlines() if line.count("|") >= 3)
+    # The comment is that of Snakemake; the driver may itself be a job, in the same folder.
+    return {
+        job: state
+        for job, state, comment, folder in jobs
+        if comment.startswith("rule_") and Path(folder).resolve() == run_folder.resolve()
+    }
 
 
-def settle_cluster(jobs: list[str]) -> None:
+def settle_cluster(run_folder: Path) -> None:
     """Let jobs of a dead driver that run on the cluster finish, and cancel those that have not begun.
 
     What runs is worth waiting for: its shard would only be computed again.
     """
-    states = _squeue(jobs)
+    states = _squeue(run_folder)
     pending = [job for job, state in states.items() if state == "PENDING"]
     if pending:
         logger.warning(f"cancelling {len(pending)} jobs of an earlier run that have not begun: {', '.join(pending)}")
         subprocess.run(["scancel", *pending], timeout=60, stdin=subprocess.DEVNULL, check=False)
     told: set[str] = set()
-    while states := _squeue(jobs):
+    while states := _squeue(run_folder):
         if set(states) - told:
             told |= set(states)
             logger.warning(
@@ -142,14 +143,15 @@ def _remove_half(run_folder: Path, output: str) -> None:
 def clear(run_folder: Path) -> int:
     """Remove what a dead driver left; number of jobs' outputs that will be made again."""
     left = list(marks(run_folder))
-    if left:
-        settle_cluster(sorted({mark.slurm for mark in left if mark.slurm}))
+    locks = list((run_folder / LOCKS).glob("*.lock"))
+    if left or locks:  # a driver may be killed before it has noted a job that it has submitted
+        settle_cluster(run_folder)
         end_orphans(run_folder)
         left = list(marks(run_folder))  # jobs that finished meanwhile have removed theirs
         for mark in left:
             _remove_half(run_folder, mark.output)
             mark.file.unlink(missing_ok=True)
-    for lock in (run_folder / LOCKS).glob("*.lock"):
+    for lock in locks:
         lock.unlink(missing_ok=True)
     return len(left)
 

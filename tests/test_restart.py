@@ -21,12 +21,12 @@ LONG = "results/own/demo/videos/" + "x" * 200 + ".mp4"  # Snakemake splits the n
 @pytest.fixture
 def dead(tmp_path):
     """A run folder whose driver was killed: two marked outputs, of which one is there, and Snakemake's locks."""
-    for output, slurm in ((ARTIFACT, None), (LONG, "71_2")):
+    for output in (ARTIFACT, LONG):
         encoded = base64.urlsafe_b64encode(output.encode()).decode()
         parts = [encoded[i : i + 254] for i in range(0, len(encoded), 254)]
         path = tmp_path.joinpath(restart.MARKS, *[f"@{part}" for part in parts[:-1]], parts[-1])
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"external_jobid": slurm}))
+        path.write_text(json.dumps({"external_jobid": None}))
     (tmp_path / restart.LOCKS).mkdir()
     (tmp_path / restart.LOCKS / "0.output.lock").write_text(ARTIFACT)
     folder = (tmp_path / ARTIFACT).parent
@@ -41,7 +41,7 @@ def left(folder):
 
 
 def test_marks_are_read_as_snakemake_writes_them(dead):
-    assert {mark.output: mark.slurm for mark in restart.marks(dead)} == {ARTIFACT: "", LONG: "71_2"}
+    assert {mark.output for mark in restart.marks(dead)} == {ARTIFACT, LONG}
 
 
 def test_what_a_dead_driver_left_is_cleared_and_nothing_else(dead, monkeypatch):
@@ -108,19 +108,24 @@ def test_orphans_on_this_machine_are_ended_and_only_they(dead):
 
 
 def test_jobs_on_the_cluster_are_waited_for_or_cancelled(dead, monkeypatch, caplog):
-    """`squeue` here is a script: one pending job, and one that is at work for the first two questions."""
+    """`squeue` here is a script: one pending job, and one that is at work for the first two questions.
+
+    A job of another folder and the user's own one in this folder, which may be the driver, do not count.
+    """
     programs = dead / "bin"
     programs.mkdir()
     (programs / "squeue").write_text(
         f"#!/bin/sh\nn=$(cat {dead}/asked 2>/dev/null || echo 0)\necho $((n + 1)) >{dead}/asked\n"
-        f"[ $n -lt 2 ] && echo '71_2|RUNNING'\n[ -f {dead}/cancelled ] || echo '80|PENDING'\necho '99|RUNNING'\n"
+        f"[ $n -lt 2 ] && echo '71_2|RUNNING|rule_poses|{dead}'\n"
+        f"[ -f {dead}/cancelled ] || echo '80|PENDING|rule_index_wildcards_own|{dead}'\n"
+        f"echo '99|RUNNING|rule_poses|{dead}/other'\necho '98|RUNNING||{dead}'\n"
     )
     (programs / "scancel").write_text(f'#!/bin/sh\necho "$@" >{dead}/cancelled\n')
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setattr(restart, "POLL_SECONDS", 0)
-    restart.settle_cluster(["71_2", "80"])
+    restart.settle_cluster(dead)
     assert (dead / "cancelled").read_text() == "80\n"
     assert "waiting for 1 jobs of an earlier run that are at work: 71_2" in caplog.text
 

@@ -6,22 +6,34 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import yaml
 
+from pipeline.stages import STAGES
+
 PROFILE = "workflow/profiles/slurm"
 # Nothing ever runs here, so there is nothing to wait for.
 SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
-# Six jobs that are ready at once, under the name of a stage with shards.
+# Six jobs that are ready at once, under the name of a stage with shards, and one of a rule that has no array.
 SHARDS = """
+import snakemake_executor_plugin_slurm
+from pipeline import cluster
+cluster.repair(snakemake_executor_plugin_slurm)
 rule all:
-    input: expand("out/{shard}", shard=range(6))
+    input: expand("out/{shard}", shard=range(6)), "single/0", "single/1"
 rule decode:
     output: "out/{shard}"
-    resources: mem_mb=100, runtime=1
+    resources: mem_mb=lambda wildcards, attempt: 100 * 2 ** (attempt - 1), runtime=1
+    shell: "touch {output}"
+rule single:
+    output: "single/{name}"
+    resources: mem_mb=70, runtime=1
     shell: "touch {output}"
 """
+# What a call of ``sbatch`` submits, from its arguments and its script.
+TASK = re.compile(r"--target-jobs '?(\w+):\w+=(\d)'? .*?--attempt (\d)")
 
 
 @pytest.fixture
@@ -33,8 +45,9 @@ def snakemake(project, tmp_path):
     tools = tmp_path / "tools"
     tools.mkdir()
     noted = tmp_path / "calls"
+    noted.mkdir()
     scripts = {
-        "sbatch": f'echo "$*" >> {noted}; exit 1',
+        "sbatch": f'{{ echo "$*"; cat; }} > "$(mktemp -p {noted})"; exit 1',
         "sacctmgr": "echo ours",
         "scontrol": 'echo "MaxArraySize = 1001"; echo "MinJobAge = 300 sec"',
     }
@@ -53,7 +66,7 @@ def snakemake(project, tmp_path):
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(project)},
         )
-        return done, noted.read_text().splitlines() if noted.exists() else []
+        return done, [call.read_text() for call in sorted(noted.iterdir(), key=lambda call: call.stat().st_mtime_ns)]
 
     (tmp_path / "config.yaml").write_text((project / "config.yaml").read_text())
     return call
@@ -77,11 +90,52 @@ def test_every_resubmission_asks_for_twice_the_memory_and_time(snakemake):
     assert asked == [(2000, 20), (4000, 40), (8000, 80)]
 
 
+def array_size(call: str) -> int:
+    found = re.search(r"--array=1-(\d+)", call)
+    return int(found[1]) if found else 1
+
+
+def test_shards_that_are_ready_together_are_one_array(snakemake, tmp_path):
+    (tmp_path / "Shards").write_text(SHARDS)
+    done, calls = snakemake("--slurm-no-account", "--retries", "0", snakefile=tmp_path / "Shards")
+    assert done.returncode != 0
+    assert sorted(map(array_size, calls)) == [1, 1, 6]
+    (array,) = (call for call in calls if array_size(call) == 6)
+    assert sorted(TASK.findall(array)) == [("decode", str(shard), "1") for shard in range(6)]
+    assert re.search(r"--mem 100 ", array)  # as the rule says
+    _, calls = snakemake(
+        "--slurm-no-account", "--retries", "0", "--slurm-array-limit", "4", snakefile=tmp_path / "Shards"
+    )
+    assert sorted(map(array_size, calls[3:])) == [1, 1, 2, 4]
+
+
 def test_jobs_that_wait_for_a_place_in_the_queue_are_submitted_later(snakemake, tmp_path):
     (tmp_path / "Shards").write_text(SHARDS)
     done, calls = snakemake("--slurm-no-account", "--jobs", "2", "--retries", "0", snakefile=tmp_path / "Shards")
     assert done.returncode != 0
-    assert len(calls) == 6  # one job failed does not stop another: keep-going
+    assert max(map(array_size, calls)) <= 2
+    submitted = Counter(task for call in calls for task in TASK.findall(call))
+    assert len(submitted) == 8  # one job failed does not stop another: keep-going
+    assert set(submitted.values()) == {1}
+
+
+def test_attempts_do_not_share_an_array(snakemake, tmp_path):
+    (tmp_path / "Shards").write_text(SHARDS)
+    _, calls = snakemake("--slurm-no-account", "--jobs", "4", "--retries", "1", snakefile=tmp_path / "Shards")
+    asked = Counter()
+    for call in calls:
+        tasks = TASK.findall(call)
+        assert len(tasks) == array_size(call)
+        assert len({(rule, attempt) for rule, _, attempt in tasks}) == 1
+        asked.update((rule, shard, attempt, int(re.search(r"--mem (\d+)", call)[1])) for rule, shard, attempt in tasks)
+    shards = {("decode", str(shard), str(attempt), 100 * attempt) for shard in range(6) for attempt in (1, 2)}
+    assert asked == Counter(shards | {("single", str(name), str(attempt), 70) for name in (0, 1) for attempt in (1, 2)})
+    assert any(array_size(call) > 1 for call in calls)
+
+
+def test_the_profile_names_every_rule_with_shards(project):
+    profile = yaml.safe_load((project / PROFILE / "config.yaml").read_text())
+    assert profile["slurm-array-jobs"].split(",") == [name for name, stage in STAGES.items() if stage.sharded]
 
 
 def test_account_and_partition_are_left_to_the_site(project, snakemake):

@@ -42,6 +42,12 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
     except restart.ReadOnlyError as error:
         stop(error)
 
+# Snakemake has imported every plugin that is installed, whichever of them will run the jobs.
+if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:
+    from pipeline import cluster
+
+    cluster.repair(sys.modules["snakemake_executor_plugin_slurm"])
+
 
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),

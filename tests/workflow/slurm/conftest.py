@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,9 +21,11 @@ SCRIPT = Path(__file__).with_name("slurm.sh")
 SITE = (
     *("--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
-    *("--latency-wait", "10", "--jobs", "4", "--cores", "2"),
+    *("--latency-wait", "10", "--jobs", "6", "--cores", "2"),
 )
 SECONDS = 900
+# All tasks of an array have one comment; the driver says which of them is which.
+SUBMITTED = re.compile(r"Job \d+ \((\S+)\) has been submitted with SLURM jobid (\d+_\d+)")
 
 
 class Cluster:
@@ -38,7 +41,7 @@ class Cluster:
     def jobs(self) -> list[tuple[str, str, str]]:
         """(id, state, what Snakemake says it is) of every job that SLURM remembers."""
         told = subprocess.run(
-            ["squeue", "--noheader", "--states=all", "--format=%i|%T|%k"],
+            ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%k"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -61,13 +64,13 @@ class ClusterRun:
         self._earlier = {number for number, _, _ in cluster.jobs()}
         self._driver: subprocess.Popen | None = None
 
-    def start(self, target: str) -> None:
+    def start(self, *targets: str) -> None:
         """Start a driver; call it again after `kill`."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self._project / "Snakefile")]
         command += ["--profile", str(self._project / "workflow/profiles/slurm"), *SITE, *self._arguments]
         with open(self._folder / "driver.log", "ab") as log:
             self._driver = subprocess.Popen(
-                [*command, "--", target],
+                [*command, "--", *targets],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -95,19 +98,30 @@ class ClusterRun:
         os.killpg(self._driver.pid, signal.SIGKILL)
         self._driver.wait()
 
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        os.killpg(self._driver.pid, signal.SIGINT)
+
+    def jobs(self) -> list[tuple[str, str, str]]:
+        """(id, state, what it makes) of the jobs of this run, but not what is left of an array without its tasks."""
+        names = {number: name for name, number in SUBMITTED.findall(self.said())}
+        jobs = self._cluster.jobs()
+        named = [
+            (number, state, names.get(number, said)) for number, state, said in jobs if number not in self._earlier
+        ]
+        return [job for job in named if "_wildcards_" in job[2]]
+
     def states(self, word: str = "") -> dict[str, list[str]]:
         """States of all jobs of this run, by what they make, for example ``rule_poses_wildcards_small_000-of-003``."""
         states: dict[str, list[str]] = {}
-        for number, state, comment in self._cluster.jobs():
-            if number not in self._earlier and word in comment:
-                states.setdefault(comment, []).append(state)
+        for _, state, name in self.jobs():
+            if word in name:
+                states.setdefault(name, []).append(state)
         return states
 
     def ids(self, word: str, state: str) -> list[str]:
         """Ids of jobs of this run in one state."""
-        return [
-            n for n, s, comment in self._cluster.jobs() if n not in self._earlier and word in comment and s == state
-        ]
+        return [number for number, found, name in self.jobs() if word in name and found == state]
 
     def completed(self) -> Counter[str]:
         """How often each job was completed."""

@@ -36,7 +36,7 @@ configure() {
         chown munge: "$FOLDER/munge/key"
     fi
     if [ -e $SYSTEM_CONF ] && [ "$(readlink $SYSTEM_CONF)" != "$CONF" ]; then
-        die "$SYSTEM_CONF is that of another SLURM; this script is for machines without one"
+        STATUS=3 die "$SYSTEM_CONF is that of another SLURM; this script is for machines without one"
     fi
     install -d -m 755 /etc/slurm
     ln -sf "$CONF" $SYSTEM_CONF

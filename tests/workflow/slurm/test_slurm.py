@@ -35,6 +35,7 @@ def check(finished):
             assert metrics == undisturbed
         assert made_again(before, finished_artifacts(workspace.folder)) == []
         assert set(run.completed().values()) == {1}, run.completed()
+        assert any("_" in number for number in run.ids("", "COMPLETED"))  # arrays
 
     return check
 
@@ -53,6 +54,27 @@ def test_the_demo_end_to_end(cluster_run, make_workspace, project, tmp_path):
     assert workspace.planned("results/demo/model.pt") == {}
 
 
+def test_a_short_run_of_arrays_in_which_a_shard_lacks_memory(cluster_run, make_workspace, small_config, tmp_path):
+    """Few videos, and no more than decoding them; what CI has time for."""
+    workspace = make_workspace(tmp_path)
+    small = small_config["datasets"]["small"]
+    generate = {**small["demo"]["generate"], "train_per_class": 3}
+    workspace.configure({"datasets": {"small": {**small, "demo": {**small["demo"], "generate": generate}}}})
+    starved = "decode:mem_mb=60 if attempt == 1 and wildcards.shard == '001-of-003' else 4000 * 2 ** (attempt - 1)"
+    run = cluster_run(tmp_path, "--set-resources", starved)
+    clips = [f"results/small/data/clips/00{shard}-of-003.zarr.zip" for shard in range(3)]
+    run.start(*clips)
+    assert run.end() == 0, run.said()[-5000:]
+    assert all((tmp_path / path).exists() for path in clips)
+    assert set(run.completed().values()) == {1}, run.completed()
+    states = run.states("rule_decode")
+    assert sorted(map(len, states.values())) == [1, 1, 2]
+    log = (tmp_path / "results/small/logs/decode/001-of-003.log").read_text()
+    assert '"mem_mb": 8000' in log
+    asked_alike = {number.partition("_")[0] for number in run.ids("rule_decode", "COMPLETED") if "_" in number}
+    assert len(asked_alike) == 1  # one array of the two others
+
+
 def test_a_shard_without_enough_memory_is_submitted_again_with_more(cluster_run, without_motion, check):
     """The first attempt at one shard asks for 60 MB, less than Python takes; the others ask for what the rule says."""
     starved = "keyframes:mem_mb=60 if attempt == 1 and '001-of-003' in str(input) else 2000 * 2 ** (attempt - 1)"
@@ -68,16 +90,28 @@ def test_a_shard_without_enough_memory_is_submitted_again_with_more(cluster_run,
     assert '"mem_mb": 4000' in log
 
 
-def test_a_cancelled_job_is_submitted_again(cluster_run, without_motion, check):
+def test_cancelled_jobs_are_submitted_again(cluster_run, without_motion, check):
+    """One that is at work, and one that waits: SLURM forgets a task of an array that is cancelled before it begins."""
     run = cluster_run(without_motion.folder)
     before = finished_artifacts(without_motion.folder)
     run.start(MOTION)
     logs = without_motion.folder / "results/small/logs/poses"
     run.until(lambda: list(logs.glob("*.log")) and run.ids(POSES, "RUNNING"), "a job at work")
-    (cancelled, *_) = run.ids(POSES, "RUNNING")
-    subprocess.run(["scancel", cancelled], check=True, timeout=60)
+    (cancelled, *_), (waiting, *_) = run.ids(POSES, "RUNNING"), run.ids("", "PENDING")
+    assert "_" in cancelled and "_" in waiting
+    subprocess.run(["scancel", cancelled, waiting], check=True, timeout=60)
     run.until(lambda: cancelled in run.ids(POSES, "CANCELLED"), "the end of the cancelled job")
     check(without_motion, run, before, "motion/")
+    assert waiting not in run.ids("", "COMPLETED")
+
+
+def test_an_interrupted_driver_cancels_its_jobs(cluster_run, without_motion):
+    run = cluster_run(without_motion.folder)
+    run.start(MOTION)
+    run.until(lambda: run.ids("", "RUNNING") and run.ids("", "PENDING"), "jobs at work and jobs that wait")
+    run.interrupt()
+    assert run.end() != 0
+    assert not run.ids("", "PENDING") and set(run.ids("", "CANCELLED")) >= set(run.ids(POSES, "CANCELLED")) != set()
 
 
 def test_a_node_that_fails_and_comes_back(cluster, cluster_run, without_motion, check):
