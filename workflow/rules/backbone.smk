@@ -42,6 +42,7 @@ rule features:
         "results/{dataset}/backbone/features/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/features/{shard}.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: encoder_threads()
@@ -72,6 +73,7 @@ rule maps:
         "results/{dataset}/backbone/maps/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/maps/{shard}.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: encoder_threads()

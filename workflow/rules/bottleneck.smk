@@ -14,6 +14,7 @@ rule concept_layers:
         table="results/{dataset}/bottleneck/concept_layers.parquet",
     log:
         "results/{dataset}/logs/concept_layers.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: workflow.cores

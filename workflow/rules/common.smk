@@ -99,6 +99,10 @@ def code(module):
     return [os.path.relpath(path) for path in files_of(module)]
 
 
+# The longest jobs go first, then what the concept layers wait for. What only the last stages read is left for the cores
+# that are idle while concept layers are trained.
+LONGEST, WAITED_FOR = 10, 1
+
 ENTRIES = {}
 
 

@@ -9,6 +9,7 @@ rule dual_encoder:
         "results/{dataset}/context/dual_encoder/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/dual_encoder/{shard}.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: encoder_threads()
@@ -37,8 +38,7 @@ rule prompts:
         "results/{dataset}/context/prompts/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/prompts/{shard}.log",
-    # The longest jobs first, or a core is idle in the end.
-    priority: 10
+    priority: LONGEST
     conda:
         ENVIRONMENT
     threads: encoder_threads()
@@ -92,6 +92,7 @@ rule texts:
         "results/{dataset}/context/texts.zarr.zip",
     log:
         "results/{dataset}/logs/texts.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: encoder_threads()
@@ -119,6 +120,7 @@ rule concepts:
         pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
     log:
         "results/{dataset}/logs/concepts.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: 1

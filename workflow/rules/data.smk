@@ -32,6 +32,7 @@ rule decode:
         signal="results/{dataset}/data/signal/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/decode/{shard}.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: 1

@@ -10,8 +10,7 @@ rule poses:
         "results/{dataset}/motion/poses/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/poses/{shard}.log",
-    # The longest jobs first, or a core is idle in the end.
-    priority: 10
+    priority: LONGEST
     conda:
         ENVIRONMENT
     threads: encoder_threads()
@@ -39,6 +38,7 @@ rule keyframes:
         "results/{dataset}/motion/keyframes/{shard}.parquet",
     log:
         "results/{dataset}/logs/keyframes/{shard}.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: 1
@@ -65,6 +65,7 @@ rule pose_clips:
         "results/{dataset}/motion/pose_clips/{shard}.zarr.zip",
     log:
         "results/{dataset}/logs/pose_clips/{shard}.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: 1
@@ -92,6 +93,7 @@ rule motion_concepts:
         labels="results/{dataset}/motion/motion_labels.parquet",
     log:
         "results/{dataset}/logs/motion_concepts.log",
+    priority: WAITED_FOR
     conda:
         ENVIRONMENT
     threads: workflow.cores
