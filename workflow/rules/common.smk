@@ -148,12 +148,14 @@ def shard_digests(name, learned_from=False):
 
 def members(wildcards):
     """Digest of the videos in one shard: a video that is added, replaced or removed reruns this shard alone."""
-    return shard_digests(wildcards.dataset)[position_of(wildcards)]
+    part = position_of(wildcards)
+    return shard_digests(wildcards.dataset)[part]
 
 
 def learned_from(wildcards):
     """Digest of the videos in one shard that are of train or validation."""
-    return shard_digests(wildcards.dataset, learned_from=True)[position_of(wildcards)]
+    part = position_of(wildcards)
+    return shard_digests(wildcards.dataset, learned_from=True)[part]
 
 
 def all_members(wildcards):
