@@ -69,7 +69,7 @@ class SpatialData:
 
     Attributes:
         maps: float16 ``[n, p, D]``; regions: float16 ``[n, p, E]``; texts: float32 ``[M, E]``.
-        projection: ``[D, D]`` that every place of the maps goes through first, see `pipeline.bottleneck.leakage`.
+        projection: ``[D, D]`` that a layer sees every place through, see `pipeline.bottleneck.leakage`.
     """
 
     maps: torch.Tensor
@@ -104,10 +104,16 @@ class SpatialData:
         return len(self.maps)
 
     def rows(self, chosen: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features ``[b, p, D]`` and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
+        """Maps ``[b, p, D]``, not projected, and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
         regions = functional.normalize(self.regions[chosen].float(), dim=-1)
-        maps = self.maps[chosen].float()
-        return maps if self.projection is None else maps @ self.projection.T, regions @ self.texts.T
+        return self.maps[chosen].float(), regions @ self.texts.T
+
+    def folded(self, weight: torch.Tensor) -> torch.Tensor:
+        """Weights ``[M, D]`` of projected maps as weights of the maps themselves.
+
+        There are a thousand times fewer weights than places, so this is what a step can afford to project.
+        """
+        return weight if self.projection is None else weight @ self.projection
 
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start in range(0, len(self), BLOCK):
@@ -175,6 +181,9 @@ def _moments(data: SpatialData) -> _Moments:
     gram -= sum_x.T @ sum_x / len(data)
     cross -= sum_x.T @ sum_t / len(data)
     square -= (sum_t**2).sum(0) / len(data)
+    if data.projection is not None:
+        projection = data.projection.double()
+        gram, cross = projection @ gram @ projection.T, projection @ cross
     return _Moments(gram / total, cross / total, (square / total).clamp_min(0).sqrt())
 
 
@@ -222,7 +231,7 @@ def train_spatial_layer(
     optimizer = torch.optim.Adam([weight], lr=learning_rate)
     n_batches = max(1, min(math.ceil(len(train) / batch_size), len(train) // 2))
     batches: list[torch.Tensor] = []
-    steps, losses = [0], [-similarity(x_val @ weight.detach().T, target_val).mean().item()]
+    steps, losses = [0], [-similarity(x_val @ val.folded(weight.detach()).T, target_val).mean().item()]
     best, chosen = weight.detach().clone(), 0
     while steps[-1] < max_steps and len(steps) - 1 - chosen < patience:
         taken = min(eval_every, max_steps - steps[-1])
@@ -230,7 +239,7 @@ def train_spatial_layer(
             if not batches:
                 batches = list(torch.randperm(len(train), generator=generator).tensor_split(n_batches))
             x, target = train.rows(batches.pop())
-            z = x @ weight.T  # [b, p, M]
+            z = x @ train.folded(weight).T  # [b, p, M]
             penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
             penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
             optimizer.zero_grad()
@@ -238,7 +247,7 @@ def train_spatial_layer(
             optimizer.step()
         steps.append(steps[-1] + taken)
         with torch.no_grad():
-            losses.append(-similarity(x_val @ weight.T, target_val).mean().item())
+            losses.append(-similarity(x_val @ val.folded(weight).T, target_val).mean().item())
         if not math.isfinite(losses[-1]):
             raise ValueError(f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the maps")
         if losses[-1] < losses[chosen]:
@@ -246,7 +255,6 @@ def train_spatial_layer(
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
     best = best / torch.where(spread > 0, spread, torch.ones_like(spread))[:, None].float()
+    best = train.folded(best)
     quality = similarity(x_val @ best.T, target_val).mean(0)
-    if train.projection is not None:  # folded into the weights, for maps that have not gone through it
-        best = best @ train.projection
     return SpatialLayer(best.numpy(), steps[chosen], np.array(steps), np.array(losses), quality.double().numpy())
