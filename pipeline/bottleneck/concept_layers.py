@@ -242,12 +242,12 @@ def _map_layer(
             continue
         projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
         fit, check = (
-            SpatialData.of(
-                places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices, projection
-            )
+            SpatialData.of(places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices)
             for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
         )
-        layer = train_spatial_layer(fit, check, weight_decay=settings.map_weight_decay, **_options(settings))
+        layer = train_spatial_layer(
+            fit, check, projection=projection, weight_decay=settings.map_weight_decay, **_options(settings)
+        )
         kept = layer.quality >= settings.map_cutoff
         logger.info("%s maps: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
         weights.append(layer.weight[kept])

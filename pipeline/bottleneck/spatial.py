@@ -69,51 +69,33 @@ class SpatialData:
 
     Attributes:
         maps: float16 ``[n, p, D]``; regions: float16 ``[n, p, E]``; texts: float32 ``[M, E]``.
-        projection: ``[D, D]`` that a layer sees every place through, see `pipeline.bottleneck.leakage`.
     """
 
     maps: torch.Tensor
     regions: torch.Tensor
     texts: torch.Tensor
-    projection: torch.Tensor | None = None
 
     @classmethod
-    def of(
-        cls,
-        maps: np.ndarray,
-        regions: np.ndarray,
-        texts: np.ndarray,
-        slices: np.ndarray,
-        projection: np.ndarray | None = None,
-    ) -> SpatialData:
+    def of(cls, maps: np.ndarray, regions: np.ndarray, texts: np.ndarray, slices: np.ndarray) -> SpatialData:
         """Every prompted frame of every clip as one picture.
 
         Args:
             maps: ``[n, S, h, w, D]``; regions: ``[n, K, h, w, E]``; texts: ``[M, E]``.
             slices: the slice of each prompted frame, ``[K]``.
-            projection: see the class.
         """
         return cls(
             torch.from_numpy(np.ascontiguousarray(maps[:, slices])).flatten(0, 1).flatten(1, 2),
             torch.from_numpy(np.ascontiguousarray(regions)).flatten(0, 1).flatten(1, 2),
             torch.from_numpy(np.ascontiguousarray(texts, np.float32)),
-            None if projection is None else torch.from_numpy(projection.astype(np.float32)),
         )
 
     def __len__(self) -> int:
         return len(self.maps)
 
     def rows(self, chosen: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps ``[b, p, D]``, not projected, and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
+        """Maps ``[b, p, D]`` and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
         regions = functional.normalize(self.regions[chosen].float(), dim=-1)
         return self.maps[chosen].float(), regions @ self.texts.T
-
-    def folded(self, weight: torch.Tensor) -> torch.Tensor:
-        """Weights ``[M, D]`` of projected maps as weights of the maps themselves.
-
-        There are a thousand times fewer weights than places, so this is what a step can afford to project.
-        """
-        return weight if self.projection is None else weight @ self.projection
 
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start in range(0, len(self), BLOCK):
@@ -163,7 +145,8 @@ class _Moments:
         return float(self.covariance.diagonal().mean())
 
 
-def _moments(data: SpatialData) -> _Moments:
+def _moments(data: SpatialData, projection: torch.Tensor) -> _Moments:
+    """Moments of the maps as they are after the projection ``[D, D]``."""
     (places, width), concepts = data.maps.shape[1:], len(data.texts)
     gram = torch.zeros(width, width, dtype=torch.float64)
     cross = torch.zeros(width, concepts, dtype=torch.float64)
@@ -181,9 +164,7 @@ def _moments(data: SpatialData) -> _Moments:
     gram -= sum_x.T @ sum_x / len(data)
     cross -= sum_x.T @ sum_t / len(data)
     square -= (sum_t**2).sum(0) / len(data)
-    if data.projection is not None:
-        projection = data.projection.double()
-        gram, cross = projection @ gram @ projection.T, projection @ cross
+    gram, cross = projection @ gram @ projection.T, projection @ cross
     return _Moments(gram / total, cross / total, (square / total).clamp_min(0).sqrt())
 
 
@@ -191,6 +172,7 @@ def train_spatial_layer(
     train: SpatialData,
     val: SpatialData,
     *,
+    projection: np.ndarray | None = None,
     learning_rate: float = 1e-3,
     batch_size: int = 512,
     max_steps: int = 10_000,
@@ -207,6 +189,7 @@ def train_spatial_layer(
 
     Args:
         train, val: pictures; val decides when to stop. The best weights are restored.
+        projection: ``[D, D]`` that the layer sees every place through, see `pipeline.bottleneck.leakage`.
         weight_decay: λ of λ/2 ‖w‖² s² / var(z), as of `pipeline.bottleneck.layers.train_text_layer`.
         ridge: regularisation of the start, as a part of the mean variance of a feature.
         seed: of the mini-batches.
@@ -219,7 +202,10 @@ def train_spatial_layer(
             f"a similarity over pictures needs at least 2 of them; there are {len(train)} training and {len(val)} "
             f"validation pictures with prompts"
         )
-    moments = _moments(train)
+    onto = torch.eye(train.maps.shape[-1]).double() if projection is None else torch.from_numpy(projection).double()
+    moments = _moments(train, onto)
+    # A step projects the weights: there are far fewer of them than places.
+    onto = onto.float()
     regular = moments.covariance + max(ridge * moments.variance, 1e-12) * torch.eye(len(moments.covariance)).double()
     flat = moments.spread <= 1e-9
     scaled = moments.cross / torch.where(flat, torch.ones_like(moments.spread), moments.spread)
@@ -231,7 +217,7 @@ def train_spatial_layer(
     optimizer = torch.optim.Adam([weight], lr=learning_rate)
     n_batches = max(1, min(math.ceil(len(train) / batch_size), len(train) // 2))
     batches: list[torch.Tensor] = []
-    steps, losses = [0], [-similarity(x_val @ val.folded(weight.detach()).T, target_val).mean().item()]
+    steps, losses = [0], [-similarity(x_val @ (weight.detach() @ onto).T, target_val).mean().item()]
     best, chosen = weight.detach().clone(), 0
     while steps[-1] < max_steps and len(steps) - 1 - chosen < patience:
         taken = min(eval_every, max_steps - steps[-1])
@@ -239,7 +225,7 @@ def train_spatial_layer(
             if not batches:
                 batches = list(torch.randperm(len(train), generator=generator).tensor_split(n_batches))
             x, target = train.rows(batches.pop())
-            z = x @ train.folded(weight).T  # [b, p, M]
+            z = x @ (weight @ onto).T  # [b, p, M]
             penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
             penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
             optimizer.zero_grad()
@@ -247,7 +233,7 @@ def train_spatial_layer(
             optimizer.step()
         steps.append(steps[-1] + taken)
         with torch.no_grad():
-            losses.append(-similarity(x_val @ val.folded(weight).T, target_val).mean().item())
+            losses.append(-similarity(x_val @ (weight @ onto).T, target_val).mean().item())
         if not math.isfinite(losses[-1]):
             raise ValueError(f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the maps")
         if losses[-1] < losses[chosen]:
@@ -255,6 +241,6 @@ def train_spatial_layer(
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
     best = best / torch.where(spread > 0, spread, torch.ones_like(spread))[:, None].float()
-    best = train.folded(best)
+    best = best @ onto
     quality = similarity(x_val @ best.T, target_val).mean(0)
     return SpatialLayer(best.numpy(), steps[chosen], np.array(steps), np.array(losses), quality.double().numpy())

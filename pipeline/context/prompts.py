@@ -128,8 +128,7 @@ def _cpu_multiplies_bfloat16() -> bool:
 def build(job: stage.Job) -> None:
     """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted.
 
-    Only videos of train and validation are prompted: maps are learned from these, and prompts cost more than all
-    other stages together.
+    Only videos of train and validation are prompted: maps are learned from these, and nothing else reads the prompts.
     """
     from pipeline import checkpoints
 

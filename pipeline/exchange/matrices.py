@@ -93,10 +93,10 @@ def _from_matlab(path: Path) -> dict[str, Any]:
     import scipy.io
 
     try:
-        content = scipy.io.loadmat(path)
-    except NotImplementedError:  # how scipy tells HDF5
-        raise ForeignFileError(f"{path} is a MATLAB file of version 7.3; save it again with save(…, '-v7')") from None
-    except OSError:
+        if scipy.io.matlab.matfile_version(path, appendmat=False)[0] == 2:  # HDF5, which scipy does not read
+            raise ForeignFileError(f"{path} is a MATLAB file of version 7.3; save it again with save(…, '-v7')")
+        content = scipy.io.loadmat(path, appendmat=False)
+    except (OSError, ForeignFileError):
         raise
     except Exception as error:  # scipy raises many types for damaged bytes
         raise ForeignFileError(f"{path} is not a MATLAB file ({type(error).__name__}: {error})") from None

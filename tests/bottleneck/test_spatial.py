@@ -99,6 +99,26 @@ def test_places_of_concepts_are_found():
     np.testing.assert_allclose(np.sqrt((spread**2).mean((0, 1))), 1, rtol=0.02)
 
 
+def test_a_projected_layer_is_one_that_was_trained_on_projected_maps():
+    texts, slices = np.eye(3)[:2], np.array([0, 1])
+    hidden, direction = rng(5).normal(size=(2, 6))
+    projection = np.eye(6) - np.outer(hidden, direction) / (hidden @ direction)  # oblique
+    own = [made(30, seed)[:2] for seed in (0, 1)]
+    options = {"max_steps": 30, "eval_every": 10}
+    layer = train_spatial_layer(
+        *(SpatialData.of(maps, regions, texts, slices) for maps, regions in own), projection=projection, **options
+    )
+    told = train_spatial_layer(
+        *(SpatialData.of(maps.astype(np.float64) @ projection.T, regions, texts, slices) for maps, regions in own),
+        **options,
+    )
+    np.testing.assert_allclose(layer.weight, told.weight @ projection, atol=1e-3 * np.abs(told.weight).max())
+    np.testing.assert_allclose(layer.val_loss, told.val_loss, atol=1e-4)
+    np.testing.assert_allclose(layer.quality, told.quality, atol=1e-4)
+    # What is hidden moves no map.
+    np.testing.assert_allclose(layer.weight @ hidden, 0, atol=1e-4)
+
+
 def test_training_follows_its_seed_and_restores_the_best():
     texts, slices = np.eye(3)[:2], np.array([0, 1])
     data = [SpatialData.of(*made(30, seed)[:2], texts, slices) for seed in (0, 1)]

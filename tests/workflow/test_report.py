@@ -107,6 +107,22 @@ def test_every_picture_shows_something(page):
             assert np.asarray(picture.convert("L")).std() > 5
 
 
+def test_every_chart_has_something_to_draw(page):
+    charts = list(re.finditer(r'Plotly\.newPlot\(\s*"(chart-[^"]+)",\s*', page))
+    assert len(charts) > 8
+    for chart in charts:
+        traces, _ = json.JSONDecoder().raw_decode(page, chart.end())
+        assert traces, chart[1]
+        for trace in traces:
+            if trace["type"] == "sankey":
+                drawn = trace["link"]["value"]
+            else:
+                drawn = next(trace[axis] for axis in ("z", "y", "x") if axis in trace)
+            # Plotly writes numbers as text in base 64, and their type.
+            values = np.frombuffer(base64.b64decode(drawn["bdata"]), drawn["dtype"]) if "bdata" in drawn else drawn
+            assert len(values) and any(value is not None for value in np.ravel(np.array(values, object))), chart[1]
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 def test_chromium_shows_it_without_errors(page, tmp_path):
     (tmp_path / "report.html").write_text(page.replace("<body>", "<body>" + PROBE, 1))

@@ -99,11 +99,6 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 EXPERTS = ("COCO", "AI Challenger", "MPII", "AP-10K", "APT-36K", "COCO-WholeBody")
 
 
-def _channels_last(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    maps, *others = inputs
-    return maps.contiguous(memory_format=torch.channels_last), *others
-
-
 class PoseEstimator:
     """Keypoints of the person in a box; see `pipeline.motion.pose.estimate` for which box.
 
@@ -131,9 +126,11 @@ class PoseEstimator:
         self.model = load_model(
             VitPoseForPoseEstimation, name, revision, surplus=("associate_keypoint_heads.",), sha256=sha256
         )
-        # On CPUs bilinear upsampling takes seven times as long where channels come first, a fourth of all time of
-        # networks with the simple decoder. The values are the same up to rounding.
-        self.model.head.register_forward_pre_hook(_channels_last)
+        if self.model.config.use_simple_decoder:
+            # It begins with bilinear upsampling, which is slow on CPUs where channels come first.
+            self.model.head.register_forward_pre_hook(
+                lambda head, inputs: inputs[0].contiguous(memory_format=torch.channels_last)
+            )
         settings = processor_settings(name, revision)
         self.mean, self.std = settings["image_mean"], settings["image_std"]
         self.height, self.width = self.model.config.backbone_config.image_size
