@@ -12,6 +12,7 @@ python bench/encoders.py --role dual_encoder --size base --device cuda --items 2
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -36,7 +37,7 @@ from pipeline.motion.pose.detector import PersonDetector  # noqa: E402
 from pipeline.motion.pose.estimate import Estimation  # noqa: E402
 from pipeline.motion.pose.vitpose import PoseEstimator  # noqa: E402
 from pipeline.stage import RUNTIME_VARIABLE  # noqa: E402
-from pipeline.store.arrays import read_arrays, write_arrays  # noqa: E402
+from pipeline.store.arrays import Arrays, write_arrays  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 
 # Width, layers, heads: ViT-S, ViT-B and ViT-L.
@@ -66,6 +67,11 @@ def clips_file(folder: Path, n: int) -> Path:
     frames = np.random.default_rng(0).integers(0, 256, (n, CLIP_FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     write_arrays(folder / "clips.zarr.zip", {"frames": frames}, {"video_id": [str(k) for k in range(n)]}, {})
     return folder / "clips.zarr.zip"
+
+
+def some_clips(path: Path, n: int) -> np.ndarray:
+    with Arrays(path) as clips:
+        return clips.part("frames", slice(0, n))
 
 
 def video_files(folder: Path, n: int, n_frames: int) -> list[tuple[str, Path]]:
@@ -107,13 +113,12 @@ def backbone(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarr
     network = load_backbone(save(transformers.VideoMAEModel(config), folder / "model", size={"shortest_edge": SIDE}))
     path = clips_file(folder, call.items)
     watch, start = batches.Stopwatch(), now()
-    with watch("reading"):
-        arrays, _ = read_arrays(path)
-    features = encode(network, arrays["frames"], call.batch, watch=watch)
+    with Arrays(path) as clips:
+        features = encode(network, clips.blocks("frames"), call.batch, watch=watch)
     with watch("writing"):
         write_arrays(folder / "features.zarr.zip", {"features": features}, {}, {})
     took = now() - start
-    pixels = network.pixels(arrays["frames"][: call.batch])
+    pixels = network.pixels(some_clips(path, call.batch))
     return call.items, "clips", bare_seconds(network.features, pixels, call.items), took, watch
 
 
@@ -128,13 +133,12 @@ def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.n
     encoder = load_dual_encoder(name)
     path = clips_file(folder, call.items)
     watch, start = batches.Stopwatch(), now()
-    with watch("reading"):
-        arrays, _ = read_arrays(path)
-    embeddings = encoder.videos(arrays["frames"], 8, 8 * call.batch, watch)
+    with Arrays(path) as clips:
+        embeddings = encoder.videos(clips.blocks("frames"), 8, 8 * call.batch, watch)
     with watch("writing"):
         write_arrays(folder / "embeddings.zarr.zip", {"embeddings": embeddings}, {}, {})
     took = now() - start
-    pixels = encoder.pixels(torch.from_numpy(arrays["frames"][: call.batch, ::2]).to(encoder.device))
+    pixels = encoder.pixels(torch.from_numpy(some_clips(path, call.batch)[:, ::2]).to(encoder.device))
     return call.items, "clips", bare_seconds(encoder.embed, pixels, call.items), took, watch
 
 
@@ -159,8 +163,9 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
     videos = video_files(folder, call.items, call.frames)
     watch, start = batches.Stopwatch(), now()
     estimation = Estimation(estimator, settings, call.batch, detector, watch=watch)
-    with Decoder() as decoder:
-        done = dict(estimation.run(videos, decoder.open))
+    with contextlib.ExitStack() as stack:
+        decoders = [stack.enter_context(Decoder()) for _ in range(call.decoders)]
+        done = dict(estimation.run(videos, [decoder.open for decoder in decoders]))
     arrays = [item["keypoints"] for item in done.values() if isinstance(item, dict)]
     if len(arrays) < len(videos):
         raise SystemExit(f"{len(videos) - len(arrays)} videos failed: {next(iter(done.values()))}")
@@ -197,6 +202,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60, help="of each video")
     parser.add_argument("--batch", type=int, help="clips or crops at once")
     parser.add_argument("--boxes", choices=("whole_frame", "refined", "detected"), default="whole_frame")
+    parser.add_argument("--decoders", type=int, default=1, help="processes that read videos; on a GPU a job's cores")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     call = parser.parse_args()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -181,8 +182,33 @@ class ToDevice:
         return wait
 
 
+# Rows of an array, or the same rows as they are read: in blocks of any size.
+Rows = np.ndarray | Iterable[np.ndarray]
+
+
+def in_batches(rows: Rows, size: int) -> Iterator[np.ndarray]:
+    """Rows in batches of ``size``, the last one smaller, however they were read."""
+    left: list[np.ndarray] = []
+    for block in [rows] if isinstance(rows, np.ndarray) else rows:
+        start = 0
+        if left:  # fill the batch that the last block has begun
+            start = size - sum(map(len, left))
+            left.append(block[:start])
+            if len(block) < start:
+                continue
+            yield np.concatenate(left)
+            left = []
+        while start + size <= len(block):
+            yield block[start : start + size]
+            start += size
+        if start < len(block):
+            left.append(block[start:])
+    if left:
+        yield np.concatenate(left)
+
+
 def encode_rows(
-    source: np.ndarray,
+    source: Rows,
     run: Callable[[torch.Tensor], torch.Tensor],
     size: int,
     device: torch.device,
@@ -196,22 +222,25 @@ def encode_rows(
     the device never waits for them.
 
     Args:
-        source: ``[n, ...]``; read batch by batch.
-        run: rows on the device → ``[b, ...]``; called without gradients and in the run's precision.
+        source: ``[n, ...]``, or its rows as they are read, by a thread of their own.
+        run: rows on the device → ``[b, ...]``; called without gradients and in the run's precision. What it gives in
+            float16 stays so.
         size: rows per batch, halved when memory runs out.
         what: name of the progress bar.
         dtype: what ``run`` computes in, by default that of the run.
 
     Returns:
-        float32 ``[n, ...]``, or None where ``source`` has no rows.
+        float32 or float16 ``[n, ...]``, or None where ``source`` has no rows.
     """
     watch = watch or Stopwatch()
     shrinking = Shrinking(run, size)
     parts: list[np.ndarray] = []
     waiting: Callable[[], np.ndarray] | None = None
     copier = ToDevice(device)
-    starts = stage.progress(range(0, len(source), size), what, unit="batch")
-    batches = ahead(copier.send(source[start : start + size]) for start in starts)
+    known = isinstance(source, np.ndarray)
+    parts_of = in_batches(source if known else ahead(source), size)
+    shown = stage.progress(parts_of, what, total=math.ceil(len(source) / size) if known else None, unit="batch")
+    batches = ahead(copier.send(part) for part in shown)
     while True:
         with watch("reading"):
             batch = next(batches, None)
@@ -219,7 +248,8 @@ def encode_rows(
             result = None
             if batch is not None:
                 with torch.inference_mode(), autocast(device, dtype):
-                    result = copier.fetch(shrinking(copier.receive(batch)).float())
+                    rows = shrinking(copier.receive(batch))
+                    result = copier.fetch(rows if rows.dtype == torch.float16 else rows.float())
             if waiting is not None:
                 parts.append(waiting())
             if result is None:
@@ -233,12 +263,22 @@ class _Waiting:
     """Rows of one caller, and the results that are there so far."""
 
     rows: torch.Tensor
-    done: Callable[[torch.Tensor], None]
-    results: list[torch.Tensor] = field(default_factory=list)
+    done: Callable[[np.ndarray], None]
+    results: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch on the device, and who waits for which part of it."""
+
+    parts: list[tuple[_Waiting, int, bool]]  # (caller, number of rows, whether they are its last ones)
+    results: Callable[[], np.ndarray]
 
 
 class Collector:
     """Rows from many callers, run together: a batch crosses the borders between videos.
+
+    Results come back one batch late, so that the device has work while a caller is told of them.
 
     Args:
         run: rows → a tensor of as many rows.
@@ -250,9 +290,10 @@ class Collector:
         self._run = Shrinking(run, self.size)
         self._waiting: list[_Waiting] = []
         self._count = 0
+        self._running: _Batch | None = None
 
-    def add(self, rows: torch.Tensor, done: Callable[[torch.Tensor], None]) -> None:
-        """Hand in rows; ``done`` gets their results, in one piece, as soon as all of them were in a full batch."""
+    def add(self, rows: torch.Tensor, done: Callable[[np.ndarray], None]) -> None:
+        """Hand in rows; ``done`` gets their results, in one piece, once all of them were in a full batch."""
         if not len(rows):
             return
         self._waiting.append(_Waiting(rows, done))
@@ -261,23 +302,36 @@ class Collector:
             self._batch(self.size)
 
     def flush(self) -> None:
-        """Run what waits in a batch that is not full."""
-        if self._count:
-            self._batch(self._count)
+        """Run what waits in a batch that is not full, and hand out all results."""
+        while self._count or self._running:
+            if self._count:
+                self._batch(min(self._count, self.size))
+            else:
+                self._hand_out(None)
 
     def _batch(self, count: int) -> None:
         self._count -= count
-        parts: list[tuple[_Waiting, torch.Tensor, bool]] = []
+        parts: list[tuple[_Waiting, int, bool]] = []
+        rows: list[torch.Tensor] = []
         while count:
             first = self._waiting[0]
             taken, first.rows = first.rows[:count], first.rows[count:]
             count -= len(taken)
-            parts.append((first, taken, not len(first.rows)))
+            rows.append(taken)
+            parts.append((first, len(taken), not len(first.rows)))
             if not len(first.rows):
                 self._waiting.pop(0)
-        results = self._run(torch.cat([taken for _, taken, _ in parts]))
+        self._hand_out(_Batch(parts, ToDevice.fetch(self._run(torch.cat(rows)))))
+
+    def _hand_out(self, following: _Batch | None) -> None:
+        """Tell the callers of the last batch, while the following one runs."""
         # ``done`` may hand in further rows, so nothing is left half-way when it is called.
-        for (waiting, _, complete), result in zip(parts, results.split([len(p[1]) for p in parts]), strict=True):
-            waiting.results.append(result)
+        batch, self._running = self._running, following
+        if batch is None:
+            return
+        start, results = 0, batch.results()
+        for waiting, count, complete in batch.parts:
+            waiting.results.append(results[start : start + count])
+            start += count
             if complete:
-                waiting.done(torch.cat(waiting.results))
+                waiting.done(np.concatenate(waiting.results))

@@ -101,6 +101,17 @@ class Job:
             self._accept(path, name, attributes)
             yield arrays, attributes
 
+    @contextlib.contextmanager
+    def open_arrays(self, name: str) -> Iterator[array_store.Arrays]:
+        """The single artifact given under an input name, for stages that begin before they have read all of it.
+
+        Read it with ``blocks``, which checks the content; nothing may be written before the last block has come.
+        """
+        (path,) = self.inputs[name]
+        with array_store.Arrays(path) as artifact:
+            self._accept(path, name, artifact.attributes)
+            yield artifact
+
     def read_table(self, name: str) -> tuple[Any, dict[str, Any]]:
         """The single table given under an input name, checked."""
         (path,) = self.inputs[name]

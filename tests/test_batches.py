@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import Collector, Shrinking, Stopwatch, ahead, autocast, encode_rows, precision
+from pipeline.batches import Collector, Shrinking, Stopwatch, ahead, autocast, encode_rows, in_batches, precision
 from pipeline.stage import RUNTIME_VARIABLE, StageError
 
 CPU = torch.device("cpu")
@@ -52,25 +52,46 @@ def test_rows_are_read_ahead_of_their_encoding():
     """While one batch is encoded, the next ones have been read: the reader is at least one batch ahead."""
     read, reading = [], threading.Event()
 
-    class Source:
-        shape = (6, 1)
-
-        def __len__(self):
-            return 6
-
-        def __getitem__(self, part):
-            read.append(part.start)
-            if part.start >= 2:
+    def blocks():
+        for start in (0, 2, 4):
+            read.append(start)
+            if start >= 2:
                 reading.set()
-            return np.full((min(part.stop, 6) - part.start, 1), part.start, np.uint8)
+            yield np.full((2, 1), start, np.uint8)
 
     def run(rows):
         if int(rows[0, 0]) == 0:
             assert reading.wait(10), "nothing was read while the first batch was encoded"
         return rows.float()
 
-    result = encode_rows(Source(), run, 2, CPU, "rows")
+    result = encode_rows(blocks(), run, 2, CPU, "rows")
     assert result[:, 0].tolist() == [0, 0, 2, 2, 4, 4] and read == [0, 2, 4]
+
+
+@pytest.mark.parametrize("sizes", [(7,), (1,) * 7, (3, 0, 4), (5, 2), (2, 2, 2, 1), ()])
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+def test_batches_are_full_however_rows_are_read(sizes, size):
+    rows = np.arange(2 * sum(sizes)).reshape(-1, 2)
+    blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
+    batches = list(in_batches(iter(blocks), size))
+    assert [len(batch) for batch in batches] == [len(rows[k : k + size]) for k in range(0, len(rows), size)]
+    np.testing.assert_array_equal(np.concatenate([rows[:0], *batches]), rows)
+    for one, other in zip(batches, in_batches(rows, size), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_error_of_the_reader_reaches_the_caller():
+    def blocks():
+        yield np.zeros((4, 1), np.uint8)
+        raise StageError("the file was changed")
+
+    with pytest.raises(StageError, match="the file was changed"):
+        encode_rows(blocks(), SmallMemory(4), 4, CPU, "rows")
+
+
+def test_half_precision_results_stay_half():
+    assert encode_rows(np.ones((3, 2), np.uint8), lambda rows: rows.half(), 2, CPU, "rows").dtype == np.float16
+    assert encode_rows(np.ones((3, 2), np.uint8), lambda rows: rows.bfloat16(), 2, CPU, "rows").dtype == np.float32
 
 
 def test_no_rows_give_nothing():
@@ -115,6 +136,8 @@ def test_rows_of_many_callers_share_a_batch():
     collector, got = Collector(run, 4), {}
     for name, count in (("a", 3), ("b", 2), ("c", 0), ("d", 5), ("e", 1)):
         collector.add(torch.full((count, 1), float(count)), lambda rows, name=name: got.__setitem__(name, rows))
+    # One batch runs while callers are told of the one before.
+    assert sizes == [4, 4] and list(got) == ["a"]
     collector.flush()
     collector.flush()  # nothing waits any more
     assert sizes == [4, 4, 3]

@@ -23,13 +23,14 @@ def build(job: stage.Job) -> None:
     from pipeline.backbone.encoders import encode, load_backbone
     from pipeline.backbone.finetuning.tuned import tuned_backbone
 
-    ((arrays, described),) = job.read_arrays("clips")
     tuned = tuned_backbone(job)
     model, revision = tuned or (settings.model, settings.revision)
     # What the configuration pins are the weights that the tuning began with.
     backbone = load_backbone(model, revision, sha256="" if tuned else settings.sha256)
     watch = batches.Stopwatch()
-    features = encode(backbone, arrays["frames"], checkpoints.batch_size("features", 4), watch=watch)
+    with job.open_arrays("clips") as clips:
+        features = encode(backbone, clips.blocks("frames"), checkpoints.batch_size("features", 4), watch=watch)
+        described = clips.attributes
     stage.logger.info("features: %s", watch.words())
     job.write_arrays(
         "features",

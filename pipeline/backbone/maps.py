@@ -6,7 +6,10 @@ so nothing that the spatial layer could learn is lost, and a grid of 7 × 7 is a
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+import torch
 
 from pipeline import batches, checkpoints, stage
 from pipeline.backbone.encoders import encode, load_backbone
@@ -14,8 +17,8 @@ from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.context.grid import cell_positions, interpolation, positions
 
 
-def on_grid(maps: np.ndarray, grid: tuple[int, int], placement: str, radius: int) -> np.ndarray:
-    """Bilinear interpolation of feature maps at the centres of the prompts (SALF-CBM 3.3).
+def on_grid(maps: torch.Tensor, grid: tuple[int, int], placement: str, radius: int) -> torch.Tensor:
+    """Bilinear interpolation of feature maps at the centres of the prompts (SALF-CBM 3.3), on the maps' device.
 
     Args:
         maps: ``[n, S, h, w, D]``.
@@ -25,29 +28,43 @@ def on_grid(maps: np.ndarray, grid: tuple[int, int], placement: str, radius: int
         float16 ``[n, S, rows, columns, D]``.
     """
     rows, columns = (
-        interpolation(cell_positions(side), positions(count, placement, radius)).astype(np.float32)
+        torch.from_numpy(_weights(side, count, placement, radius)).to(maps.device)
         for side, count in zip(maps.shape[2:4], grid, strict=True)
     )
-    # Along the rows, then along the columns: [n, S, rows, w, D], [n, S, rows, columns, D].
-    return np.einsum("cw,nsrwd->nsrcd", columns, np.einsum("rh,nshwd->nsrwd", rows, maps)).astype(np.float16)
+    with torch.autocast(maps.device.type, enabled=False):  # bfloat16 would cost the maps three binary digits
+        along_rows = torch.einsum("rh,nshwd->nsrwd", rows, maps.float())  # [n, S, rows, w, D]
+        return torch.einsum("cw,nsrwd->nsrcd", columns, along_rows).half()
+
+
+@functools.cache
+def _weights(side: int, count: int, placement: str, radius: int) -> np.ndarray:
+    """Weights of a map's places for each of the grid's, along one side: float32 ``[count, side]``."""
+    return interpolation(cell_positions(side), positions(count, placement, radius)).astype(np.float32)
 
 
 def build(job: stage.Job) -> None:
     """Write the maps of one shard."""
     settings = job.settings
-    ((arrays, described),) = job.read_arrays("clips")
     tuned = tuned_backbone(job)
     model, revision = tuned or (settings["model"], settings["revision"])
     backbone = load_backbone(model, revision, settings["cls_token"], "" if tuned else settings["sha256"])
     grid = tuple(settings["grid"])
-    batch = checkpoints.batch_size("features", 4)
-    parts = [
-        on_grid(encode(backbone, part, batch, "maps"), grid, settings["placement"], settings["radius"])
-        # In parts, so that maps in full resolution are never all in memory.
-        for part in np.array_split(arrays["frames"], max(1, len(arrays["frames"]) // 64))
-        if len(part)
-    ]
-    maps = np.concatenate(parts) if parts else np.zeros((0, 0, *grid, backbone.map_width), np.float16)
+    where = {"grid": grid, "placement": settings["placement"], "radius": settings["radius"]}
+    watch = batches.Stopwatch()
+    with job.open_arrays("clips") as clips:
+        maps = encode(
+            backbone,
+            clips.blocks("frames"),
+            checkpoints.batch_size("features", 4),
+            "maps",
+            watch,
+            # Maps in full resolution never leave the device.
+            functools.partial(on_grid, **where),
+        )
+        described = clips.attributes
+    stage.logger.info("maps: %s", watch.words())
+    if not len(maps):
+        maps = np.zeros((0, 0, *grid, backbone.map_width), np.float16)
     job.write_arrays(
         "maps",
         {"maps": maps},

@@ -29,11 +29,12 @@ def build(job: stage.Job) -> None:
     from pipeline import batches, checkpoints
     from pipeline.context.encoders import load_dual_encoder
 
-    ((arrays, described),) = job.read_arrays("clips")
     encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
     watch = batches.Stopwatch()
     size = checkpoints.batch_size("dual_encoder", 64)
-    embeddings = encoder.videos(arrays["frames"], settings.n_frames, size, watch)
+    with job.open_arrays("clips") as clips:
+        embeddings = encoder.videos(clips.blocks("frames"), settings.n_frames, size, watch)
+        described = clips.attributes
     stage.logger.info("dual_encoder: %s", watch.words())
     job.write_arrays(
         "dual_encoder",

@@ -6,13 +6,15 @@ away, so a changed list of concepts encodes no picture again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from pipeline import stage
-from pipeline.batches import Shrinking, Stopwatch, encode_rows
+from pipeline.batches import Rows, Shrinking, Stopwatch, encode_rows
 from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
@@ -69,6 +71,23 @@ def circled(pictures: torch.Tensor, masks: torch.Tensor, red: torch.Tensor) -> t
     return torch.where(masks[None, :, None], red[:, None, None], pictures[:, None])
 
 
+def prompted(blocks: Iterable[np.ndarray], wanted: np.ndarray, taken: np.ndarray) -> Iterator[np.ndarray]:
+    """The pictures that get circles, out of clips as they are read.
+
+    Args:
+        blocks: clips ``[b, T, H, W, 3]``, of n in all.
+        wanted: bool ``[n]``, which of them; taken: ``[K]``, which of their frames.
+
+    Yields:
+        ``[b' * K, H, W, 3]``.
+    """
+    start = 0
+    for block in blocks:
+        clips = block[wanted[start : start + len(block)]]
+        start += len(block)
+        yield clips[:, taken].reshape(-1, *block.shape[2:])
+
+
 class PromptGrid:
     """The circles of one configuration on the encoder's device, and the encoder that sees them."""
 
@@ -83,11 +102,11 @@ class PromptGrid:
         """Prompts of frames: uint8 ``[b, H, W, 3]`` → float32 ``[b, p, 3, size, size]``; each frame is resized once."""
         return circled(self.encoder.pixels(frames), self.masks, self.red)
 
-    def embed(self, frames: np.ndarray, batch_size: int, watch: Stopwatch | None = None) -> np.ndarray:
+    def embed(self, frames: Rows, batch_size: int, watch: Stopwatch | None = None) -> np.ndarray:
         """L2-normalised embeddings of every circled place.
 
         Args:
-            frames: uint8 ``[n, H, W, 3]``.
+            frames: uint8 ``[n, H, W, 3]``, or blocks of them as they are read.
             batch_size: pictures that the encoder sees at once, at least one frame's.
 
         Returns:
@@ -106,7 +125,7 @@ class PromptGrid:
         rows = encode_rows(frames, run, step, self.encoder.device, "prompts", watch, self.dtype)
         if rows is None:
             return np.zeros((0, n_places, self.encoder.width), np.float16)
-        return rows.astype(np.float16)
+        return rows
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -133,26 +152,27 @@ def build(job: stage.Job) -> None:
     from pipeline import checkpoints
 
     settings = Prompts.model_validate(job.settings)
-    ((arrays, described),) = job.read_arrays("clips")
     videos = read_index(job)
     learned_from = set(videos.video_id[np.isin(videos.split.astype(str), DEVELOPMENT)])
-    rows = [row for row, video_id in enumerate(described["video_id"]) if video_id in learned_from]
-    clips = arrays["frames"][rows]  # [n, T, H, W, 3]
     grid = PromptGrid(load_dual_encoder(settings.model, settings.revision, settings.sha256), settings)
-    taken = prompt_frames(clips.shape[1], settings.n_frames)
     watch = Stopwatch()
-    pictures = clips[:, taken].reshape(-1, *clips.shape[2:])  # [n * K, H, W, 3]
-    regions = grid.embed(pictures, checkpoints.batch_size("prompts", 49), watch)
+    with job.open_arrays("clips") as clips:
+        described = clips.attributes
+        wanted = np.array([video_id in learned_from for video_id in described["video_id"]], bool)
+        n_frames = clips.describe("frames")["shape"][1]
+        taken = prompt_frames(n_frames, settings.n_frames)
+        pictures = prompted(clips.blocks("frames"), wanted, taken)
+        regions = grid.embed(pictures, checkpoints.batch_size("prompts", 49), watch)
     stage.logger.info("prompts: %s", watch.words())
     job.write_arrays(
         "prompts",
-        {"regions": regions.reshape(len(clips), len(taken), *settings.grid, grid.encoder.width)},
+        {"regions": regions.reshape(wanted.sum(), len(taken), *settings.grid, grid.encoder.width)},
         {
-            "video_id": [described["video_id"][row] for row in rows],
+            "video_id": np.array(described["video_id"])[wanted].tolist(),
             "frames": taken.tolist(),
-            "n_frames": clips.shape[1],
+            "n_frames": n_frames,
         },
-        n_ok=len(clips),
+        n_ok=int(wanted.sum()),
         failed={item["video_id"]: item["reason"] for item in described["failed"] if item["video_id"] in learned_from},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(grid.encoder.device),

@@ -54,10 +54,15 @@ class VideoPredictor:
         if not self.places:
             return Seen(clip, times, feature, None, None)
         grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
-        maps = on_grid(encode(self.map_backbone, clip[None], 1, "maps"), grid, placement, radius)
+        maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))
         rows, columns = (positions(count, placement, radius) for count in grid)
         view = View(decoded["height"], decoded["width"], rows, columns)
-        return Seen(clip, times, feature, self.model.maps(maps)[0], view)
+        return Seen(clip, times, feature, maps[0], view)
+
+    def _maps(self, maps: np.ndarray) -> np.ndarray:
+        """Concept maps on the model's grid of the backbone's feature maps ``[n, S, h, w, D]``."""
+        where = {name: self.places[name] for name in ("grid", "placement", "radius")}
+        return self.model.maps(on_grid(torch.from_numpy(maps), **where).numpy())
 
     def decision(self, seen: Seen, top_k: int = 5, maps: np.ndarray | None = None) -> Prediction:
         """The decision on a clip, or what it would be with other maps ``[S, rows, columns, M - m]``."""
@@ -68,7 +73,6 @@ class VideoPredictor:
         """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``."""
         if not self.places:
             return self.model.activations(encode(self.backbone, frames, batch_size))
-        grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
         parts = []
         for start in range(0, len(frames), batch_size):
             full = encode(self.map_backbone, frames[start : start + batch_size], batch_size, "maps")
@@ -77,7 +81,7 @@ class VideoPredictor:
                     features = self.backbone.pooled(torch.from_numpy(full).to(self.backbone.device)).cpu().numpy()
             else:
                 features = encode(self.backbone, frames[start : start + batch_size], batch_size)
-            parts.append(self.model.activations(features, self.model.maps(on_grid(full, grid, placement, radius))))
+            parts.append(self.model.activations(features, self._maps(full)))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
 
     def predict(self, path: Path, top_k: int = 5) -> Prediction:

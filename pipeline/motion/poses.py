@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,6 +20,9 @@ from pipeline.exchange.poses import files_of, pose_reader
 from pipeline.motion.normalise import interpolate_gaps
 from pipeline.motion.skeleton import Skeleton, mirrored, skeleton
 from pipeline.store.arrays import ragged
+
+# More do not read faster than a GPU poses, and each may take runtime.decoder.memory_mb.
+MAX_DECODERS = 8
 
 
 def finish(item: dict[str, np.ndarray], settings: Poses) -> dict[str, np.ndarray]:
@@ -75,10 +79,13 @@ def _computed(
     size = checkpoints.batch_size("poses", 64)
     estimation = Estimation(estimator, settings, size, detector, annotated, watch)
     limits = job.runtime.get("decoder", {})
-    # The second decoder starts only where a video is too long to be kept in memory.
-    with Decoder(**limits) as decoder, Decoder(**limits) as again:
-        listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]
-        found = estimation.run(listed, partial(_open, decoder), partial(_open, again))
+    listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]
+    # One process decodes faster than a network poses on a CPU; a GPU may wait for it.
+    n_decoders = min(MAX_DECODERS, job.threads) if estimator.device.type == "cuda" else 1
+    with contextlib.ExitStack() as stack:
+        # The last decoder starts only where a video is too long to be kept in memory.
+        *decoders, again = (stack.enter_context(Decoder(**limits)) for _ in range(n_decoders + 1))
+        found = estimation.run(listed, [partial(_open, decoder) for decoder in decoders], partial(_open, again))
         for video_id, item in stage.progress(found, "poses", total=len(videos)):
             yield video_id, item, about
     stage.logger.info("poses: %s", watch.words())

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,41 @@ from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.provenance import canonical
 
 CHUNK_BYTES = 8 << 20
+# Whole chunks that are read together: Zarr unpacks them at the same time.
+BLOCK_BYTES = 8 * CHUNK_BYTES
 # A file may claim so many bytes whatever its size, and so many for each of its own bytes: a damaged or hostile header
 # must not take the memory of the machine. Only arrays of one repeated value pack better than that.
 FREE_BYTES = 256 << 20
 MAX_RATIO = 4096
 
 
+class _ContentDigest:
+    """Digest of arrays, in the order of their names, and of descriptive attributes after them."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=8)
+
+    def head(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        """Begin with an array; its rows follow."""
+        self._digest.update(f"{name}|{dtype.str}|{shape}|".encode())
+
+    def rows(self, rows: np.ndarray) -> None:
+        if rows.size:
+            self._digest.update(np.ascontiguousarray(rows).data)
+
+    def end(self, content: Mapping[str, Any]) -> str:
+        self._digest.update(canonical(content).encode())
+        return self._digest.hexdigest()
+
+
 def content_digest(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> str:
     """Digest of arrays and descriptive attributes, independent of zip time stamps, compression and chunks."""
-    digest = hashlib.blake2b(digest_size=8)
+    digest = _ContentDigest()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        digest.update(array.data if array.size else b"")
-    digest.update(canonical(content).encode())
-    return digest.hexdigest()
+        array = np.asarray(arrays[name])
+        digest.head(name, array.dtype, array.shape)
+        digest.rows(array)
+    return digest.end(content)
 
 
 def _chunks(array: np.ndarray) -> tuple[int, ...]:
@@ -183,6 +203,52 @@ class Arrays:
     def __getitem__(self, name: str) -> np.ndarray:
         return self.part(name, slice(None))
 
+    def blocks(self, name: str) -> Iterator[np.ndarray]:
+        """All rows of one array from front to back, some at a time; the whole artifact is checked on the way.
+
+        Yields:
+            ``[b, ...]``; how many rows depends on how they are stored.
+
+        Raises:
+            ArtifactError: damaged, or changed by hand. That may be known only after the last row.
+        """
+        self.describe(name)  # so that a wrong name is told before anything is read
+        digest = _ContentDigest()
+        for each in self.names():
+            with _damage_is_told(self.path):
+                array = self._array(each)
+                digest.head(each, array.dtype, array.shape)
+                chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+                step = array.chunks[0] * max(1, BLOCK_BYTES // chunk_bytes)
+                n_rows = array.shape[0]
+            for start in range(0, n_rows, step):
+                rows = self.part(each, slice(start, start + step))
+                digest.rows(rows)
+                if each == name:
+                    yield rows
+        self._compare(lambda: digest.end(self.content))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Attributes that belong to the content, and not to the record of how it was made."""
+        return {key: value for key, value in self.attributes.items() if key not in ("content_digest", "provenance")}
+
+    def _compare(self, digest: Callable[[], str]) -> None:
+        with _damage_is_told(self.path):
+            found = digest()
+        if found != self.attributes["content_digest"]:
+            raise ArtifactError(f"{self.path} was changed after it was written; delete it and run the pipeline again")
+
+    def all(self) -> dict[str, np.ndarray]:
+        """All arrays, checked against the content digest.
+
+        Raises:
+            ArtifactError: damaged, or changed by hand.
+        """
+        arrays = {name: self[name] for name in self.names()}
+        self._compare(lambda: content_digest(arrays, self.content))
+        return arrays
+
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """All arrays and attributes of an artifact, checked against the content digest.
@@ -191,14 +257,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         ArtifactError: absent, damaged, changed by hand, or not an artifact of this project.
     """
     with Arrays(path) as artifact:
-        arrays = {name: artifact[name] for name in artifact.names()}
-        attributes = artifact.attributes
-    content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
-    with _damage_is_told(Path(path)):
-        found = content_digest(arrays, content)
-    if found != attributes["content_digest"]:
-        raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")
-    return arrays, attributes
+        return artifact.all(), artifact.attributes
 
 
 def ragged(parts: list[np.ndarray], row_shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, np.ndarray]:

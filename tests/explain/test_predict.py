@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.maps import on_grid
@@ -36,6 +37,6 @@ def test_features_of_many_clips_are_those_that_the_model_was_trained_on(kind, ch
     names, types = [f"c{number}" for number in range(5)], ["motion"] * N_WHOLE + ["object"] * N_MAPS
     weight, bias = random.normal(size=(2, 5)), np.zeros(2)
     model = ConceptModel(["a", "b"], names, types, layer, weight, bias, np.zeros((0, 2, 1, 2)), about)
-    maps = on_grid(encode(backbone, clips, 3, "maps"), GRID, PLACEMENT, RADIUS)
+    maps = on_grid(torch.from_numpy(encode(backbone, clips, 3, "maps")), GRID, PLACEMENT, RADIUS).numpy()
     expected = model.activations(encode(backbone, clips, 3), model.maps(maps))
     np.testing.assert_allclose(VideoPredictor(model).activations(clips, 2), expected, atol=1e-4)

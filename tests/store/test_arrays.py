@@ -8,6 +8,7 @@ import numcodecs
 import numpy as np
 import pytest
 
+from pipeline.store import arrays as arrays_module
 from pipeline.store.arrays import Arrays, _unpacked_bytes, ragged, read_arrays, write_arrays
 from pipeline.store.atomic import ArtifactError
 
@@ -46,6 +47,22 @@ def test_digest_is_of_the_content_and_not_of_provenance(written, tmp_path):
     assert write_arrays(tmp_path / "c.zarr.zip", changed, content, {}) != digest
 
 
+@pytest.mark.parametrize("rows_of_a_chunk", [1, 3, 100])
+def test_blocks_are_all_rows_in_order(tmp_path, monkeypatch, rows_of_a_chunk):
+    monkeypatch.setattr(arrays_module, "CHUNK_BYTES", 12 * rows_of_a_chunk)
+    monkeypatch.setattr(arrays_module, "BLOCK_BYTES", 24 * rows_of_a_chunk)
+    values = np.arange(30, dtype=np.float32).reshape(10, 3)
+    write_arrays(tmp_path / "a.zarr.zip", {"x": values, "a": values[:2], "z": values[:0]}, {}, {})
+    with Arrays(tmp_path / "a.zarr.zip") as artifact:
+        blocks = list(artifact.blocks("x"))
+        assert [len(block) for block in blocks[:-1]] == [2 * rows_of_a_chunk] * (len(blocks) - 1)
+        np.testing.assert_array_equal(np.concatenate(blocks), values)
+        np.testing.assert_array_equal(np.concatenate(list(artifact.blocks("a"))), values[:2])
+        assert not list(artifact.blocks("z"))
+        with pytest.raises(ArtifactError, match="has no array `y`"):
+            list(artifact.blocks("y"))
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
 def test_truncated_file_is_refused(written, tmp_path, keep):
     path, _, _ = written
@@ -82,6 +99,9 @@ def test_changed_by_hand_is_refused(written, tmp_path):
             out.writestr(name, (second if name.startswith("x/c/") else first).read(name))
     with pytest.raises(ArtifactError, match="changed after it was written"):
         read_arrays(mixed)
+    with Arrays(mixed) as artifact, pytest.raises(ArtifactError, match="changed after it was written"):
+        for block in artifact.blocks("x"):
+            assert len(block) == 4  # its rows come, and only then is it known
 
 
 def test_failed_write_keeps_the_old_file(written, monkeypatch):

@@ -7,11 +7,12 @@ h × w places that cover all of the picture.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from pipeline.batches import Stopwatch, encode_rows
+from pipeline.batches import Rows, Stopwatch, encode_rows
 from pipeline.pixels import Preprocessing, check_patch, evenly
 from pipeline.stage import StageError
 
@@ -93,16 +94,26 @@ class Backbone(ABC):
 
 
 def encode(
-    backbone: Backbone, frames: np.ndarray, batch_size: int, what: str = "features", watch: Stopwatch | None = None
+    backbone: Backbone,
+    frames: Rows,
+    batch_size: int,
+    what: str = "features",
+    watch: Stopwatch | None = None,
+    then: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
 ) -> np.ndarray:
     """Features of clips, or their feature maps.
 
     Args:
-        frames: uint8 ``[n, T, H, W, 3]``.
+        frames: uint8 ``[n, T, H, W, 3]``, or blocks of them as they are read.
         what: features, float32 ``[n, width]``; or maps, float32 ``[n, S, h, w, map_width]``.
+        then: what else is done on the device before they come back.
     """
     give = backbone.maps if what == "maps" else backbone.features
-    rows = encode_rows(frames, lambda batch: give(backbone.pixels(batch)), batch_size, backbone.device, what, watch)
+
+    def run(batch: torch.Tensor) -> torch.Tensor:
+        return then(give(backbone.pixels(batch)))
+
+    rows = encode_rows(frames, run, batch_size, backbone.device, what, watch)
     if rows is None:
         return np.zeros((0, backbone.width) if what == "features" else (0, 0, 0, 0, backbone.map_width), np.float32)
     return rows

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.batches import Stopwatch, autocast, encode_rows
+from pipeline.batches import Rows, Stopwatch, autocast, encode_rows
 from pipeline.pixels import Preprocessing, check_patch, evenly
 from pipeline.stage import StageError
 
@@ -81,24 +81,27 @@ class DualEncoder(ABC):
         check_patch(tuple(frames.shape), self.patch, "dual encoder")
         return self.preprocessing(frames)
 
-    def videos(self, clips: np.ndarray, n_frames: int, batch_size: int, watch: Stopwatch | None = None) -> np.ndarray:
+    def videos(self, clips: Rows, n_frames: int, batch_size: int, watch: Stopwatch | None = None) -> np.ndarray:
         """One row per clip.
 
         Args:
-            clips: uint8 ``[n, T, H, W, 3]``; ``n_frames`` of the T are taken, evenly spaced, where the network takes
-                any number, otherwise as many as it wants.
+            clips: uint8 ``[n, T, H, W, 3]``, or blocks of them as they are read; ``n_frames`` of the T are taken,
+                evenly spaced, where the network takes any number, otherwise as many as it wants.
             batch_size: pictures at once.
 
         Returns:
             float32 ``[n, E]``.
         """
-        taken = evenly(clips.shape[1], self.frames_taken(clips.shape[1], n_frames))
-        step = max(1, batch_size // len(taken))
+
+        def seen(block: np.ndarray) -> np.ndarray:
+            return block[:, evenly(block.shape[1], self.frames_taken(block.shape[1], n_frames))]
 
         def run(batch: torch.Tensor) -> torch.Tensor:
             return F.normalize(self.embed(self.pixels(batch)).float(), dim=1)
 
-        rows = encode_rows(clips[:, taken], run, step, self.device, "dual_encoder", watch)
+        step = max(1, batch_size // (self.n_frames or n_frames))
+        source = seen(clips) if isinstance(clips, np.ndarray) else map(seen, clips)
+        rows = encode_rows(source, run, step, self.device, "dual_encoder", watch)
         return np.zeros((0, self.width), np.float32) if rows is None else rows
 
     @torch.inference_mode()

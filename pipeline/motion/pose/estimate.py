@@ -1,12 +1,13 @@
 """Poses of the main person in every frame of many videos.
 
-Videos are read by a thread while networks run, and a batch holds the frames of as many videos as fit into it: short
-videos fill it as well as long ones. Nothing that is computed depends on the batch.
+Videos are read by threads, and copied to the device, while networks run, and a batch holds the frames of as many videos
+as fit into it: short videos fill it as well as long ones. Nothing that is computed depends on the batch, and batches do
+not depend on how many read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.batches import Collector, Stopwatch, ahead
+from pipeline.batches import Collector, Stopwatch, ToDevice, ahead
 from pipeline.config import Poses
 from pipeline.data.readers import VideoError
 from pipeline.motion.pose.boxes import per_frame
@@ -24,6 +25,9 @@ from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
 
 # Frames that wait for the end of their video, where the main person is known; longer videos are decoded a second time.
 KEPT_BYTES = 512 << 20
+# Frames are read in pieces of at most this, so that a 4K video takes no more memory than another. Each reader may be so
+# many pieces early, about three clips of UCF-101.
+PIECE_BYTES, PIECES_EARLY = 16 << 20, 8
 
 # Opens what names a video: its file, or whatever the caller gives.
 Opener = Callable[[Any], AbstractContextManager[Any]]
@@ -89,6 +93,7 @@ class Estimation:
         self.estimator, self.settings, self.detector, self.annotated = estimator, settings, detector, annotated
         self.batch_size = batch_size
         self.watch = watch or Stopwatch()
+        self._copier = ToDevice(estimator.device)
         last = settings.boxes != "refined"
         # The first look of two only has to find the person.
         self._first = Collector(lambda crops: estimator.poses(crops, settings.flip_test and last), batch_size)
@@ -98,15 +103,16 @@ class Estimation:
     # ------------------------------------------------------------------------------------------------------- the stream
 
     def run(
-        self, videos: Iterable[tuple[str, Any]], opener: Opener, again: Opener | None = None
+        self, videos: Sequence[tuple[str, Any]], openers: Sequence[Opener], again: Opener | None = None
     ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError]]:
         """Poses of each video, or why there are none, in the order in which they are done.
 
         Args:
-            videos: ids and files, or what else the opener takes.
-            opener: `pipeline.data.readers.open_video` or the same of an isolated decoder; called in another thread.
-            again: the same for videos whose frames are too many to be kept, called in this thread; by default
-                ``opener``, which must then be free of state.
+            videos: ids and files, or what else the openers take.
+            openers: `pipeline.data.readers.open_video` or the same of an isolated decoder, for as many videos at the
+                same time; each is called in a thread of its own.
+            again: the same for videos whose frames are too many to be kept, called in this thread; by default the
+                first opener, which must then be free of state.
 
         Yields:
             Video id, and ``keypoints`` ``[F, J, 2]``, ``confidence`` ``[F, J]``, ``box`` ``[F, 4]`` and, where boxes
@@ -114,7 +120,8 @@ class Estimation:
         """
         open_videos: list[_Video] = []
         current: _Video | None = None
-        items = ahead(self._read(videos, opener))
+        again = again or openers[0]
+        items = ahead(self._copied(self._in_order(videos, openers)))
         while True:
             with self.watch("reading"):
                 item = next(items, None)
@@ -135,40 +142,60 @@ class Estimation:
             if kind == "error":
                 yield current.video_id, content
             elif kind == "end":
-                yield from self._done(open_videos, again or opener)
+                yield from self._done(open_videos, again)
         with self.watch("encoding"):
             for collector in (self._detect, self._first, self._second):
                 if collector:
                     collector.flush()
-        yield from self._done(open_videos, again or opener)
+        yield from self._done(open_videos, again)
         with self.watch("encoding"):
             # Main persons that became known by the last flush still wait in the pose network's batch.
             self._first.flush()
             self._second.flush()
-        yield from self._done(open_videos, again or opener)
+        yield from self._done(open_videos, again)
 
-    def _read(self, videos: Iterable[tuple[str, Any]], opener: Opener) -> Iterator[tuple[str, Any]]:
+    def _in_order(self, videos: Sequence[tuple[str, Any]], openers: Sequence[Opener]) -> Iterator[tuple[str, Any]]:
+        """What `_read` gives, in the order of the videos; each opener reads every n-th of them."""
+        n = min(len(openers), len(videos))
+        readers = [ahead(self._read(videos[k::n], openers[k]), PIECES_EARLY) for k in range(n)]
+        for number in range(len(videos)):
+            for item in readers[number % n]:
+                yield item
+                if item[0] in ("end", "error"):
+                    break
+
+    def _read(self, videos: Sequence[tuple[str, Any]], opener: Opener) -> Iterator[tuple[str, Any]]:
         for video_id, place in videos:
             yield "open", _Video(video_id, place)
             try:
                 with opener(place) as video:
-                    for start, frames in video.batches(self.batch_size):
+                    fitting = PIECE_BYTES // max(1, 3 * video.height * video.width)
+                    for start, frames in video.batches(min(max(1, fitting), self.batch_size)):
                         yield "frames", (start, frames)
             except VideoError as error:
                 yield "error", error
             else:
                 yield "end", None
 
-    def _take(self, video: _Video, start: int, frames: np.ndarray) -> None:
+    def _copied(self, items: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+        """Start to copy frames to the device, where a network looks at all of them."""
+        everywhere = self.settings.boxes != "annotations"
+        for kind, content in items:
+            if kind == "frames":
+                start, frames = content
+                content = start, frames, self._copier.send(frames) if everywhere else None
+            yield kind, content
+
+    def _take(self, video: _Video, start: int, frames: np.ndarray, sent: Any) -> None:
         video.n_frames = start + len(frames)
         video.shape = frames.shape[1:3]
         boxes = self.settings.boxes
         if boxes in ("whole_frame", "refined"):
-            self._look(video, start, frames)
+            self._look(video, start, self._copier.receive(sent))
             return
         if boxes == "detected":
             video.waiting += 1
-            self._detect.add(self.detector.pixels(torch.from_numpy(frames)), self._detected(video, start))
+            self._detect.add(self.detector.pixels(self._copier.receive(sent)), self._detected(video, start))
         if video.kept is not None:
             video.kept.append((start, frames))
             video.kept_bytes += frames.nbytes
@@ -197,54 +224,63 @@ class Estimation:
 
     # ----------------------------------------------------------------------------------------------- one or two looks
 
-    def _look(self, video: _Video, start: int, frames: np.ndarray) -> None:
+    def _look(self, video: _Video, start: int, frames: torch.Tensor) -> None:
         """Pose with the whole frame as the box; for ``refined`` a second look at the box around it."""
-        tensor = torch.from_numpy(frames)
         boxes = torch.from_numpy(np.repeat(video.whole[None], len(frames), 0))
-        crops, regions = self.estimator.crops(tensor, boxes, 1.0)
+        crops, regions = self._crops(frames, boxes, 1.0)
         whole = video.whole
         video.waiting += 1
 
-        def done(poses: torch.Tensor) -> None:
+        def done(poses: np.ndarray) -> None:
             video.waiting -= 1
-            points, sure = (part.cpu().numpy() for part in in_frame(poses, regions))
+            points, sure = in_frame(poses, regions)
             box = person_boxes(points, sure, whole, self.settings.min_joint_confidence)
             if self.settings.boxes == "whole_frame":
                 video.parts[start] = points, sure, box
             else:
-                self._pose(video, start, tensor, box, np.arange(len(frames)))
+                self._pose(video, start, np.ones(len(frames), bool), frames, box)
 
         self._first.add(crops, done)
 
-    def _pose(self, video: _Video, start: int, frames: torch.Tensor, boxes: np.ndarray, rows: np.ndarray) -> None:
-        """Pose in the given rows of a batch of frames, each with its box; the other rows stay NaN."""
+    def _crops(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, np.ndarray]:
+        crops, regions = self.estimator.crops(frames, boxes, padding)
+        return crops, regions.numpy()
+
+    def _pose(
+        self, video: _Video, start: int, there: np.ndarray, frames: torch.Tensor | None, boxes: np.ndarray
+    ) -> None:
+        """Pose in those of the frames from ``start`` on where the person is, ``there`` ``[b]``; the others stay NaN.
+
+        Args:
+            frames: of the person only, on the device, ``[there.sum(), H, W, 3]``; boxes: likewise ``[there.sum(), 4]``.
+        """
         n_joints = self.estimator.model.config.num_labels
-        points = np.full((len(frames), n_joints, 2), np.nan, np.float32)
-        sure = np.zeros((len(frames), n_joints), np.float32)
-        around = np.full((len(frames), 4), np.nan, np.float32)
+        points = np.full((len(there), n_joints, 2), np.nan, np.float32)
+        sure = np.zeros((len(there), n_joints), np.float32)
+        around = np.full((len(there), 4), np.nan, np.float32)
         video.parts[start] = points, sure, around
-        if not len(rows):
+        if not there.any():
             return
-        crops, regions = self.estimator.crops(frames[rows], torch.from_numpy(boxes), self.settings.box_padding)
+        crops, regions = self._crops(frames, torch.from_numpy(boxes), self.settings.box_padding)
         whole = video.whole
         video.waiting += 1
 
-        def done(poses: torch.Tensor) -> None:
+        def done(poses: np.ndarray) -> None:
             video.waiting -= 1
-            points[rows], sure[rows] = (part.cpu().numpy() for part in in_frame(poses, regions))
+            points[there], sure[there] = in_frame(poses, regions)
             if self.settings.boxes == "refined":
-                around[rows] = person_boxes(points[rows], sure[rows], whole, self.settings.min_joint_confidence)
+                around[there] = person_boxes(points[there], sure[there], whole, self.settings.min_joint_confidence)
             else:
-                around[rows] = boxes
+                around[there] = boxes
 
         self._second.add(crops, done)
 
     # -------------------------------------------------------------------------------------------------- main person
 
-    def _detected(self, video: _Video, start: int) -> Callable[[torch.Tensor], None]:
-        def done(found: torch.Tensor) -> None:
+    def _detected(self, video: _Video, start: int) -> Callable[[np.ndarray], None]:
+        def done(found: np.ndarray) -> None:
             video.waiting -= 1
-            for row, persons in enumerate(found.cpu().numpy()):
+            for row, persons in enumerate(found):
                 video.found[start + row] = in_pixels(persons, *video.shape)
 
         return done
@@ -267,8 +303,9 @@ class Estimation:
             whose = "the table of boxes has none" if settings.boxes == "annotations" else "no person was detected"
             raise VideoError("no_person", f"{whose} in its {video.n_frames} frames")
         for start, frames in self._frames(video, again):
-            rows = np.flatnonzero(there[start : start + len(frames)])
-            self._pose(video, start, torch.from_numpy(frames), boxes[start + rows], rows)
+            own = there[start : start + len(frames)]
+            seen = self._copier.receive(self._copier.send(frames[own])) if own.any() else None
+            self._pose(video, start, own, seen, boxes[start : start + len(frames)][own])
         video.kept, video.posed = None, True
 
     def _frames(self, video: _Video, again: Opener) -> Iterator[tuple[int, np.ndarray]]:

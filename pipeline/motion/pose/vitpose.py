@@ -7,7 +7,9 @@ covers the box from edge to edge in w − 1 steps. Sub-pixel positions follow Zh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import VitPoseForPoseEstimation
@@ -17,6 +19,7 @@ from pipeline.checkpoints import check_kind, load_model, processor_settings
 from pipeline.pixels import normalise_pixels
 from pipeline.stage import StageError
 
+Array = TypeVar("Array", torch.Tensor, np.ndarray)
 DARK_KERNEL = 11  # blur of the heatmap before its maximum is refined; ViTPose uses 11 at 64×48
 
 
@@ -160,11 +163,11 @@ class PoseEstimator:
             padding: factor by which boxes are enlarged.
 
         Returns:
-            ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show.
+            ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show, where the boxes are.
         """
         pixels = frames.to(self.device).movedim(-1, 1).float()  # [n, 3, H, W]
-        regions = fit_boxes(boxes.to(self.device, torch.float32), padding, self.width / self.height)
-        crops = crop(pixels, regions, self.height, self.width).movedim(1, -1)
+        regions = fit_boxes(boxes.float(), padding, self.width / self.height)
+        crops = crop(pixels, regions.to(self.device), self.height, self.width).movedim(1, -1)
         return normalise_pixels(crops, self.mean, self.std), regions
 
     @torch.inference_mode()
@@ -204,10 +207,14 @@ class PoseEstimator:
             keypoints ``[n, J, 2]`` (x, y) in pixels of the frame, and confidence ``[n, J]``.
         """
         crops, regions = self.crops(frames, boxes, padding)
-        return in_frame(self.poses(crops, flip_test), regions)
+        return in_frame(self.poses(crops, flip_test), regions.to(self.device))
 
 
-def in_frame(poses: torch.Tensor, regions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Poses of crops ``[n, J, 3]`` in pixels of their frames ``[n, J, 2]``, and confidences ``[n, J]``."""
+def in_frame(poses: Array, regions: Array) -> tuple[Array, Array]:
+    """Poses of crops ``[n, J, 3]`` in pixels of their frames ``[n, J, 2]``, and confidences ``[n, J]``.
+
+    Args:
+        poses: of `PoseEstimator.poses`; regions: of `PoseEstimator.crops`; both tensors, or both arrays.
+    """
     corner = regions[:, None, :2] - regions[:, None, 2:] / 2
     return corner + poses[..., :2] * regions[:, None, 2:], poses[..., 2]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +55,7 @@ class Videos:
 class Reading:
     def __init__(self, clip: np.ndarray, broken: bool):
         self.clip, self.broken = clip, broken
+        self.height, self.width = clip.shape[1:3]
 
     def batches(self, size: int):
         for start in range(0, len(self.clip), size):
@@ -78,7 +81,7 @@ class FakeDetector:
 
 def poses_of(estimator, clips, settings, size=64, opener=None, **options) -> dict:
     opener = opener or Videos(clips)
-    return dict(Estimation(estimator, settings, size, **options).run([(n, Path(n)) for n in clips], opener))
+    return dict(Estimation(estimator, settings, size, **options).run([(n, Path(n)) for n in clips], [opener]))
 
 
 @pytest.mark.parametrize("boxes", ["whole_frame", "refined"])
@@ -140,6 +143,57 @@ def test_long_videos_are_decoded_a_second_time_with_the_same_result(estimator, c
     assert sorted(again.opened) == sorted([*clips, "clip0", "clip2", "wide"])
     for name in clips:
         np.testing.assert_array_equal(first[name]["keypoints"], second[name]["keypoints"])
+
+
+@pytest.mark.parametrize("boxes", ["refined", "detected"])
+def test_batches_do_not_depend_on_how_many_read_nor_on_the_size_of_their_pieces(estimator, clips, boxes, monkeypatch):
+    """The network sees the same batches in the same order, so not one bit differs."""
+
+    def run(*openers: Videos) -> dict:
+        detector = FakeDetector([[0.1, 0, 0.9, 1, 0.9]])
+        estimation = Estimation(estimator, Poses(boxes=boxes), 4, detector)
+        return dict(estimation.run([(name, Path(name)) for name in clips], openers))
+
+    alone = run(Videos(clips))
+    readers = [Videos(clips) for _ in range(3)]
+    monkeypatch.setattr(estimate, "PIECE_BYTES", 110_000)  # two small frames, or one of `wide`
+    together = run(*readers)
+    assert [reader.opened for reader in readers] == [["clip0", "wide"], ["clip1"], ["clip2"]]
+    for name in clips:
+        for part, values in alone[name].items():
+            np.testing.assert_array_equal(together[name][part], values)
+
+
+def test_the_next_video_is_read_while_a_network_runs(clips):
+    opened = threading.Event()
+
+    class Waiting(Videos):
+        def __call__(self, path: Path):
+            if path.name == "clip1":
+                opened.set()
+            return super().__call__(path)
+
+    class Estimator:
+        device = torch.device("cpu")
+        model = SimpleNamespace(config=SimpleNamespace(num_labels=17))
+
+        def crops(self, frames, boxes, padding):
+            return torch.zeros(len(frames), 1), boxes
+
+        def poses(self, crops, flip_test):
+            assert opened.wait(10), "the second video was not opened while the network saw the first"
+            return torch.zeros(len(crops), 17, 3)
+
+    found = poses_of(Estimator(), clips, Poses(boxes="whole_frame"), 7, Waiting(clips))
+    assert found.keys() == clips.keys()
+
+
+def test_a_video_that_breaks_ends_no_reader(estimator, clips):
+    readers = [Videos(clips, broken=("clip0",)), Videos(clips, broken=("clip1",))]
+    estimation = Estimation(estimator, Poses(boxes="whole_frame"), 2)
+    found = dict(estimation.run([(name, Path(name)) for name in clips], readers))
+    assert [name for name, item in found.items() if isinstance(item, VideoError)] == ["clip0", "clip1"]
+    assert readers[0].opened == ["clip0", "clip2"] and readers[1].opened == ["clip1", "wide"]
 
 
 def test_annotated_boxes_of_some_frames(estimator, clips):
