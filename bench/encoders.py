@@ -27,16 +27,16 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from pipeline import batches  # noqa: E402
 from pipeline.backbone.encoders import encode, load_backbone  # noqa: E402
 from pipeline.config import Poses  # noqa: E402
 from pipeline.context.encoders import load_dual_encoder  # noqa: E402
 from pipeline.data.isolated import Decoder  # noqa: E402
 from pipeline.demo.videos import write_video  # noqa: E402
+from pipeline.encoding import batches  # noqa: E402
+from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
 from pipeline.motion.pose.detector import PersonDetector  # noqa: E402
 from pipeline.motion.pose.estimate import Estimation  # noqa: E402
 from pipeline.motion.pose.vitpose import PoseEstimator  # noqa: E402
-from pipeline.stage import RUNTIME_VARIABLE  # noqa: E402
 from pipeline.store.arrays import Arrays, write_arrays  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 
@@ -212,7 +212,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         n, unit, bare, took, watch = ROLES[call.role](Path(folder), call)
-    from pipeline.checkpoints import device
+    from pipeline.encoding.checkpoints import device
 
     print(f"{call.role}, ViT of size {call.size}, batches of {call.batch}, {batches.dtype_name(device())}")
     print(f"on {hardware(device())}")

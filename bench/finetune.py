@@ -28,9 +28,9 @@ import transformers  # noqa: E402
 from pipeline.backbone.finetuning import recipe  # noqa: E402
 from pipeline.backbone.finetuning.augment import augment, draw_view  # noqa: E402
 from pipeline.backbone.finetuning.loop import FRAMES, Plan, Training  # noqa: E402
-from pipeline.batches import ahead, autocast  # noqa: E402
 from pipeline.config import Finetune  # noqa: E402
-from pipeline.stage import RUNTIME_VARIABLE  # noqa: E402
+from pipeline.encoding.batches import ahead, autocast  # noqa: E402
+from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
 
 DEMO = "pipeline/demo/encoders/backbone"
 N_CLASSES = 10

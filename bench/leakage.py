@@ -22,7 +22,7 @@ import yaml  # noqa: E402
 
 from pipeline import config as configuration  # noqa: E402
 from pipeline.bottleneck.activations import TYPES  # noqa: E402
-from pipeline.stages import settings_json  # noqa: E402
+from pipeline.jobs.stages import settings_json  # noqa: E402
 from pipeline.store.arrays import read_arrays  # noqa: E402
 
 

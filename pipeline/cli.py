@@ -8,11 +8,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline import __version__, convert
+from pipeline import __version__
 from pipeline.ablations import commands as ablation_commands
 from pipeline.bottleneck import commands as bottleneck_commands
 from pipeline.config import ConfigError, load
 from pipeline.data import commands as data_commands
+from pipeline.encoding import convert
 from pipeline.exchange.commands import add_commands as add_exchange_commands
 from pipeline.inspection.commands import add_commands as add_inspection_commands
 from pipeline.inspection.text import table as _table
@@ -26,7 +27,7 @@ class UsageError(ValueError):
 
 def status(call: argparse.Namespace) -> int:
     """``conceptreel status RESULTS``; exit code 1 if some job has failed."""
-    from pipeline.status import HEADER, as_dict, closing_words, run_status, table
+    from pipeline.jobs.status import HEADER, as_dict, closing_words, run_status, table
 
     if not call.results.is_dir():
         raise UsageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")

@@ -44,7 +44,7 @@ def hub_cache(tmp_path, monkeypatch) -> Path:
     """An empty cache of the hub, and no network."""
     import huggingface_hub.constants
 
-    from pipeline import checkpoints
+    from pipeline.encoding import checkpoints
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import stage, stages
 from pipeline.config import Dataset
+from pipeline.jobs import stage, stages
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline import stage
 from pipeline.config import Features
 from pipeline.data.table import read_index
+from pipeline.jobs import stage
 
 
 def build(job: stage.Job) -> None:
@@ -19,9 +19,9 @@ def build(job: stage.Job) -> None:
         job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids), failed=failed)
         return
 
-    from pipeline import batches, checkpoints
     from pipeline.backbone.encoders import encode, load_backbone
     from pipeline.backbone.finetuning.tuned import tuned_backbone
+    from pipeline.encoding import batches, checkpoints
 
     tuned = tuned_backbone(job)
     model, revision = tuned or (settings.model, settings.revision)

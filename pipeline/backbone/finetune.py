@@ -6,13 +6,14 @@ import shutil
 
 import pyarrow as pa
 
-from pipeline import checkpoints, stage
 from pipeline.backbone.finetuning import checkpoint, clips
 from pipeline.backbone.finetuning.loop import FRAMES, Plan
 from pipeline.backbone.finetuning.network import build_classifier, save_checkpoint
 from pipeline.backbone.finetuning.worker import launch
 from pipeline.config import Finetune
 from pipeline.data.table import read_index
+from pipeline.encoding import checkpoints
+from pipeline.jobs import stage
 from pipeline.store.code import code_digest
 from pipeline.store.provenance import digest_of
 

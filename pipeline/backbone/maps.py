@@ -11,10 +11,11 @@ import functools
 import numpy as np
 import torch
 
-from pipeline import batches, checkpoints, stage
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.context.grid import cell_positions, interpolation, positions
+from pipeline.encoding import batches, checkpoints
+from pipeline.jobs import stage
 
 
 def on_grid(maps: torch.Tensor, grid: tuple[int, int], placement: str, radius: int) -> torch.Tensor:

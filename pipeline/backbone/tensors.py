@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.exchange.matrices import Matrix, Rows, read_matrix
-from pipeline.stage import Job, StageError
+from pipeline.jobs.stage import Job, StageError
 
 
 def load_matrix(job: Job, name: str, path: str, array: str = "") -> Matrix:

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.bottleneck.spatial import POOLINGS
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import Rows, VideoTable, join_shards, read_index
-from pipeline.stage import Job, StageError
+from pipeline.jobs.stage import Job, StageError
 
 TYPES = ("motion", "object", "scene")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.bottleneck.recogniser import ConceptModel
+from pipeline.jobs import stage
 
 
 def build(job: stage.Job) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.bottleneck.activations import Samples, activations, read_samples
 from pipeline.bottleneck.classifier import accuracy, choose
 from pipeline.bottleneck.heads import dense_head
 from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
 from pipeline.config import Baselines, Classifier, ConceptLayers
 from pipeline.data.entries import DEVELOPMENT, plain
+from pipeline.jobs import stage
 from pipeline.store.code import PROJECT
 
 # Types of concepts of the language kinds, each with a layer of its own.

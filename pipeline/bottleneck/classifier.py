@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.bottleneck import glm
 from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, read_samples
 from pipeline.bottleneck.effective import at_nec
 from pipeline.bottleneck.layers import standardise, standardise_fit
 from pipeline.config import Classifier
+from pipeline.jobs import stage
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def evaluate(call: argparse.Namespace) -> int:
 
     from pipeline.bottleneck import cross_domain
     from pipeline.bottleneck.recogniser import load
-    from pipeline.stage import StageError
+    from pipeline.jobs.stage import StageError
 
     if not (call.results / "data" / "index.parquet").is_file():
         raise StageError(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import stage
 from pipeline.bottleneck.activations import TYPES, Samples, read_samples
 from pipeline.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
 from pipeline.bottleneck.leakage import leakage_projection
@@ -23,6 +22,7 @@ from pipeline.bottleneck.spatial import (
 )
 from pipeline.config import ConceptLayers
 from pipeline.data.table import join_shards
+from pipeline.jobs import stage
 
 logger = logging.getLogger("conceptreel")
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.data.entries import plain
-from pipeline.lines import lines_of
-from pipeline.stage import StageError
+from pipeline.data.lines import lines_of
+from pipeline.jobs.stage import StageError
 from pipeline.store.arrays import read_arrays
 from pipeline.store.names import NameUnknown, find
 from pipeline.store.tables import read_table

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
 from pipeline.bottleneck.classifier import accuracy
 from pipeline.bottleneck.layers import standardise
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.data.entries import DEVELOPMENT
+from pipeline.jobs import stage
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.tables import read_attributes

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline import stage
 from pipeline.config import Candidates
 from pipeline.context.endpoint import Endpoint, EndpointError, ask_list
 from pipeline.context.nouns import NounError, read_names, read_wordnet
 from pipeline.context.texts import spoken
+from pipeline.jobs import stage
 
 # What DANCE asks (supplement 1.3.2), and for the language baselines (4.2), with a form of the answer that can be read.
 PROMPTS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.config import Concepts
 from pipeline.context import filters
 from pipeline.data.table import join_shards, read_index
+from pipeline.jobs import stage
 
 
 def build(job: stage.Job) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline import stage
 from pipeline.config import DualEncoder as Settings
 from pipeline.data.table import read_index
+from pipeline.jobs import stage
 
 
 def build(job: stage.Job) -> None:
@@ -26,8 +26,8 @@ def build(job: stage.Job) -> None:
         )
         return
 
-    from pipeline import batches, checkpoints
     from pipeline.context.encoders import load_dual_encoder
+    from pipeline.encoding import batches, checkpoints
 
     encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
     watch = batches.Stopwatch()

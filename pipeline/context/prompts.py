@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from pipeline import stage
-from pipeline.batches import Rows, Shrinking, Stopwatch, encode_rows
 from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import read_index
-from pipeline.pixels import normalise_pixels
+from pipeline.encoding.batches import Rows, Shrinking, Stopwatch, encode_rows
+from pipeline.encoding.pixels import normalise_pixels
+from pipeline.jobs import stage
 
 RED = (255, 0, 0)
 
@@ -149,7 +149,7 @@ def build(job: stage.Job) -> None:
 
     Only videos of train and validation are prompted: maps are learned from these, and nothing else reads the prompts.
     """
-    from pipeline import checkpoints
+    from pipeline.encoding import checkpoints
 
     settings = Prompts.model_validate(job.settings)
     videos = read_index(job)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import checkpoints, stage
 from pipeline.config import Sentences
 from pipeline.context import filters
 from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.texts import read_candidates, spoken
 from pipeline.data.table import join_shards, read_index
+from pipeline.encoding import checkpoints
+from pipeline.jobs import stage
 from pipeline.store.code import PROJECT
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.config import Texts
+from pipeline.data.lines import lines_of
 from pipeline.exchange.matrices import Matrix
-from pipeline.lines import lines_of
-from pipeline.stage import Job, StageError
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job, StageError
 from pipeline.store.code import PROJECT
 
 TYPES = ("object", "scene")
@@ -111,8 +111,8 @@ def build(job: Job) -> None:
         # Class names were not embedded by whoever made the file; the filter that needs them then says so.
         classes = np.zeros((0, prompts.shape[1]), np.float32)
     else:
-        from pipeline import batches, checkpoints
         from pipeline.context.encoders import load_dual_encoder
+        from pipeline.encoding import batches, checkpoints
 
         encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
         prompts = encoder.texts([settings.prompt.format(concept=text) for text in texts])

@@ -227,7 +227,7 @@ def insert_section(text: str, name: str, section: dict[str, Any], source: str) -
 def init(call: argparse.Namespace) -> int:
     """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos."""
     from pipeline.data.isolated import Decoder
-    from pipeline.stage import progress
+    from pipeline.jobs.stage import progress
     from pipeline.store.atomic import replace_when_done
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", call.name):

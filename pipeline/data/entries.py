@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.lines import lines_of
+from pipeline.data.lines import lines_of
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pyarrow as pa
 
-from pipeline import stage
 from pipeline.config import Index
 from pipeline.data.lists import read_listing
 from pipeline.data.sets.listing import Listing
+from pipeline.jobs import stage
 
 logger = logging.getLogger("conceptreel")
 

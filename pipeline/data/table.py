@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.entries import shard_of
-from pipeline.stage import Job, StageError
+from pipeline.jobs.stage import Job, StageError
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline import checkpoints, stage
 from pipeline.config import Counterfactuals, Decode, Generate
 from pipeline.data.readers import resize_and_crop
 from pipeline.demo.classes import CLASSES, FACTORS
 from pipeline.demo.clips import ClipSpec, render
 from pipeline.demo.plan import planned
+from pipeline.encoding import checkpoints
 from pipeline.explain.predict import VideoPredictor
 from pipeline.explain.sanity import read_model
-from pipeline.stage import Job, StageError
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job, StageError
 
 VARIANTS = ("as it was", *FACTORS)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipeline import stage
 from pipeline.data.table import join_shards, read_index
 from pipeline.demo.classes import OBJECTS, SCENES, ceilings
+from pipeline.jobs import stage
 
 
 def pck(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.bottleneck.activations import TYPES
 from pipeline.bottleneck.recogniser import ConceptModel
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.demo.classes import FACTORS
 from pipeline.explain.sanity import read_model, response
-from pipeline.stage import Job, StageError
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job, StageError
 
 # A type must answer to its own change so many times as strongly as to another's.
 WANTED_RATIO = 3.0

@@ -7,11 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from PIL import Image
 
-from pipeline import stage
 from pipeline.config import Generate
 from pipeline.demo.clips import render
 from pipeline.demo.plan import place, planned
 from pipeline.demo.videos import write_video
+from pipeline.jobs import stage
 from pipeline.store.arrays import ragged
 from pipeline.store.atomic import replace_when_done
 

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline import checkpoints, stage
 from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.bottleneck.activations import Concepts, activations, concepts_of, read_samples
@@ -23,7 +22,9 @@ from pipeline.context.grid import cell_positions, interpolation, positions, resa
 from pipeline.context.prompts import PromptGrid, prompt_frames
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable, join_shards
+from pipeline.encoding import checkpoints
 from pipeline.explain.regions import Interpolation, View, edited
+from pipeline.jobs import stage
 from pipeline.store.atomic import StageError
 
 # Where heatmaps are cut: at their mean plus this part of the way to their maximum.

@@ -20,7 +20,7 @@ def _check_current(results: Path, config_path: Path) -> None:
         StageError: the activations were made with other settings than the configuration has now.
     """
     from pipeline.config import load
-    from pipeline.stages import settings_digest
+    from pipeline.jobs.stages import settings_digest
     from pipeline.store.arrays import Arrays
 
     path = results / "bottleneck" / "activations.zarr.zip"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.bottleneck.activations import concepts_of, motion_of, read_samples
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.config import Pictures
+from pipeline.jobs import stage
 from pipeline.motion.skeleton import draw_strip, skeleton
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done

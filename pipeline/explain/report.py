@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.bottleneck.activations import TYPES
 from pipeline.bottleneck.model import stage_seconds
 from pipeline.bottleneck.recogniser import ConceptModel, Contribution
@@ -26,8 +25,9 @@ from pipeline.explain.page import charts, images, quality
 from pipeline.explain.regions import View
 from pipeline.explain.sanity import read_model
 from pipeline.explain.seen import medoid_of
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job
 from pipeline.motion.skeleton import draw_strip, skeleton
-from pipeline.stage import Job
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from pipeline import stage
 from pipeline.bottleneck.activations import TYPES, Concepts, Samples, read_samples
 from pipeline.bottleneck.classifier import accuracy, choose_pooling
 from pipeline.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
@@ -20,7 +19,8 @@ from pipeline.config import Classifier, ConceptLayers, Retrained
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable
 from pipeline.explain.sanity import correlations, read_model
-from pipeline.stage import Job
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job
 
 
 def other_validation(videos: VideoTable, seed: int) -> VideoTable:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipeline import checkpoints, stage
 from pipeline.bottleneck.activations import TYPES
 from pipeline.bottleneck.recogniser import ConceptModel, load
 from pipeline.config import Sanity
+from pipeline.encoding import checkpoints
 from pipeline.explain.predict import VideoPredictor
-from pipeline.stage import Job, StageError
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job, StageError
 
 CHECKS = ("backwards", "frozen")
 # Clips at a time: so many are in memory, and one line of progress stands for them.

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import joblog, restart
 from pipeline.config import Config, Dataset
 from pipeline.inspection.cache import RESULTS, InspectionError, current_artifacts, kind_of, wanted_stages
-from pipeline.stages import STAGES, shards
-from pipeline.status import DELIVERED
+from pipeline.jobs import joblog, restart
+from pipeline.jobs.stages import STAGES, shards
+from pipeline.jobs.status import DELIVERED
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
 # Videos and pictures of the generator, see `pipeline.demo.classes`.

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import joblog, restart
 from pipeline.config import Config, Dataset, validate
 from pipeline.data.lists import Entry, ListError, read_entries
 from pipeline.inspection.cache import Place, kind_of
@@ -22,8 +21,9 @@ from pipeline.inspection.diff import flattened
 from pipeline.inspection.listing import changed_input
 from pipeline.inspection.plan import Plan, PlannedJob
 from pipeline.inspection.text import table
-from pipeline.stages import STAGES
-from pipeline.status import duration
+from pipeline.jobs import joblog, restart
+from pipeline.jobs.stages import STAGES
+from pipeline.jobs.status import duration
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import PROJECT
 from pipeline.store.inspect import Report, changed_sources, inspect_artifact, is_artifact

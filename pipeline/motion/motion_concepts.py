@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from pipeline import stage
 from pipeline.config import MotionConcepts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.entries import video_id as id_of_path
 from pipeline.data.table import read_index
 from pipeline.exchange import pickles
+from pipeline.jobs import stage
 from pipeline.motion.clustering import kmeans, self_organizing_map
 from pipeline.motion.finch import (
     Partition,

@@ -6,8 +6,8 @@ import zlib
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.config import PoseClips
+from pipeline.jobs import stage
 from pipeline.motion.keyframes import clip_windows, select_keyframes
 from pipeline.motion.normalise import normalise
 from pipeline.motion.quality import clip_quality, keep_clips

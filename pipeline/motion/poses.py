@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import stage
 from pipeline.config import Poses
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError
 from pipeline.data.table import VideoTable, listed_ids, read_index
 from pipeline.exchange.poses import files_of, pose_reader
+from pipeline.jobs import stage
 from pipeline.motion.normalise import interpolate_gaps
 from pipeline.motion.skeleton import Skeleton, mirrored, skeleton
 from pipeline.store.arrays import ragged
@@ -52,7 +52,7 @@ def _computed(
     job: stage.Job, settings: Poses, videos: VideoTable, joints: Skeleton
 ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
     """Poses of each video, and what the provenance should say of the networks."""
-    from pipeline import batches, checkpoints
+    from pipeline.encoding import batches, checkpoints
     from pipeline.motion.pose.boxes import read_boxes
     from pipeline.motion.pose.estimate import Estimation
     from pipeline.motion.pose.vitpose import PoseEstimator

@@ -16,9 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 PROJECT = PACKAGE.parent
 
 # Plumbing: it moves results but cannot change them; a change of format is told by the schema version instead.
-PLUMBING = tuple(
-    f"pipeline.{name}" for name in ("store", "inspection", "stage", "config", "cli", "joblog", "status", "restart")
-)
+PLUMBING = tuple(f"pipeline.{name}" for name in ("store", "jobs", "inspection", "config", "cli"))
 
 
 def path_of(module: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.ablations import cache as cache_module
 from pipeline.ablations.cache import Cache, Step, run_step
 from pipeline.config import Dataset
-from pipeline.stages import settings
+from pipeline.jobs.stages import settings
 from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.provenance import canonical
@@ -36,8 +36,8 @@ def steps(monkeypatch):
     module.build = sum_of_inputs
     monkeypatch.setitem(sys.modules, "adding_stage", module)
     monkeypatch.setattr(cache_module, "code_digest", lambda name: "code")
-    monkeypatch.setattr("pipeline.stage.code_digest", lambda name: "code")
-    monkeypatch.setattr("pipeline.stage.file_digests", lambda name: {})
+    monkeypatch.setattr("pipeline.jobs.stage.code_digest", lambda name: "code")
+    monkeypatch.setattr("pipeline.jobs.stage.file_digests", lambda name: {})
 
     def step(output, pattern, **inputs):
         return Step("adding_stage", {output: pattern}, inputs)

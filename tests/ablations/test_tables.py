@@ -7,7 +7,7 @@ import pytest
 from pipeline.ablations.run import section_of
 from pipeline.ablations.tables import Variant, changed, seeded, tables
 from pipeline.config import ConfigError, Dataset, load
-from pipeline.stages import settings_digest
+from pipeline.jobs.stages import settings_digest
 
 
 @pytest.fixture(scope="module")

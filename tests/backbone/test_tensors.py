@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.backbone.tensors import load_matrix, rows_for
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 
 class Hostile:

@@ -16,7 +16,7 @@ from pipeline.bottleneck.baselines import (
 )
 from pipeline.config import Classifier, ConceptLayers
 from pipeline.data.table import VideoTable
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 FAST = ConceptLayers(max_steps=200)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.bottleneck import cross_domain
 from pipeline.bottleneck.recogniser import ConceptModel
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.names import NameUnknown
 from pipeline.store.tables import write_table

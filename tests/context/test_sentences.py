@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import Baselines, Dataset, Sentences
 from pipeline.context.sentences import read_sentences
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 
 def job(root):

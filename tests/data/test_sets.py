@@ -16,7 +16,7 @@ from pipeline.data.index import check_classes
 from pipeline.data.lists import read_listing
 from pipeline.data.readers import open_video
 from pipeline.data.sets.listing import Listing
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 
 def make(root, *names):

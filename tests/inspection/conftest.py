@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline import stage
 from pipeline.config import Config
 from pipeline.data.entries import shard_of
-from pipeline.stages import STAGES, settings_json
+from pipeline.jobs import stage
+from pipeline.jobs.stages import STAGES, settings_json
 
 JOINTS = 17
 # Frames per video; `wave_2` failed when it was decoded.

@@ -174,7 +174,7 @@ def test_damaged_foreign_and_newer_artifacts(cache, capsys, tmp_path):
 
 
 def test_an_artifact_of_a_newer_release_is_refused(cache, capsys, monkeypatch):
-    from pipeline import stage
+    from pipeline.jobs import stage
 
     with monkeypatch.context() as newer:
         newer.setattr(stage, "SCHEMA_VERSION", stage.SCHEMA_VERSION + 1)

@@ -10,10 +10,10 @@ import time
 import pytest
 import yaml
 
-from pipeline import restart
 from pipeline.cli import main
 from pipeline.inspection.cache import InspectionError
 from pipeline.inspection.prune import Leftover, delete
+from pipeline.jobs import restart
 
 
 def configure(cache, **section) -> None:

@@ -14,7 +14,7 @@ from pipeline.inspection.why import (
     config_key,
     lines,
 )
-from pipeline.stages import STAGES, own_settings
+from pipeline.jobs.stages import STAGES, own_settings
 from pipeline.store.provenance import fingerprint
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import MotionConcepts, PoseClips
+from pipeline.jobs.stage import StageError
 from pipeline.motion.motion_concepts import discover, multi_hot, read_published
 from pipeline.motion.pose_clips import cut
-from pipeline.stage import StageError
 
 
 def blobs(n_blobs: int = 4, per_blob: int = 30) -> tuple[np.ndarray, np.ndarray]:

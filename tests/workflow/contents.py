@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline import restart
+from pipeline.jobs import restart
 from pipeline.store.arrays import read_arrays
 from pipeline.store.inspect import is_artifact
 from pipeline.store.tables import read_table

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from pipeline.stages import STAGES
+from pipeline.jobs.stages import STAGES
 
 PROFILE = "workflow/profiles/slurm"
 # Nothing ever runs here, so there is nothing to wait for.
@@ -19,7 +19,7 @@ SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-sta
 # Six jobs that are ready at once, under the name of a stage with shards, and one of a rule that has no array.
 SHARDS = """
 import snakemake_executor_plugin_slurm
-from pipeline import cluster
+from pipeline.jobs import cluster
 cluster.repair(snakemake_executor_plugin_slurm)
 rule all:
     input: expand("out/{shard}", shard=range(6)), "single/0", "single/1"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline import restart
+from pipeline.jobs import restart
 from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
 from pipeline.data.entries import DEVELOPMENT, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
-from pipeline.stages import collects_candidates, has_maps, has_motion, imports, reads, settings_json, shards
+from pipeline.jobs.stages import collects_candidates, has_maps, has_motion, imports, reads, settings_json, shards
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -44,7 +44,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 # Snakemake has imported every plugin that is installed, whichever of them will run the jobs.
 if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:
-    from pipeline import cluster
+    from pipeline.jobs import cluster
 
     cluster.repair(sys.modules["snakemake_executor_plugin_slurm"])
 

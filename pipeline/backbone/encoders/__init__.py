@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pipeline.backbone.encoders.base import CONVOLUTIONAL, IMAGE, VIDEO, Backbone, encode
 from pipeline.backbone.encoders.image import Convolutional, ImageTransformer
 from pipeline.backbone.encoders.video import VJEPA2, TimeSformer, VideoMAE
-from pipeline.checkpoints import check_kind, config_of, load_model, processor_settings
-from pipeline.pixels import Preprocessing
+from pipeline.encoding.checkpoints import check_kind, config_of, load_model, processor_settings
+from pipeline.encoding.pixels import Preprocessing
 
 __all__ = ["CONVOLUTIONAL", "IMAGE", "KINDS", "VIDEO", "Backbone", "encode", "load_backbone"]
 

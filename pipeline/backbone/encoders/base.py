@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pipeline.batches import Rows, Stopwatch, encode_rows
-from pipeline.pixels import Preprocessing, check_patch, evenly
-from pipeline.stage import StageError
+from pipeline.encoding.batches import Rows, Stopwatch, encode_rows
+from pipeline.encoding.pixels import Preprocessing, check_patch, evenly
+from pipeline.jobs.stage import StageError
 
 VIDEO, IMAGE, CONVOLUTIONAL = "video_transformer", "image_transformer", "convolutional"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from pipeline.backbone.encoders.base import VIDEO, Backbone
-from pipeline.pixels import Preprocessing
-from pipeline.stage import StageError
+from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.stage import StageError
 
 
 def _too_short(n_frames: int, wanted: int) -> StageError:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable
-from pipeline.stage import Job, StageError
+from pipeline.jobs.stage import Job, StageError
 from pipeline.store.atomic import replace_when_done
 
 

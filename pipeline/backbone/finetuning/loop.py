@@ -25,9 +25,9 @@ from pipeline.backbone.finetuning.augment import augment, draw_view
 from pipeline.backbone.finetuning.checkpoint import Progress
 from pipeline.backbone.finetuning.network import DropPath, build_classifier
 from pipeline.backbone.finetuning.probe import fit_probe
-from pipeline.batches import ahead, autocast
 from pipeline.config import Finetune
-from pipeline.stage import StageError
+from pipeline.encoding.batches import ahead, autocast
+from pipeline.jobs.stage import StageError
 
 PLAN, FRAMES = "plan.json", "frames.npy"
 # A state is written after every epoch, and inside long ones so often that a kill costs at most this.

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.recipe import drop_rates
-from pipeline.checkpoints import WEIGHTS, processor_settings
-from pipeline.pixels import Preprocessing
-from pipeline.stage import StageError
+from pipeline.encoding.checkpoints import WEIGHTS, processor_settings
+from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.stage import StageError
 from pipeline.store.atomic import replace_when_done
 
 # Standard deviation of the new head's weights: with VideoMAE's factor of 0.001 all classes start alike.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline import checkpoints
-from pipeline.stage import Job
+from pipeline.encoding import checkpoints
+from pipeline.jobs.stage import Job
 from pipeline.store.atomic import ArtifactError
 
 

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 
 from pipeline.backbone.finetuning.loop import Training
-from pipeline.checkpoints import device
-from pipeline.stage import StageError
+from pipeline.encoding.checkpoints import device
+from pipeline.jobs.stage import StageError
 
 ERROR = "error: "
 _PR_SET_PDEATHSIG = 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.checkpoints import check_kind
 from pipeline.context.encoders.base import DualEncoder
 from pipeline.context.encoders.clip import CLIP
 from pipeline.context.encoders.lavila import LaViLa
 from pipeline.context.encoders.viclip import ViCLIP
 from pipeline.context.encoders.videoprism import VideoPrism
 from pipeline.context.encoders.xclip import XCLIP
+from pipeline.encoding.checkpoints import check_kind
 
 __all__ = ["KINDS", "DualEncoder", "load_dual_encoder"]
 

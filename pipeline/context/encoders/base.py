@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.batches import Rows, Stopwatch, autocast, encode_rows
-from pipeline.pixels import Preprocessing, check_patch, evenly
-from pipeline.stage import StageError
+from pipeline.encoding.batches import Rows, Stopwatch, autocast, encode_rows
+from pipeline.encoding.pixels import Preprocessing, check_patch, evenly
+from pipeline.jobs.stage import StageError
 
 
 class DualEncoder(ABC):

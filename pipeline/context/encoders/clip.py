@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from pipeline.checkpoints import load_model, load_tokenizer, processor_settings
 from pipeline.context.encoders.base import DualEncoder
-from pipeline.pixels import Preprocessing
+from pipeline.encoding.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.encoding.pixels import Preprocessing
 
 
 class CLIP(DualEncoder):

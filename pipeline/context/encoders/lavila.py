@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.checkpoints import config_of, load_tensors, processor_settings
 from pipeline.context.encoders.base import DualEncoder
 from pipeline.context.encoders.layers import QuickGELU, TextTower
 from pipeline.context.encoders.vocabulary import clip_tokenizer
-from pipeline.pixels import Preprocessing
-from pipeline.stage import StageError
+from pipeline.encoding.checkpoints import config_of, load_tensors, processor_settings
+from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.stage import StageError
 
 # The numbers of LaViLa's own evaluation of these models, divided by 255. The first mean is not CLIP's 0.4815, but it is
 # what the networks were trained with.

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.checkpoints import config_of, load_tensors, processor_settings
 from pipeline.context.encoders.base import DualEncoder
 from pipeline.context.encoders.layers import TextTower, Transformer
 from pipeline.context.encoders.vocabulary import clip_tokenizer
-from pipeline.pixels import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pipeline.stage import StageError
+from pipeline.encoding.checkpoints import config_of, load_tensors, processor_settings
+from pipeline.encoding.pixels import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from pipeline.jobs.stage import StageError
 
 # `size` of the published config.json → what it stands for.
 SIZES: dict[str, dict[str, Any]] = {

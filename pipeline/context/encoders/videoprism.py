@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.checkpoints import load_model, load_tokenizer, processor_settings
 from pipeline.context.encoders.base import DualEncoder
-from pipeline.pixels import Preprocessing
+from pipeline.encoding.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.encoding.pixels import Preprocessing
 
 # What the published processor does, for files without one: pixels in [0, 1], both sides scaled.
 SETTINGS = {"do_normalize": False, "size": {"height": 288, "width": 288}, "resample": 3}

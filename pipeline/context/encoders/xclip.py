@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.checkpoints import load_model, load_tokenizer, processor_settings
 from pipeline.context.encoders.base import DualEncoder
-from pipeline.pixels import Preprocessing
+from pipeline.encoding.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.encoding.pixels import Preprocessing
 
 
 class XCLIP(DualEncoder):

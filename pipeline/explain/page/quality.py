@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pipeline.explain.page import charts
-from pipeline.stage import Job
+from pipeline.jobs.stage import Job
 
 
 def pose_quality(job: Job) -> tuple[dict[str, Any], dict[str, go.Figure]]:

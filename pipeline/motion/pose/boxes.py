@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1")
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from transformers import RTDetrForObjectDetection
 
-from pipeline.batches import autocast
-from pipeline.checkpoints import check_kind, load_model, processor_settings
-from pipeline.pixels import Preprocessing
-from pipeline.stage import StageError
+from pipeline.encoding.batches import autocast
+from pipeline.encoding.checkpoints import check_kind, load_model, processor_settings
+from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.stage import StageError
 
 # The published processor: both sides scaled to 640, pixels in [0, 1].
 SETTINGS = {"do_normalize": False, "size": {"height": 640, "width": 640}, "resample": 2}

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.batches import Collector, Stopwatch, ToDevice, ahead
 from pipeline.config import Poses
 from pipeline.data.readers import VideoError
+from pipeline.encoding.batches import Collector, Stopwatch, ToDevice, ahead
 from pipeline.motion.pose.boxes import per_frame
 from pipeline.motion.pose.detector import PersonDetector, in_pixels
 from pipeline.motion.pose.tracks import link, main_person

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from transformers import VitPoseForPoseEstimation
 
-from pipeline.batches import autocast
-from pipeline.checkpoints import check_kind, load_model, processor_settings
-from pipeline.pixels import normalise_pixels
-from pipeline.stage import StageError
+from pipeline.encoding.batches import autocast
+from pipeline.encoding.checkpoints import check_kind, load_model, processor_settings
+from pipeline.encoding.pixels import normalise_pixels
+from pipeline.jobs.stage import StageError
 
 Array = TypeVar("Array", torch.Tensor, np.ndarray)
 DARK_KERNEL = 11  # blur of the heatmap before its maximum is refined; ViTPose uses 11 at 64×48

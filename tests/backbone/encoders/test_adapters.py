@@ -10,9 +10,9 @@ import torch
 import transformers
 
 from pipeline.backbone.encoders import encode, load_backbone
-from pipeline.checkpoints import weights_digest
 from pipeline.demo.clips import render, sample_spec
-from pipeline.stage import RUNTIME_VARIABLE, StageError
+from pipeline.encoding.checkpoints import weights_digest
+from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 
 SHIPPED = "pipeline/demo/encoders/backbone"
 # kind → (width, slices, side of the maps) for clips of 4 frames and 64 × 64 pixels, see tests/checkpoint_folders.py

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from pipeline.backbone.finetuning import checkpoint, loop
 from pipeline.backbone.finetuning.loop import Training, precision_of
 from pipeline.backbone.finetuning.worker import launch
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 
 def weights(folder) -> dict[str, torch.Tensor]:

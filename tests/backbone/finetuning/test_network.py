@@ -10,7 +10,7 @@ import transformers
 
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.network import DropPath, build_classifier, save_checkpoint
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 
 def clips(n: int) -> np.ndarray:

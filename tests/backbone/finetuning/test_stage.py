@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import stage
 from pipeline.backbone import features, finetune
 from pipeline.backbone.encoders import encode, load_backbone
+from pipeline.jobs import stage
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.provenance import digest_of_file

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.checkpoints import weights_digest
 from pipeline.config import Prompts
 from pipeline.context.encoders import KINDS, load_dual_encoder
 from pipeline.context.prompts import PromptGrid
 from pipeline.demo.clips import render, sample_spec
-from pipeline.stage import RUNTIME_VARIABLE, StageError
+from pipeline.encoding.checkpoints import weights_digest
+from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 TEXTS = ["a ball", "a person with an open umbrella on the beach and a dog and another dog", "bat"]

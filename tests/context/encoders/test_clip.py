@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.texts import read_candidates, spoken
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 

@@ -13,7 +13,7 @@ import torch
 from pipeline.context.encoders.lavila import LaViLaModel
 from pipeline.context.encoders.viclip import SIZES, ViCLIPModel, architecture
 from pipeline.context.encoders.vocabulary import clip_tokenizer, read_merges
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 HERE = Path(__file__).resolve().parent
 _specification = importlib.util.spec_from_file_location("drawn", HERE / "drawn.py")

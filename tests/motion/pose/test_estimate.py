@@ -12,12 +12,12 @@ import torch
 from pipeline.config import Poses
 from pipeline.data.readers import VideoError
 from pipeline.demo.clips import render, sample_spec
+from pipeline.jobs.stage import StageError
 from pipeline.motion.pose import estimate
 from pipeline.motion.pose.boxes import per_frame, read_boxes
 from pipeline.motion.pose.estimate import Estimation, person_boxes
 from pipeline.motion.pose.vitpose import PoseEstimator
 from pipeline.motion.poses import finish
-from pipeline.stage import StageError
 
 SHIPPED = "pipeline/demo/encoders/pose"
 

@@ -13,10 +13,10 @@ from PIL import Image
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
+from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 from pipeline.motion.pose.detector import MAX_BOXES, PersonDetector, in_pixels
 from pipeline.motion.pose.vitpose import PoseEstimator, decode_heatmaps, fit_boxes, in_frame
 from pipeline.motion.skeleton import skeleton
-from pipeline.stage import RUNTIME_VARIABLE, StageError
 
 # What docs/encoders.md says of them.
 CROP_LEVELS, CROP_MEAN = 2.0, 0.6  # grey levels of crops inside of the picture: the reference cuts fractions off
@@ -207,8 +207,8 @@ def test_detectors_that_cannot_find_persons_are_told(folders, tmp_path):
 
 
 def test_the_picture_is_scaled_for_the_detector_as_published():
+    from pipeline.encoding.pixels import Preprocessing
     from pipeline.motion.pose.detector import SETTINGS
-    from pipeline.pixels import Preprocessing
 
     frame = picture()
     expected = np.asarray(Image.fromarray(frame).resize((640, 640), 2), np.float32) / 255

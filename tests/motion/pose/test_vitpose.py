@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
-from pipeline.checkpoints import weights_digest
 from pipeline.demo.clips import render, sample_spec
+from pipeline.encoding.checkpoints import weights_digest
+from pipeline.jobs.stage import StageError
 from pipeline.motion.pose.vitpose import PoseEstimator, crop, decode_heatmaps, fit_boxes
 from pipeline.motion.skeleton import mirrored, skeleton
-from pipeline.stage import StageError
 
 
 def gaussian(x: float, y: float, height: int = 32, width: int = 24, sigma: float = 2.0) -> torch.Tensor:

@@ -47,9 +47,9 @@ def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception]]]:
     from pipeline.context.texts import read_candidates
     from pipeline.data.lists import ListError, read_entries
     from pipeline.data.readers import VideoError
+    from pipeline.jobs.stage import StageError
     from pipeline.motion import keyframes, motion_concepts
     from pipeline.motion.importers import read_penn_action
-    from pipeline.stage import StageError
     from pipeline.store.arrays import read_arrays
     from pipeline.store.atomic import ArtifactError
     from pipeline.store.inspect import inspect_artifact

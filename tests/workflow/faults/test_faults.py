@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from contents import contents, differences
 
-from pipeline import restart
+from pipeline.jobs import restart
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from contents import contents, differences, finished_artifacts, made_again
 
-from pipeline import joblog
+from pipeline.jobs import joblog
 
 pytestmark = pytest.mark.slurm
 

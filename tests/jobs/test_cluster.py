@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import cluster
+from pipeline.jobs import cluster
 
 
 def job(name: str, threads: int = 1, group: bool = False, **resources):

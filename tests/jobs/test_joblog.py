@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pipeline import joblog
+from pipeline.jobs import joblog
 
 NOW = 2_000_000_000.0
 

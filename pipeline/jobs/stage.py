@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pipeline import joblog
 from pipeline.config import RUNTIME_VARIABLE
+from pipeline.jobs import joblog
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError, StageError

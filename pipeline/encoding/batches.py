@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import stage
-from pipeline.stage import StageError, runtime
+from pipeline.jobs import stage
+from pipeline.jobs.stage import StageError, runtime
 
 logger = logging.getLogger("conceptreel")
 

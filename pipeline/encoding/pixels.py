@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.stage import StageError
+from pipeline.jobs.stage import StageError
 
 # PIL's numbers for the filters, as the configuration files of processors give them.
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
@@ -67,7 +67,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, settings: dict[str, Any], size: int | tuple[int, int] | None, how: str = "bilinear") -> Preprocessing:
-        """From the settings of a processor, see `pipeline.checkpoints.processor_settings`.
+        """From the settings of a processor, see `pipeline.encoding.checkpoints.processor_settings`.
 
         Args:
             size: side of the network's input, or height and width; its position embeddings decide, not the processor.

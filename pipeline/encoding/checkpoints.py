@@ -19,7 +19,7 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 
-from pipeline.stage import StageError, runtime
+from pipeline.jobs.stage import StageError, runtime
 from pipeline.store.code import PROJECT
 
 transformers.logging.set_verbosity_error()

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import joblog
 from pipeline.config import Dataset
-from pipeline.stages import STAGES, reads, settings_digest, shards
+from pipeline.jobs import joblog
+from pipeline.jobs.stages import STAGES, reads, settings_digest, shards
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
 # What the last two stages leave is for people, so it is no artifact of a floor.

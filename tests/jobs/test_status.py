@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import joblog, stage
 from pipeline.cli import main
 from pipeline.config import Config
-from pipeline.stages import settings_json, shards
-from pipeline.status import duration, run_status
+from pipeline.jobs import joblog, stage
+from pipeline.jobs.stages import settings_json, shards
+from pipeline.jobs.status import duration, run_status
 
 OWN = {"data": {"shards": 4, "index": {"source": "folders"}}}
 PUBLISHED = {

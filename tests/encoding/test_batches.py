@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import Collector, Shrinking, Stopwatch, ahead, autocast, encode_rows, in_batches, precision
-from pipeline.stage import RUNTIME_VARIABLE, StageError
+from pipeline.encoding.batches import (
+    Collector,
+    Shrinking,
+    Stopwatch,
+    ahead,
+    autocast,
+    encode_rows,
+    in_batches,
+    precision,
+)
+from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 
 CPU = torch.device("cpu")
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pipeline import joblog
+from pipeline.jobs import joblog
 
 logger = logging.getLogger("conceptreel")
 

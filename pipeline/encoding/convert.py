@@ -121,7 +121,7 @@ def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) 
     """
     from safetensors.torch import save_file
 
-    from pipeline.checkpoints import WEIGHTS
+    from pipeline.encoding.checkpoints import WEIGHTS
 
     if out.exists():
         raise StageError(f"{out} exists; name a folder that does not")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline import checkpoints
 from pipeline.backbone.encoders import load_backbone
 from pipeline.context.encoders import load_dual_encoder
-from pipeline.stage import StageError
+from pipeline.encoding import checkpoints
+from pipeline.jobs.stage import StageError
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import stage
+from pipeline.jobs import stage
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.provenance import canonical, digest_of
 

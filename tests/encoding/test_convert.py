@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from pipeline.cli import main
 from pipeline.context.encoders import load_dual_encoder
-from pipeline.convert import convert, lavila_config, read_pickled, viclip_config
-from pipeline.stage import StageError
+from pipeline.encoding.convert import convert, lavila_config, read_pickled, viclip_config
+from pipeline.jobs.stage import StageError
 
 
 class Hostile:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from pipeline import restart
+from pipeline.jobs import restart
 
 ARTIFACT = "results/own/motion/poses/000-of-004.zarr.zip"
 LONG = "results/own/demo/videos/" + "x" * 200 + ".mp4"  # Snakemake splits the names of its notes
@@ -63,7 +63,7 @@ def test_beside_a_living_driver_nothing_is_cleared(dead, caplog):
 
 def test_the_lock_ends_with_its_process(dead):
     """Killed without warning, it still lets go; and it is shared, so that two drivers can live side by side."""
-    code = "import pathlib, sys; from pipeline import restart; driver = restart.begin(pathlib.Path(sys.argv[1]))"
+    code = "import pathlib, sys; from pipeline.jobs import restart; driver = restart.begin(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", f"{code}; print('up', flush=True); input()", str(dead)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.pixels import Preprocessing, evenly, resize
-from pipeline.stage import StageError
+from pipeline.encoding.pixels import Preprocessing, evenly, resize
+from pipeline.jobs.stage import StageError
 
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -174,7 +174,7 @@ def test_frames_are_taken_evenly():
 
 
 def test_tiny_pictures_are_told():
-    from pipeline.pixels import check_patch
+    from pipeline.encoding.pixels import check_patch
 
     with pytest.raises(StageError, match=r"12 × 20 pixels, smaller than one patch \(16\) of the backbone"):
         check_patch((2, 4, 12, 20, 3), 16, "backbone")

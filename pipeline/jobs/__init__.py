@@ -1,0 +1,1 @@
+"""What runs a stage and knows how far it is: the entry of all stages, their table, logs, restarts, SLURM."""
