@@ -13,7 +13,7 @@ from pipeline.ablations import commands as ablation_commands
 from pipeline.bottleneck import commands as bottleneck_commands
 from pipeline.config import ConfigError, load
 from pipeline.data import commands as data_commands
-from pipeline.encoding import convert
+from pipeline.exchange import convert
 from pipeline.exchange.commands import add_commands as add_exchange_commands
 from pipeline.inspection.commands import add_commands as add_inspection_commands
 from pipeline.inspection.text import table as _table

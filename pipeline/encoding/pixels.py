@@ -1,7 +1,7 @@
 """Frames as a network wants them: scaled, cropped, standardised, on the device and in batch.
 
 What the reference processors do with PIL, one picture after the other, is done here with torch. The difference is
-measured by ``tests/test_pixels.py``; `docs/encoders.md` says how large it is.
+measured by ``tests/encoding/test_pixels.py``; `docs/encoders.md` says how large it is.
 """
 
 from __future__ import annotations

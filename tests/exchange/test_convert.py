@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from pipeline.cli import main
 from pipeline.context.encoders import load_dual_encoder
-from pipeline.encoding.convert import convert, lavila_config, read_pickled, viclip_config
+from pipeline.exchange.convert import convert, lavila_config, read_pickled, viclip_config
 from pipeline.jobs.stage import StageError
 
 
