@@ -53,16 +53,25 @@ def crop(frames: torch.Tensor, regions: torch.Tensor, height: int, width: int) -
     return F.grid_sample(frames, grid, align_corners=True)
 
 
-def _blur(heatmaps: torch.Tensor) -> torch.Tensor:
+def _blurred_around(heatmaps: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The blurred heatmap at a cell and its eight neighbours, ``[n, J, 3, 3]``; nothing else of it is ever looked at.
+
+    Args:
+        heatmaps: ``[n, J, h, w]``, zero beyond the border; x, y: the cells ``[n, J]``.
+    """
     sigma = 0.3 * ((DARK_KERNEL - 1) * 0.5 - 1) + 0.8
     steps = torch.arange(DARK_KERNEL, device=heatmaps.device, dtype=heatmaps.dtype) - DARK_KERNEL // 2
     kernel = torch.exp(-(steps**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
-    flat = heatmaps.flatten(0, 1)[:, None]  # [n * J, 1, h, w]
-    pad = DARK_KERNEL // 2
-    flat = F.conv2d(F.pad(flat, (0, 0, pad, pad)), kernel)
-    flat = F.conv2d(F.pad(flat, (pad, pad, 0, 0)), kernel.transpose(2, 3))
-    return flat.view_as(heatmaps)
+    kernel = kernel / kernel.sum()
+    # The kernel at each of three cells in a row, on all that these can see.
+    kernels = torch.stack([F.pad(kernel, (shift, 2 - shift)) for shift in range(3)])  # [3, DARK_KERNEL + 2]
+    reach = DARK_KERNEL // 2 + 1
+    padded = F.pad(heatmaps, (reach, reach, reach, reach))
+    seen = torch.arange(DARK_KERNEL + 2, device=heatmaps.device)
+    rows, columns = y[..., None] + seen, x[..., None] + seen  # [n, J, DARK_KERNEL + 2]
+    where = rows[..., :, None] * padded.shape[3] + columns[..., None, :]
+    around = padded.flatten(2).gather(2, where.flatten(2)).view_as(where)
+    return kernels @ around @ kernels.T
 
 
 def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,15 +84,19 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
         positions ``[n, J, 2]`` (x, y) in heatmap pixels, refined by one Newton step on the logarithm of the blurred
         heatmap (DARK), and confidences ``[n, J]``, the height of the raw maximum clipped to [0, 1].
     """
-    width = heatmaps.shape[3]
+    height, width = heatmaps.shape[2:]
     confidence, where = heatmaps.flatten(2).max(2)
     x, y = where % width, where // width
-    log = _blur(heatmaps).clamp(min=1e-3, max=50).log()
-    padded = F.pad(log, (2, 2, 2, 2), mode="replicate")  # [n, J, h + 4, w + 4]
-    flat = padded.flatten(2)
+    around = _blurred_around(heatmaps, x, y).clamp(min=1e-3, max=50).log()  # [n, J, 3, 3]
+    # A neighbour beyond the border is as high as the cell beside it.
+    for axis, place, last in ((-2, y, height - 1), (-1, x, width - 1)):
+        before, at_it, after = around.unbind(axis)
+        first, end = (place == 0)[..., None], (place == last)[..., None]
+        before, after = torch.where(first, at_it, before), torch.where(end, at_it, after)
+        around = torch.stack([before, at_it, after], axis)
 
     def at(dx: int, dy: int) -> torch.Tensor:
-        return flat.gather(2, ((y + 2 + dy) * (width + 4) + x + 2 + dx)[..., None])[..., 0]
+        return around[..., 1 + dy, 1 + dx]
 
     dx, dy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
     dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0)
