@@ -10,6 +10,8 @@ python bench/prompts.py --frames 8 --grid 7 --device cuda
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 import tempfile
 import time
@@ -27,6 +29,8 @@ from pipeline.config import Prompts  # noqa: E402
 from pipeline.context.encoders import DualEncoder, load_dual_encoder  # noqa: E402
 from pipeline.context.grid import positions  # noqa: E402
 from pipeline.context.prompts import PromptGrid  # noqa: E402
+from pipeline.encoding.batches import dtype_name  # noqa: E402
+from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 
 TOKENIZER = PROJECT / "pipeline/demo/encoders/dual_encoder"
@@ -102,18 +106,18 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, {arguments.frames} frames of {batch} prompts, {encoder.device}")
     print(f"plain recipe                 {arguments.frames * batch / baseline:8.2f} prompts/s")
     reference = plain(encoder, processor, frames, settings)
-    chosen = grid.dtype
-    for dtype in (torch.float32, torch.bfloat16):
-        grid.dtype = dtype
+    chosen = dtype_name(encoder.device)
+    for name in ("float32", "bfloat16"):
+        os.environ[RUNTIME_VARIABLE] = json.dumps({"precision": name})
         took = seconds(lambda: grid.embed(frames, batch), arguments.repeats)
         prepare = seconds(lambda: [grid.pictures(picture[None]) for picture in pictures], 3)
         result = grid.embed(frames, batch).astype(np.float64)
         result /= np.linalg.norm(result, axis=-1, keepdims=True)
         cosine = (result * reference).sum(-1)
         print(
-            f"prompt grid, {str(dtype).removeprefix('torch.'):<15} {arguments.frames * batch / took:8.2f} prompts/s"
+            f"prompt grid, {name:<15} {arguments.frames * batch / took:8.2f} prompts/s"
             f" = {baseline / took:.2f}×, preparing {prepare / (took - prepare):.1%} of encoding,"
-            f" cosine at least {cosine.min():.5f}" + ("   (taken on this hardware)" if dtype == chosen else "")
+            f" cosine at least {cosine.min():.5f}" + ("   (what `auto` takes here)" if name == chosen else "")
         )
 
 

@@ -18,7 +18,7 @@ from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import read_index
-from pipeline.encoding.batches import Rows, Shrinking, Stopwatch, encode_rows
+from pipeline.encoding.batches import Rows, Shrinking, Stopwatch, dtype_name, encode_rows
 from pipeline.encoding.pixels import normalise_pixels
 from pipeline.jobs import stage
 
@@ -96,7 +96,6 @@ class PromptGrid:
         self.masks = torch.from_numpy(grid_masks(encoder.size, settings)).to(encoder.device)
         red = torch.tensor(RED, dtype=torch.uint8, device=encoder.device)
         self.red = normalise_pixels(red[None, None], encoder.mean, encoder.std)[:, 0, 0]
-        self.dtype = torch.bfloat16 if has_fast_bfloat16(encoder.device) else torch.float32
 
     def pictures(self, frames: torch.Tensor) -> torch.Tensor:
         """Prompts of frames: uint8 ``[b, H, W, 3]`` → float32 ``[b, p, 3, size, size]``; each frame is resized once."""
@@ -122,26 +121,10 @@ class PromptGrid:
             return rows.unflatten(0, (-1, n_places)).half()
 
         step = max(1, batch_size // n_places)
-        rows = encode_rows(frames, run, step, self.encoder.device, "prompts", watch, self.dtype)
+        rows = encode_rows(frames, run, step, self.encoder.device, "prompts", watch)
         if rows is None:
             return np.zeros((0, n_places, self.encoder.width), np.float16)
         return rows
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 faster than float32; elsewhere it only costs precision."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_multiplies_bfloat16()
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = next((line for line in file if line.startswith("flags")), "")
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def build(job: stage.Job) -> None:
@@ -176,7 +159,7 @@ def build(job: stage.Job) -> None:
         failed={item["video_id"]: item["reason"] for item in described["failed"] if item["video_id"] in learned_from},
         weights=checkpoints.weights_digest(settings.model, settings.revision),
         device=str(grid.encoder.device),
-        dtype=str(grid.dtype).removeprefix("torch."),
+        dtype=dtype_name(grid.encoder.device),
     )
 
 

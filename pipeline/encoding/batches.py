@@ -214,7 +214,6 @@ def encode_rows(
     device: torch.device,
     what: str,
     watch: Stopwatch | None = None,
-    dtype: torch.dtype | None = None,
 ) -> np.ndarray | None:
     """``run`` over the rows of an array in batches.
 
@@ -227,7 +226,6 @@ def encode_rows(
             float16 stays so.
         size: rows per batch, halved when memory runs out.
         what: name of the progress bar.
-        dtype: what ``run`` computes in, by default that of the run.
 
     Returns:
         float32 or float16 ``[n, ...]``, or None where ``source`` has no rows.
@@ -247,7 +245,7 @@ def encode_rows(
         with watch("encoding"):
             result = None
             if batch is not None:
-                with torch.inference_mode(), autocast(device, dtype):
+                with torch.inference_mode(), autocast(device):
                     rows = shrinking(copier.receive(batch))
                     result = copier.fetch(rows if rows.dtype == torch.float16 else rows.float())
             if waiting is not None:
