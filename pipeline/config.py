@@ -556,8 +556,10 @@ class Runtime(Section):
     """What changes speed or place, never a result: of a good video, that is; the limits are there for broken ones."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
-    batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts", "finetune"], int] = Field(
-        default_factory=lambda: {"poses": 64, "features": 4, "dual_encoder": 64, "prompts": 49}
+    batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts", "finetune"], pydantic.PositiveInt] = Field(
+        default_factory=dict,
+        description="rows that an encoder is given at once, by role; what is not named: 64 crops, on a GPU 256; 4 "
+        "clips or 32; 64 pictures of clips or 512; 49 prompts or 392; 10 clips of fine-tuning",
     )
     finetune_processes: int = Field(1, ge=1, description="of fine-tuning, one per GPU; several start with torchrun")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

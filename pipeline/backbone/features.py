@@ -29,7 +29,7 @@ def build(job: stage.Job) -> None:
     backbone = load_backbone(model, revision, sha256="" if tuned else settings.sha256)
     watch = batches.Stopwatch()
     with job.open_arrays("clips") as clips:
-        features = encode(backbone, clips.blocks("frames"), checkpoints.batch_size("features", 4), watch=watch)
+        features = encode(backbone, clips.blocks("frames"), checkpoints.batch_size("features"), watch=watch)
         described = clips.attributes
     stage.logger.info("features: %s", watch.words())
     job.write_arrays(

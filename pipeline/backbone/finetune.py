@@ -17,9 +17,6 @@ from pipeline.jobs import stage
 from pipeline.store.code import code_digest
 from pipeline.store.provenance import digest_of
 
-# Clips that a process computes at a time; the supplement's GPUs of 24 GB took 10 of ViT-B/16.
-MICRO_BATCH = 10
-
 
 def build(job: stage.Job) -> None:
     """Write the tuned backbone and the curve of its training."""
@@ -47,7 +44,7 @@ def build(job: stage.Job) -> None:
         Finetune.model_validate(settings),
         videos.class_names,
         splits,
-        checkpoints.batch_size("finetune", MICRO_BATCH),
+        checkpoints.batch_size("finetune"),
         max(1, job.threads // processes),
     )
     plan.save(work)

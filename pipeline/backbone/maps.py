@@ -56,7 +56,7 @@ def build(job: stage.Job) -> None:
         maps = encode(
             backbone,
             clips.blocks("frames"),
-            checkpoints.batch_size("features", 4),
+            checkpoints.batch_size("features"),
             "maps",
             watch,
             # Maps in full resolution never leave the device.

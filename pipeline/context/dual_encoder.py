@@ -31,7 +31,7 @@ def build(job: stage.Job) -> None:
 
     encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
     watch = batches.Stopwatch()
-    size = checkpoints.batch_size("dual_encoder", 64)
+    size = checkpoints.batch_size("dual_encoder")
     with job.open_arrays("clips") as clips:
         embeddings = encoder.videos(clips.blocks("frames"), settings.n_frames, size, watch)
         described = clips.attributes

@@ -145,7 +145,7 @@ def build(job: stage.Job) -> None:
         n_frames = clips.describe("frames")["shape"][1]
         taken = prompt_frames(n_frames, settings.n_frames)
         pictures = prompted(clips.blocks("frames"), wanted, taken)
-        regions = grid.embed(pictures, checkpoints.batch_size("prompts", 49), watch)
+        regions = grid.embed(pictures, checkpoints.batch_size("prompts"), watch)
     stage.logger.info("prompts: %s", watch.words())
     job.write_arrays(
         "prompts",

@@ -66,7 +66,7 @@ def build(job: Job) -> None:
     if not asked:
         raise StageError(f"demo.counterfactuals.split: no clip is in `{settings.split}`")
     predictor = VideoPredictor(model)
-    batch = checkpoints.batch_size("features", 4)
+    batch = checkpoints.batch_size("features")
     specs = [
         [clip.spec, *(changed(clip.spec, factor, values[factor], settings.seed) for factor in FACTORS)]
         for clip in asked

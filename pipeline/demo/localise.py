@@ -362,7 +362,7 @@ def build(job: stage.Job) -> None:
             continue
         # The cache has no prompts of test clips: nothing but this comparison asks for them.
         shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
-        regions = grid.embed(shown, checkpoints.batch_size("prompts", 49)).astype(np.float32)
+        regions = grid.embed(shown, checkpoints.batch_size("prompts")).astype(np.float32)
         regions = regions.reshape(len(shown), len(rows), len(columns), -1)
         similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
         heat = {

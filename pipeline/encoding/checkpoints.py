@@ -41,8 +41,20 @@ def device() -> torch.device:
     return torch.device(wanted)
 
 
-def batch_size(role: str, default: int) -> int:
-    return int(runtime().get("batch_size", {}).get(role, default))
+# Rows at once, on a CPU and on a GPU (where batches are halved if memory does not suffice): crops, clips, pictures of
+# clips and of prompt grids, and clips of which fine-tuning keeps the gradients (the supplement's GPUs took 10).
+BATCH_SIZES = {
+    "poses": (64, 256),
+    "features": (4, 32),
+    "dual_encoder": (64, 512),
+    "prompts": (49, 392),
+    "finetune": (10, 10),
+}
+
+
+def batch_size(role: str) -> int:
+    """Rows that an encoder is given at once, as the run says or by its device."""
+    return int(runtime().get("batch_size", {}).get(role) or BATCH_SIZES[role][device().type == "cuda"])
 
 
 # ---------------------------------------------------------------------------------------------------- finding the files

@@ -89,7 +89,7 @@ def build(job: Job) -> None:
     if not wanted.any():
         raise StageError(f"explain.sanity.splits: no video is in {settings.splits}; there are {sorted(set(split))}")
     predictor = VideoPredictor(model)
-    batch = checkpoints.batch_size("features", 4)
+    batch = checkpoints.batch_size("features")
     rows: list[int] = []
     parts: list[np.ndarray] = []
     for clips, about in job.read_arrays("clips"):

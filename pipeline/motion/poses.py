@@ -76,7 +76,7 @@ def _computed(
         annotated = read_boxes(job.root / settings.boxes_path)
         job.note_file("boxes", job.root / settings.boxes_path)
     watch = batches.Stopwatch()
-    size = checkpoints.batch_size("poses", 64)
+    size = checkpoints.batch_size("poses")
     estimation = Estimation(estimator, settings, size, detector, annotated, watch)
     limits = job.runtime.get("decoder", {})
     listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]

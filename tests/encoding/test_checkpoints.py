@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.backbone.encoders import load_backbone
 from pipeline.context.encoders import load_dual_encoder
 from pipeline.encoding import checkpoints
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,16 @@ def original(tmp_path_factory, checkpoint_folders):
 def folder(original, tmp_path):
     """A copy that a test may damage."""
     return shutil.copytree(original, tmp_path / "videomae")
+
+
+def test_batches_are_larger_on_a_gpu_and_as_the_run_says(monkeypatch):
+    def sizes(**runtime) -> list[int]:
+        monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps(runtime))
+        return [checkpoints.batch_size(role) for role in ("poses", "features")]
+
+    assert sizes(device="cpu") == [64, 4]
+    assert sizes(device="cuda:1") == [256, 32]
+    assert sizes(device="cuda", batch_size={"poses": 3}) == [3, 32]
 
 
 def test_a_hub_id_that_is_not_cached_is_told_what_to_do_offline(hub_cache):
