@@ -561,7 +561,9 @@ class Runtime(Section):
     )
     finetune_processes: int = Field(1, ge=1, description="of fine-tuning, one per GPU; several start with torchrun")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of encoders: auto is bfloat16 on GPUs that have it, float32 elsewhere"
+        "auto",
+        description="of encoders: auto is bfloat16 on GPUs that have it, float32 elsewhere; for prompts also bfloat16 "
+        "on processors that multiply it faster",
     )
     decoder: DecoderLimits = DecoderLimits()
 

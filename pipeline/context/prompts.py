@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from pipeline import stage
-from pipeline.batches import Shrinking, Stopwatch, encode_rows
+from pipeline.batches import Shrinking, Stopwatch, encode_rows, precision
 from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.grid import REFERENCE_SIZE, positions
@@ -77,7 +77,7 @@ class PromptGrid:
         self.masks = torch.from_numpy(grid_masks(encoder.size, settings)).to(encoder.device)
         red = torch.tensor(RED, dtype=torch.uint8, device=encoder.device)
         self.red = normalise_pixels(red[None, None], encoder.mean, encoder.std)[:, 0, 0]
-        self.dtype = torch.bfloat16 if has_fast_bfloat16(encoder.device) else torch.float32
+        self.dtype = prompt_dtype(encoder.device)
 
     def pictures(self, frames: torch.Tensor) -> torch.Tensor:
         """Prompts of frames: uint8 ``[b, H, W, 3]`` → float32 ``[b, p, 3, size, size]``; each frame is resized once."""
@@ -107,6 +107,17 @@ class PromptGrid:
         if rows is None:
             return np.zeros((0, n_places, self.encoder.width), np.float16)
         return rows.astype(np.float16)
+
+
+def prompt_dtype(device: torch.device) -> torch.dtype:
+    """``runtime.precision``; where that is ``auto``, bfloat16 on hardware that gains by it, processors included.
+
+    Prompts are by far the most pictures that are encoded. Machines of several kinds agree more closely where the
+    precision is named (docs/faults.md).
+    """
+    if stage.runtime().get("precision", "auto") == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    return precision(device)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
