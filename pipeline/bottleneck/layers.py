@@ -15,6 +15,8 @@ Scaling = Literal["none", "std", "center_std"]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+# Part of a loss that is not its rounding: sums of float32 differ by less than this between processors.
+LOSS_ROUNDING = 1e-6
 # L-BFGS iterations between two looks at the validation videos.
 LBFGS_ITERATIONS = 10
 
@@ -76,6 +78,14 @@ def cubed_cosine(z: np.ndarray, target: np.ndarray) -> np.ndarray:
     return cubed_cosine_columns(
         torch.as_tensor(z, dtype=torch.float64), torch.as_tensor(target, dtype=torch.float64)
     ).numpy()
+
+
+def is_lower(loss: float, best: float) -> bool:
+    """Whether a validation loss is an improvement, and not the same one in other last digits.
+
+    On a plateau, which evaluation is the best would otherwise be decided by the processor's way of adding.
+    """
+    return best - loss > LOSS_ROUNDING * abs(loss)
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -397,7 +407,7 @@ def _train(
             raise ValueError(f"the loss is not finite after {step} steps; lower learning_rate or look at the features")
         steps.append(step)
         qualities.append(quality(z_val.cpu().numpy()))
-        if val_loss[-1] < val_loss[chosen]:
+        if is_lower(val_loss[-1], val_loss[chosen]):
             chosen = len(steps) - 1
             best = weight.detach().clone()
         if step >= max_steps or len(steps) - 1 - chosen >= patience:

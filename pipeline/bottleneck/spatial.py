@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.bottleneck.layers import cubed_cosine_columns
+from pipeline.bottleneck.layers import cubed_cosine_columns, is_lower
 
 Pooling = Literal["mean", "softmax", "max"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "softmax", "max")
@@ -236,7 +236,7 @@ def train_spatial_layer(
             losses.append(-similarity(x_val @ (weight @ onto).T, target_val).mean().item())
         if not math.isfinite(losses[-1]):
             raise ValueError(f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the maps")
-        if losses[-1] < losses[chosen]:
+        if is_lower(losses[-1], losses[chosen]):
             best, chosen = weight.detach().clone(), len(steps) - 1
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()

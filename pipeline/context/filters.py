@@ -15,6 +15,8 @@ import pyarrow as pa
 from pipeline.store.atomic import StageError
 
 ROWS_AT_ONCE = 1024
+# Similarities that agree so far are equal: two texts with one embedding, or two candidates that have only each other.
+ROUNDING = 1e-5
 
 
 @dataclass
@@ -107,6 +109,8 @@ def drop_similar(
     """Of two candidates of one type that are too similar, drop the one that is less similar to all others.
 
     Pairs are handled from the most similar down, and a dropped candidate drops nobody: of three equal texts one stays.
+    Equal pairs go in the order of the list, and of two candidates that are equal to all others the earlier one stays:
+    the rounding of a processor decides neither.
     An object and a scene are never compared: what they mean differs by their type.
 
     Args:
@@ -130,11 +134,11 @@ def drop_similar(
                 if other > start + at:
                     pairs.append((own[at], rows[other]))
                     value[pairs[-1]] = float(part[at, other])
-        pairs.sort(key=lambda pair: (-value[pair], pair))
+        pairs.sort(key=lambda pair: (-round(value[pair] / ROUNDING), pair))
         for i, j in pairs:
             if not (candidates[i].kept and candidates[j].kept):
                 continue
-            loser, winner = (i, j) if sums[i] < sums[j] else (j, i)
+            loser, winner = (i, j) if sums[i] < sums[j] - ROUNDING * len(rows) else (j, i)
             candidates[loser].drop(
                 "mutual_similarity",
                 f"{value[i, j]:.3f} to '{candidates[winner].text}', at least {threshold}; summed similarity "

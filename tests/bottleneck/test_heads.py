@@ -28,6 +28,17 @@ def test_the_minimum_is_that_of_scikit_learn(data, penalty):
     assert bias - bias.mean() == pytest.approx(oracle.intercept_ - oracle.intercept_.mean(), abs=1e-3)
 
 
+def test_rounding_of_the_inputs_stays_rounding(data):
+    """The inputs of two processors differ in the seventh digit, and so may the minimum, but not in the third."""
+    z, y, train, _, _ = data
+    start = np.zeros((3, 6)), np.zeros(3)
+    weight, bias = _solve(z[train], y[train], 1e-5, *start)
+    noise = np.random.default_rng(1).uniform(-1e-7, 1e-7, z.shape)
+    other_weight, other_bias = _solve((z * (1 + noise))[train], y[train], 1e-5, *start)
+    assert other_weight == pytest.approx(weight, abs=1e-5 * np.abs(weight).max())
+    assert other_bias == pytest.approx(bias, abs=1e-5 * np.abs(bias).max())
+
+
 def test_the_penalty_is_chosen_on_validation(data):
     z, y, train, val, _ = data
     head = dense_head(z, y, train, val, 3, refit=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from pipeline.bottleneck.layers import (
     average_precision,
     cubed_cosine,
     cubed_cosine_columns,
+    is_lower,
     standardise,
     standardise_fit,
     train_motion_layer,
@@ -204,6 +207,11 @@ def test_stops_early_and_restores_the_best():
     assert cross_entropy(x_val @ layer.weight.T, labels_val) == pytest.approx(layer.val_loss[best], rel=1e-5)
     np.testing.assert_allclose(layer.quality, average_precision(x_val @ layer.weight.T, labels_val))
     assert (layer.best_quality >= layer.quality).all() and (layer.best_quality > layer.quality).any()
+
+
+def test_the_last_digits_of_a_loss_are_no_improvement():
+    assert is_lower(0.5, math.inf) and is_lower(0.5 * (1 - 1e-5), 0.5) and is_lower(-0.50001, -0.5)
+    assert not is_lower(0.5 * (1 - 1e-7), 0.5) and not is_lower(-0.5 * (1 + 1e-7), -0.5) and not is_lower(0.5, 0.5)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])

@@ -61,6 +61,14 @@ def test_of_three_equal_texts_one_stays():
     assert len(kept(candidates)) == 1
 
 
+@pytest.mark.parametrize("off", [-3e-7, 3e-7])
+def test_rounding_does_not_decide_who_goes(off):
+    """Two candidates that have only each other are equally similar to all others, whatever the last digits say."""
+    candidates = make("a", "b")
+    drop_similar(candidates, np.array([[1 + off, 0.97], [0.97, 1]]), 0.95)
+    assert kept(candidates) == ["a"]
+
+
 def test_a_chain_loses_its_ends_only():
     """a–b and b–c are too similar, a–c are not: b, which is like both, stays."""
     similarity = np.array([[1.0, 0.96, 0.5], [0.96, 1.0, 0.97], [0.5, 0.97, 1.0]])

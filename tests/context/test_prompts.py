@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from pipeline.bottleneck.spatial import SpatialData
-from pipeline.config import Prompts
+from pipeline.config import RUNTIME_VARIABLE, Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
-from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_frames, ring_masks
+from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_dtype, prompt_frames, ring_masks
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 
@@ -108,6 +110,14 @@ def test_algorithm_1_by_brute_force(encoder):
                 for m, text in enumerate(texts.astype(np.float64)):
                     expected[n, h, w, m] = image @ text / (np.linalg.norm(image) * np.linalg.norm(text))
     np.testing.assert_allclose(similarity.reshape(expected.shape), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(("named", "expected"), [("float32", torch.float32), ("auto", None)])
+def test_a_named_precision_is_that_of_every_processor(named, expected, fast, monkeypatch):
+    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": named}))
+    monkeypatch.setattr("pipeline.context.prompts.has_fast_bfloat16", lambda device: fast)
+    assert prompt_dtype(torch.device("cpu")) == (expected or (torch.bfloat16 if fast else torch.float32))
 
 
 def test_no_frames_no_rows(encoder):

@@ -109,13 +109,18 @@ class Workspace:
         return json.loads((self.folder / "results" / dataset / "metrics.json").read_text())
 
 
-@pytest.fixture(scope="session")
-def small_config(project) -> dict:
+def small_configuration(project: Path) -> dict:
+    """The demo with few clips in several shards, named ``small``."""
     demo = yaml.safe_load((project / "config.yaml").read_text())["datasets"]["demo"]
     for section, value in SMALL.items():
         demo[section] = {**demo.get(section, {}), **value}
     demo["context"]["prompts"] |= {"grid": [5, 5], "n_frames": 2}
     return {"datasets": {"small": demo}}
+
+
+@pytest.fixture(scope="session")
+def small_config(project) -> dict:
+    return small_configuration(project)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from conftest import SMALL
+from conftest import small_configuration
 from contents import contents, differences, finished_artifacts, made_again
 
 from pipeline.store.atomic import ArtifactError
@@ -40,11 +40,10 @@ class Broken(Exception):
 
 def configuration(full: bool) -> tuple[str, str]:
     """Name of the data set and text of the configuration: the demo as it is, or with few clips in several shards."""
-    demo = yaml.safe_load((PROJECT / "config.yaml").read_text())["datasets"]["demo"]
-    name = "demo" if full else "small"
-    for section, value in () if full else SMALL.items():
-        demo[section] = {**demo.get(section, {}), **value}
-    return name, yaml.safe_dump({"datasets": {name: demo}})
+    if full:
+        demo = yaml.safe_load((PROJECT / "config.yaml").read_text())["datasets"]["demo"]
+        return "demo", yaml.safe_dump({"datasets": {"demo": demo}})
+    return "small", yaml.safe_dump(small_configuration(PROJECT))
 
 
 def start(folder: Path, name: str, cores: int) -> subprocess.Popen:

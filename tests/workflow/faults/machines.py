@@ -1,10 +1,14 @@
-"""Compare a run on this processor with one that may use only what older processors have.
+"""Compare a run on this processor with a run on another one, within a stated tolerance for each kind of artifact.
 
-    python tests/workflow/faults/machines.py
+    python tests/workflow/faults/machines.py                  # with one that may use only what older processors have
+    python tests/workflow/faults/machines.py --save FOLDER    # on one machine, and
+    python tests/workflow/faults/machines.py --against FOLDER # on another one, where that folder has been copied to
 
-Matrix products differ in the last digits between instruction sets, because sums are taken in another order. The second
-run is kept from AVX and all that came after it, as on a machine without it; printed is how far each kind of artifact is
-from the first run, relative to its largest value.
+Matrix products differ in the last digits between instruction sets, because sums are taken in another order. Without
+arguments the second run is kept from AVX and all that came after it, as on a machine without it. A run that is compared
+with a saved one begins with the saved videos. Printed is, for each kind of artifact, whether its decisions (whatever is
+no fraction: ids, key frames, clusters, what was kept, classes) are identical, and how far its numbers are apart,
+relative to the largest of their array. The exit status is 1 where a decision differs or a number is too far away.
 """
 
 from __future__ import annotations
@@ -12,13 +16,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import re
+import shutil
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+import yaml
 from chaos import configuration, end_of_log, start
 from contents import contents, files
 
@@ -34,68 +44,231 @@ OLDER = {
     "FAISS_OPT_LEVEL": "generic",
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
 }
+FLOAT32, FLOAT16 = 1e-5, 5e-3
+# Ten times the largest distance that was seen (docs/faults.md), rounded up; float16 is what maps and prompts are stored
+# in. What is not named here must be identical.
+TOLERANCES = {
+    "backbone/features": FLOAT32,
+    "backbone/maps": FLOAT16,
+    "context/": FLOAT32,
+    "context/prompts": FLOAT16,
+    "motion/": 2e-5,
+    "bottleneck/": 1e-2,
+    "metrics.json": 1e-2,
+    "model.pt": 1e-2,
+}
+# Where prompts were embedded in bfloat16 on one side, with 8 bits for each number.
+TOLERANCES_BFLOAT16 = {
+    **TOLERANCES,
+    "context/prompts": 5e-2,
+    "bottleneck/": 5e-2,
+    "metrics.json": 5e-2,
+    "model.pt": 5e-2,
+}
+# Other fractions in JSON are accuracies or settings: decisions.
+NUMBERS = {"lambda", "objective"}
+# Bounds of an error, not results.
+NOT_COMPARED = {"kkt_gap", "relative_gap", "relative_duality_gap", "seconds", "provenance", "content_digest"}
 
 
-def numbers(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and values of everything that is a number in an artifact."""
+@dataclass
+class Compared:
+    """What was found about one kind of artifact.
+
+    Attributes:
+        far: largest distance of its numbers; and where.
+        decisions: how many values were compared that must be identical; wrong: those that are not.
+    """
+
+    far: float = 0.0
+    where: str = ""
+    decisions: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def values(path: Path) -> Iterator[tuple[str, Any]]:
+    """Name and value of everything that an artifact, a model or the metrics hold; arrays and what JSON knows."""
     if path.suffix == ".parquet":
-        table = read_table(path)[0]
+        table, content = read_table(path)
         for name in table.column_names:
-            values = np.asarray(table[name].to_numpy(zero_copy_only=False))
-            if values.dtype.kind in "fiub":
-                yield name, values
+            column = np.asarray(table[name].to_numpy(zero_copy_only=False))
+            # Reasons quote the figures that decided; these are columns of their own.
+            yield name, column if column.dtype.kind in "fiub" else _without_figures(table[name].to_pylist())
+    elif path.name == "model.pt":
+        content = torch.load(path, weights_only=True)
+        yield from ((name, value.numpy()) for name, value in content.items() if isinstance(value, torch.Tensor))
+        content = json.loads(content["json"])
+    elif path.suffix == ".json":
+        content = json.loads(path.read_text())
     else:
-        for name, values in read_arrays(path)[0].items():
-            yield name, values
+        arrays, content = read_arrays(path)
+        yield from arrays.items()
+    yield from _leaves(content)
+
+
+def _without_figures(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_figures(item) for item in value]
+    return re.sub(r"\d+\.\d+", "#", value) if isinstance(value, str) else value
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in nested JSON that can be compared, lists of anything but objects as a whole."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in NOT_COMPARED:
+                yield from _leaves(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, float) and name.rpartition(".")[2] in NUMBERS:
+        yield name, np.array([value])
+    elif isinstance(value, list) and any(isinstance(item, float) for item in value):
+        yield name, np.array(value, np.float64)
+    else:
+        yield name, _without_figures(value)
+
+
+def _are_equal(a: Any, b: Any) -> bool:
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) or isinstance(b, np.ndarray) else a == b
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest difference relative to the largest value; infinite where the shapes differ."""
-    if a.shape != b.shape:
+    """Largest difference relative to the largest value; infinite where shapes or missing values differ."""
+    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
         return float("inf")
     a, b = a.astype(np.float64), b.astype(np.float64)
-    apart = np.abs(a - b)
-    apart[np.isnan(a) & np.isnan(b)] = 0
+    apart = np.abs(a - b)[~np.isnan(a)]
     largest = np.nanmax(np.abs(a), initial=0)
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0) / (largest or 1))
+    return float(apart.max(initial=0) / (largest or 1))
 
 
-def compare(here: Path, there: Path) -> dict[str, float]:
-    """Largest distance of each kind of artifact."""
-    far: dict[str, float] = defaultdict(float)
+def compare(here: Path, there: Path) -> dict[str, Compared]:
+    """What is found about each kind of artifact, by its path in the results folder; by its folder if it has shards."""
+    found: dict[str, Compared] = {}
     for path in files(here):
-        if is_artifact(path):
-            relative = path.relative_to(here)
-            kind = str(relative.parent if "-of-" in relative.name else relative)
-            other = dict(numbers(there / relative))
-            for name, values in numbers(path):
-                far[kind] = max(far[kind], distance(values, other[name]) if name in other else float("inf"))
-    return far
+        if not (is_artifact(path) or path.name in ("model.pt", "metrics.json")):
+            continue
+        relative = path.relative_to(here)
+        kind = found.setdefault(str(relative.parent if "-of-" in relative.name else relative), Compared())
+        if not (there / relative).exists():
+            kind.wrong.append(f"{relative} is missing")
+            continue
+        other = dict(values(there / relative))
+        for name, value in values(path):
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name in other:
+                far = distance(value, np.asarray(other[name]))
+                if far > kind.far:
+                    kind.far, kind.where = far, f"{relative.name}: {name}"
+            else:
+                kind.decisions += 1
+                if name not in other or not _are_equal(value, other[name]):
+                    kind.wrong.append(f"{relative.name}: {name}")
+    return found
+
+
+def tolerance(kind: str, tolerances: dict[str, float]) -> float:
+    """Of the longest name in the table that the kind begins with; 0 where there is none."""
+    fitting = [name for name in tolerances if kind.startswith(name)]
+    return tolerances[max(fitting, key=len)] if fitting else 0.0
+
+
+def has_bfloat16(results: Path) -> bool:
+    """Whether prompts were embedded in bfloat16."""
+    return any(
+        read_arrays(path)[1]["provenance"]["dtype"] == "bfloat16"
+        for path in (results / "context/prompts").glob("*.zarr.zip")
+    )
+
+
+def judge(here: Path, there: Path) -> int:
+    """Print what `compare` finds in two results folders; 1 where something is not as it should be."""
+    tolerances = TOLERANCES_BFLOAT16 if has_bfloat16(here) or has_bfloat16(there) else TOLERANCES
+    wrong = 0
+    for kind, found in sorted(compare(here, there).items()):
+        allowed = tolerance(kind, tolerances)
+        numbers = "identical" if found.far == 0 else f"within {found.far:.1e} ({found.where}), allowed {allowed:.0e}"
+        decided = f"{len(found.wrong)} of {found.decisions} DIFFER" if found.wrong else f"{found.decisions} identical"
+        print(f"{kind}: decisions {decided}, numbers {numbers}{' TOO FAR' if found.far > allowed else ''}")
+        for name in found.wrong[:10]:
+            print(f"    {name}")
+        wrong += bool(found.wrong) + (found.far > allowed)
+    here_metrics, there_metrics = (json.loads((folder / "metrics.json").read_text()) for folder in (here, there))
+    for key in ("top1", "shifted_top1", "n_concepts", "nnz"):
+        print(f"{key}: {here_metrics.get(key)} here, {there_metrics.get(key)} there")
+    told = contents(there)
+    same = sum(content == told.get(file) for file, content in contents(here).items())
+    print(f"{same} of {len(files(here))} files have identical content")
+    print("within the tolerances" if not wrong else f"{wrong} times beyond what is allowed")
+    return int(wrong > 0)
+
+
+def processor() -> str:
+    """What a person calls this machine's processor."""
+    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    named = re.search(r"^model name\s*:\s*(.+)$", about, re.MULTILINE)
+    return f"{named[1] if named else platform.processor()} ({platform.machine()})"
+
+
+def run(folder: Path, call: argparse.Namespace, environment: dict[str, str], saved: Path | None = None) -> Path:
+    """A run in a new folder; its results.
+
+    Args:
+        saved: results whose generated videos it begins with.
+    """
+    name, config = configuration(call.full)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({**yaml.safe_load(config), "runtime": {"precision": call.precision}})
+    )
+    results = folder / "results" / name
+    if saved:
+        for part in ("videos", "lists.csv", "truth.zarr.zip"):
+            source, target = saved / "demo" / part, results / "demo" / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Without its times of change: Snakemake would make again what is older than the code.
+            if source.is_dir():
+                shutil.copytree(source, target, copy_function=shutil.copyfile)
+            else:
+                shutil.copyfile(source, target)
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        if start(folder, name, call.cores).wait():
+            sys.exit(f"the run failed:\n{end_of_log(folder)}")
+    finally:
+        for key in environment:
+            os.environ.pop(key)
+        os.environ.update(before)
+    return results
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="the whole demo instead of few clips")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the results of a run there, compare nothing")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="compare with what was saved on another machine")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="results of a run that was made here already")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32"),
+        default="float32",
+        help="of prompts, which auto embeds in bfloat16 where the processor is fast at it",
+    )
     call = parser.parse_args()
-    name, config = configuration(call.full)
+    if call.save and call.against:
+        parser.error("either --save or --against")
     with tempfile.TemporaryDirectory() as base:
-        for part, environment in (("here", {}), ("older", OLDER)):
-            folder = Path(base, part)
-            folder.mkdir()
-            (folder / "config.yaml").write_text(config)
-            os.environ.update(environment)
-            if start(folder, name, call.cores).wait():
-                sys.exit(f"the run failed:\n{end_of_log(folder)}")
-        here, there = (Path(base, part, "results", name) for part in ("here", "older"))
-        same = sum(content == contents(there).get(file) for file, content in contents(here).items())
-        for kind, far in sorted(compare(here, there).items()):
-            print(f"{kind}: {'identical' if far == 0 else f'within {far:.1e}'}")
-        figures = [json.loads((folder / "metrics.json").read_text()) for folder in (here, there)]
-        for key in ("top1", "shifted_top1", "n_concepts", "nnz"):
-            print(f"{key}: {figures[0].get(key)} here, {figures[1].get(key)} on the older one")
-        print(f"{same} of {len(files(here))} files have identical content")
-    return 0
+        here = call.results or run(Path(base, "here"), call, {}, call.against)
+        if call.save:
+            shutil.copytree(here, call.save, ignore=shutil.ignore_patterns("logs"))
+            (call.save / "machine.txt").write_text(f"{processor()}\n")
+            print(f"saved in {call.save}; copy it to the other machine")
+            return 0
+        if call.against:
+            print(f"here: {processor()}, there: {(call.against / 'machine.txt').read_text().strip()}")
+            return judge(here, call.against)
+        # Older processors do not multiply bfloat16.
+        call.precision = "float32"
+        return judge(here, run(Path(base, "older"), call, OLDER))
 
 
 if __name__ == "__main__":
