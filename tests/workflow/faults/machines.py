@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from chaos import configuration, end_of_log, start
 from contents import contents, files
 
@@ -56,14 +55,6 @@ TOLERANCES = {
     "bottleneck/": 1e-2,
     "metrics.json": 1e-2,
     "model.pt": 1e-2,
-}
-# Where prompts were embedded in bfloat16 on one side, with 8 bits for each number.
-TOLERANCES_BFLOAT16 = {
-    **TOLERANCES,
-    "context/prompts": 5e-2,
-    "bottleneck/": 5e-2,
-    "metrics.json": 5e-2,
-    "model.pt": 5e-2,
 }
 # Other fractions in JSON are accuracies or settings: decisions.
 NUMBERS = {"lambda", "objective"}
@@ -164,26 +155,17 @@ def compare(here: Path, there: Path) -> dict[str, Compared]:
     return found
 
 
-def tolerance(kind: str, tolerances: dict[str, float]) -> float:
+def tolerance(kind: str) -> float:
     """Of the longest name in the table that the kind begins with; 0 where there is none."""
-    fitting = [name for name in tolerances if kind.startswith(name)]
-    return tolerances[max(fitting, key=len)] if fitting else 0.0
-
-
-def has_bfloat16(results: Path) -> bool:
-    """Whether prompts were embedded in bfloat16."""
-    return any(
-        read_arrays(path)[1]["provenance"]["dtype"] == "bfloat16"
-        for path in (results / "context/prompts").glob("*.zarr.zip")
-    )
+    fitting = [name for name in TOLERANCES if kind.startswith(name)]
+    return TOLERANCES[max(fitting, key=len)] if fitting else 0.0
 
 
 def judge(here: Path, there: Path) -> int:
     """Print what `compare` finds in two results folders; 1 where something is not as it should be."""
-    tolerances = TOLERANCES_BFLOAT16 if has_bfloat16(here) or has_bfloat16(there) else TOLERANCES
     wrong = 0
     for kind, found in sorted(compare(here, there).items()):
-        allowed = tolerance(kind, tolerances)
+        allowed = tolerance(kind)
         numbers = "identical" if found.far == 0 else f"within {found.far:.1e} ({found.where}), allowed {allowed:.0e}"
         decided = f"{len(found.wrong)} of {found.decisions} DIFFER" if found.wrong else f"{found.decisions} identical"
         print(f"{kind}: decisions {decided}, numbers {numbers}{' TOO FAR' if found.far > allowed else ''}")
@@ -215,9 +197,7 @@ def run(folder: Path, call: argparse.Namespace, environment: dict[str, str], sav
     """
     name, config = configuration(call.full)
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump({**yaml.safe_load(config), "runtime": {"precision": call.precision}})
-    )
+    (folder / "config.yaml").write_text(config)
     results = folder / "results" / name
     if saved:
         for part in ("videos", "lists.csv", "truth.zarr.zip"):
@@ -247,12 +227,6 @@ def main() -> int:
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the results of a run there, compare nothing")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="compare with what was saved on another machine")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="results of a run that was made here already")
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32"),
-        default="float32",
-        help="of prompts, which auto embeds in bfloat16 where the processor is fast at it",
-    )
     call = parser.parse_args()
     if call.save and call.against:
         parser.error("either --save or --against")
@@ -266,8 +240,6 @@ def main() -> int:
         if call.against:
             print(f"here: {processor()}, there: {(call.against / 'machine.txt').read_text().strip()}")
             return judge(here, call.against)
-        # Older processors do not multiply bfloat16.
-        call.precision = "float32"
         return judge(here, run(Path(base, "older"), call, OLDER))
 
 
