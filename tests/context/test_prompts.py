@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from pipeline.bottleneck.spatial import SpatialData
-from pipeline.config import RUNTIME_VARIABLE, Prompts
+from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
-from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_dtype, prompt_frames, ring_masks
+from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_frames, prompted, ring_masks
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 
@@ -112,12 +110,12 @@ def test_algorithm_1_by_brute_force(encoder):
     np.testing.assert_allclose(similarity.reshape(expected.shape), expected, atol=2e-3)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize(("named", "expected"), [("float32", torch.float32), ("auto", None)])
-def test_a_named_precision_is_that_of_every_processor(named, expected, fast, monkeypatch):
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": named}))
-    monkeypatch.setattr("pipeline.context.prompts.has_fast_bfloat16", lambda device: fast)
-    assert prompt_dtype(torch.device("cpu")) == (expected or (torch.bfloat16 if fast else torch.float32))
+def test_pictures_are_the_wanted_frames_of_the_wanted_clips():
+    clips = np.arange(7 * 5, dtype=np.uint8).reshape(7, 5, 1, 1, 1).repeat(3, -1)
+    wanted, taken = np.array([1, 0, 0, 1, 1, 0, 1], bool), np.array([1, 3])
+    for block in (1, 2, 7):
+        pictures = list(prompted(np.split(clips, range(block, 7, block)), wanted, taken))
+        np.testing.assert_array_equal(np.concatenate(pictures), clips[wanted][:, taken].reshape(-1, 1, 1, 3))
 
 
 def test_no_frames_no_rows(encoder):
