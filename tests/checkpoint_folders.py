@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -39,12 +40,23 @@ def save(model: torch.nn.Module, folder: Path) -> Path:
     return folder
 
 
-def as_hub(folder: Path, cache: Path, name: str) -> str:
-    """The same checkpoint as a hub's local cache has it after a download."""
+def as_hub(folder: Path, cache: Path, name: str, *refs: str) -> str:
+    """The same checkpoint as a hub's local cache has it after a download: files are links to blobs.
+
+    Args:
+        refs: further names of its commit beside ``main``, such as ``refs/pr/5``.
+    """
     place = cache / f"models--{name.replace('/', '--')}"
-    shutil.copytree(folder, place / "snapshots" / COMMIT)
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text(COMMIT)
+    snapshot, blobs = place / "snapshots" / COMMIT, place / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in folder.iterdir():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        shutil.copy(path, blobs / digest)
+        (snapshot / path.name).symlink_to(f"../../blobs/{digest}")
+    for ref in ("main", *refs):
+        (place / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
+        (place / "refs" / ref).write_text(COMMIT)
     return name
 
 

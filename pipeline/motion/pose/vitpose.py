@@ -14,7 +14,7 @@ from transformers import VitPoseForPoseEstimation
 
 from pipeline.batches import autocast
 from pipeline.checkpoints import check_kind, load_model, processor_settings
-from pipeline.pixels import normalise_pixels
+from pipeline.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise_pixels
 from pipeline.stage import StageError
 
 DARK_KERNEL = 11  # blur of the heatmap before its maximum is refined; ViTPose uses 11 at 64×48
@@ -132,7 +132,7 @@ class PoseEstimator:
                 lambda head, inputs: inputs[0].contiguous(memory_format=torch.channels_last)
             )
         settings = processor_settings(name, revision)
-        self.mean, self.std = settings["image_mean"], settings["image_std"]
+        self.mean, self.std = settings.get("image_mean", IMAGENET_MEAN), settings.get("image_std", IMAGENET_STD)
         self.height, self.width = self.model.config.backbone_config.image_size
         self.expert = self._expert(name, expert)
         self.mirrored = list(mirrored)
