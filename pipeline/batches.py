@@ -71,30 +71,34 @@ class Shrinking:
         size: rows that are given at once; halved for good by each failure.
     """
 
-    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], size: int):
+    def __init__(self, run: Callable[..., torch.Tensor], size: int):
         self.run, self.size = run, max(1, size)
 
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *rows: torch.Tensor) -> torch.Tensor:
         """``run`` of all rows, in as many parts as memory needs.
+
+        Args:
+            rows: one or more tensors of as many rows.
 
         Raises:
             StageError: a single row does not fit.
         """
         parts, start = [], 0
-        while start < len(rows):
-            part = rows[start : start + self.size]
+        while start < len(rows[0]):
+            part = [tensor[start : start + self.size] for tensor in rows]
+            count = len(part[0])
             try:
-                parts.append(self.run(part))
+                parts.append(self.run(*part))
             except torch.cuda.OutOfMemoryError:
-                if len(part) == 1:
+                if count == 1:
                     raise StageError(
                         "the GPU's memory does not hold a single item beside the network; take a smaller checkpoint, "
                         "or set runtime.device to cpu"
                     ) from None
-                self.size = len(part) // 2
-                logger.warning("out of GPU memory with %d items at once; going on with %d", len(part), self.size)
+                self.size = count // 2
+                logger.warning("out of GPU memory with %d items at once; going on with %d", count, self.size)
             else:
-                start += len(part)
+                start += count
                 continue
             # Outside of the handler: inside, the error's traceback still holds the tensors that did not fit.
             torch.cuda.empty_cache()
@@ -149,16 +153,19 @@ class ToDevice:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def send(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.cuda.Event | None]:
-        """Start to copy; from any thread."""
+        """Start to copy; from any thread. What finds no room stays on the host, whoever uses it takes it in parts."""
         tensor = torch.from_numpy(np.ascontiguousarray(rows))
         if self._stream is None:
             return tensor, None
-        with torch.cuda.stream(self._stream):
-            moved = tensor.pin_memory().to(self.device, non_blocking=True)
-            return moved, self._stream.record_event()
+        try:
+            with torch.cuda.stream(self._stream):
+                moved = tensor.pin_memory().to(self.device, non_blocking=True)
+                return moved, self._stream.record_event()
+        except torch.cuda.OutOfMemoryError:
+            return tensor, None
 
     def receive(self, sent: tuple[torch.Tensor, torch.cuda.Event | None]) -> torch.Tensor:
-        """The tensor of `send`, for use on the caller's stream."""
+        """The tensor of `send`, on the device or where it found no room on the host, for use on the caller's stream."""
         tensor, copied = sent
         if copied is not None:
             current = torch.cuda.current_stream(self.device)
@@ -206,7 +213,7 @@ def encode_rows(
         float32 ``[n, ...]``, or None where ``source`` has no rows.
     """
     watch = watch or Stopwatch()
-    shrinking = Shrinking(run, size)
+    shrinking = Shrinking(lambda rows: run(rows.to(device)), size)
     parts: list[np.ndarray] = []
     waiting: Callable[[], np.ndarray] | None = None
     copier = ToDevice(device)
@@ -233,12 +240,14 @@ class _Waiting:
     """Rows of one caller, and the results that are there so far."""
 
     rows: torch.Tensor
-    done: Callable[[torch.Tensor], None]
-    results: list[torch.Tensor] = field(default_factory=list)
+    done: Callable[[np.ndarray], None]
+    results: list[np.ndarray] = field(default_factory=list)
 
 
 class Collector:
     """Rows from many callers, run together: a batch crosses the borders between videos.
+
+    Results come back one batch late, so that the device has work while the host deals with them.
 
     Args:
         run: rows → a tensor of as many rows.
@@ -250,9 +259,11 @@ class Collector:
         self._run = Shrinking(run, self.size)
         self._waiting: list[_Waiting] = []
         self._count = 0
+        # Whose rows the last batch had, whether these were their last ones, how many; and what waits for the results.
+        self._running: tuple[list[tuple[_Waiting, bool, int]], Callable[[], np.ndarray]] | None = None
 
-    def add(self, rows: torch.Tensor, done: Callable[[torch.Tensor], None]) -> None:
-        """Hand in rows; ``done`` gets their results, in one piece, as soon as all of them were in a full batch."""
+    def add(self, rows: torch.Tensor, done: Callable[[np.ndarray], None]) -> None:
+        """Hand in rows; ``done`` gets their results, in one piece, when the batch after that of the last row runs."""
         if not len(rows):
             return
         self._waiting.append(_Waiting(rows, done))
@@ -261,23 +272,31 @@ class Collector:
             self._batch(self.size)
 
     def flush(self) -> None:
-        """Run what waits in a batch that is not full."""
-        if self._count:
+        """Run what waits in a batch that is not full, and wait for all results."""
+        while self._count or self._running:
             self._batch(self._count)
 
     def _batch(self, count: int) -> None:
+        """Start with the first ``count`` rows, and give out the results of the batch before."""
         self._count -= count
-        parts: list[tuple[_Waiting, torch.Tensor, bool]] = []
+        rows, owners = [], []
         while count:
             first = self._waiting[0]
             taken, first.rows = first.rows[:count], first.rows[count:]
             count -= len(taken)
-            parts.append((first, taken, not len(first.rows)))
+            rows.append(taken)
+            owners.append((first, not len(first.rows), len(taken)))
             if not len(first.rows):
                 self._waiting.pop(0)
-        results = self._run(torch.cat([taken for _, taken, _ in parts]))
-        # ``done`` may hand in further rows, so nothing is left half-way when it is called.
-        for (waiting, _, complete), result in zip(parts, results.split([len(p[1]) for p in parts]), strict=True):
-            waiting.results.append(result)
+        before = self._running
+        self._running = (owners, ToDevice.fetch(self._run(torch.cat(rows)))) if rows else None
+        if before is None:
+            return
+        owners, results, start = before[0], before[1](), 0
+        for waiting, _, taken in owners:
+            waiting.results.append(results[start : start + taken])
+            start += taken
+        # ``done`` may hand in further rows, and these run a batch: nothing is left half-way when it is called.
+        for waiting, complete, _ in owners:
             if complete:
-                waiting.done(torch.cat(waiting.results))
+                waiting.done(np.concatenate(waiting.results))

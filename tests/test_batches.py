@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import Collector, Shrinking, Stopwatch, ahead, autocast, encode_rows, precision
+from pipeline.batches import Collector, Shrinking, Stopwatch, ToDevice, ahead, autocast, encode_rows, precision
 from pipeline.stage import RUNTIME_VARIABLE, StageError
 
 CPU = torch.device("cpu")
@@ -124,6 +124,57 @@ def test_rows_of_many_callers_share_a_batch():
         "d": [50.0] * 5,
         "e": [10.0],
     }
+
+
+def test_results_are_dealt_with_while_the_next_batch_runs():
+    events = []
+
+    def run(rows):
+        events.append(f"run {int(rows[0, 0])}")
+        return rows
+
+    collector = Collector(run, 2)
+    for name in range(3):
+        collector.add(torch.full((2, 1), float(name)), lambda rows, name=name: events.append(f"done {name}"))
+    assert events == ["run 0", "run 1", "done 0", "run 2", "done 1"]
+    collector.flush()
+    assert events[5:] == ["done 2"]
+
+
+def test_who_gets_results_may_hand_in_more():
+    got = []
+    collector = Collector(lambda rows: rows + 1, 2)
+
+    def again(rows):
+        got.append(rows[:, 0].tolist())
+        if rows[0, 0] < 3:
+            collector.add(torch.from_numpy(rows), again)
+
+    for _ in range(2):
+        collector.add(torch.zeros(3, 1), again)
+    collector.flush()
+    assert sorted(got) == [[1.0] * 3] * 2 + [[2.0] * 3] * 2 + [[3.0] * 3] * 2
+
+
+def test_several_tensors_are_divided_alike():
+    def run(left, right):
+        if len(left) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return left + right
+
+    rows = torch.arange(10.0).reshape(5, 2)
+    torch.testing.assert_close(Shrinking(run, 4)(rows, rows * 10), rows * 11)
+
+
+def test_what_finds_no_room_on_the_device_waits_on_the_host(monkeypatch):
+    def full(stream):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "stream", full)
+    copier = ToDevice(CPU)
+    copier._stream = object()
+    rows = np.arange(6, dtype=np.uint8).reshape(3, 2)
+    np.testing.assert_array_equal(copier.receive(copier.send(rows)), rows)
 
 
 @pytest.mark.parametrize(("named", "expected"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])

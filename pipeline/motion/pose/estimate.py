@@ -1,7 +1,7 @@
 """Poses of the main person in every frame of many videos.
 
-Videos are read by a thread while networks run, and a batch holds the frames of as many videos as fit into it: short
-videos fill it as well as long ones. Nothing that is computed depends on the batch.
+Videos are read and copied to the device by a thread while networks run, and a batch holds the frames of as many videos
+as fit into it: short videos fill it as well as long ones. Nothing that is computed depends on the batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.batches import Collector, Stopwatch, ahead
+from pipeline.batches import Collector, Shrinking, Stopwatch, ToDevice, ahead
 from pipeline.config import Poses
 from pipeline.data.readers import VideoError
 from pipeline.motion.pose.boxes import per_frame
@@ -94,6 +94,10 @@ class Estimation:
         self._first = Collector(lambda crops: estimator.poses(crops, settings.flip_test and last), batch_size)
         self._second = Collector(lambda crops: estimator.poses(crops, settings.flip_test), batch_size)
         self._detect = Collector(detector, batch_size) if detector else None
+        # Frames are larger than what the networks see of them: preparing can be what exceeds the memory.
+        self._cut = Shrinking(estimator.cut, batch_size)
+        self._scale = Shrinking(detector.pixels, batch_size) if detector else None
+        self._copier = ToDevice(estimator.device)
 
     # ------------------------------------------------------------------------------------------------------- the stream
 
@@ -148,27 +152,30 @@ class Estimation:
         yield from self._done(open_videos, again or opener)
 
     def _read(self, videos: Iterable[tuple[str, Any]], opener: Opener) -> Iterator[tuple[str, Any]]:
+        looked_at = self.settings.boxes != "annotations"  # before the main person is known
         for video_id, place in videos:
             yield "open", _Video(video_id, place)
             try:
                 with opener(place) as video:
                     for start, frames in video.batches(self.batch_size):
-                        yield "frames", (start, frames)
+                        yield "frames", (start, frames, self._copier.send(frames) if looked_at else None)
             except VideoError as error:
                 yield "error", error
             else:
                 yield "end", None
 
-    def _take(self, video: _Video, start: int, frames: np.ndarray) -> None:
+    def _take(
+        self, video: _Video, start: int, frames: np.ndarray, sent: tuple[torch.Tensor, torch.cuda.Event | None] | None
+    ) -> None:
         video.n_frames = start + len(frames)
         video.shape = frames.shape[1:3]
         boxes = self.settings.boxes
         if boxes in ("whole_frame", "refined"):
-            self._look(video, start, frames)
+            self._look(video, start, self._copier.receive(sent))
             return
         if boxes == "detected":
             video.waiting += 1
-            self._detect.add(self.detector.pixels(torch.from_numpy(frames)), self._detected(video, start))
+            self._detect.add(self._scale(self._copier.receive(sent)), self._detected(video, start))
         if video.kept is not None:
             video.kept.append((start, frames))
             video.kept_bytes += frames.nbytes
@@ -197,27 +204,29 @@ class Estimation:
 
     # ----------------------------------------------------------------------------------------------- one or two looks
 
-    def _look(self, video: _Video, start: int, frames: np.ndarray) -> None:
+    def _look(self, video: _Video, start: int, frames: torch.Tensor) -> None:
         """Pose with the whole frame as the box; for ``refined`` a second look at the box around it."""
-        tensor = torch.from_numpy(frames)
-        boxes = torch.from_numpy(np.repeat(video.whole[None], len(frames), 0))
-        crops, regions = self.estimator.crops(tensor, boxes, 1.0)
+        regions = self.estimator.regions(torch.from_numpy(np.repeat(video.whole[None], len(frames), 0)), 1.0)
         whole = video.whole
         video.waiting += 1
 
-        def done(poses: torch.Tensor) -> None:
+        def done(poses: np.ndarray) -> None:
             video.waiting -= 1
-            points, sure = (part.cpu().numpy() for part in in_frame(poses, regions))
+            points, sure = (part.numpy() for part in in_frame(torch.from_numpy(poses), regions))
             box = person_boxes(points, sure, whole, self.settings.min_joint_confidence)
             if self.settings.boxes == "whole_frame":
                 video.parts[start] = points, sure, box
             else:
-                self._pose(video, start, tensor, box, np.arange(len(frames)))
+                self._pose(video, start, frames, box, np.arange(len(frames)))
 
-        self._first.add(crops, done)
+        self._first.add(self._cut(frames, regions), done)
 
     def _pose(self, video: _Video, start: int, frames: torch.Tensor, boxes: np.ndarray, rows: np.ndarray) -> None:
-        """Pose in the given rows of a batch of frames, each with its box; the other rows stay NaN."""
+        """Pose in ``rows`` of a batch that begins with frame ``start``, each with its box; the other rows stay NaN.
+
+        Args:
+            frames: uint8 ``[n, H, W, 3]`` on any device; boxes ``[len(rows), 4]``.
+        """
         n_joints = self.estimator.model.config.num_labels
         points = np.full((len(frames), n_joints, 2), np.nan, np.float32)
         sure = np.zeros((len(frames), n_joints), np.float32)
@@ -225,26 +234,26 @@ class Estimation:
         video.parts[start] = points, sure, around
         if not len(rows):
             return
-        crops, regions = self.estimator.crops(frames[rows], torch.from_numpy(boxes), self.settings.box_padding)
+        regions = self.estimator.regions(torch.from_numpy(boxes), self.settings.box_padding)
         whole = video.whole
         video.waiting += 1
 
-        def done(poses: torch.Tensor) -> None:
+        def done(poses: np.ndarray) -> None:
             video.waiting -= 1
-            points[rows], sure[rows] = (part.cpu().numpy() for part in in_frame(poses, regions))
+            points[rows], sure[rows] = (part.numpy() for part in in_frame(torch.from_numpy(poses), regions))
             if self.settings.boxes == "refined":
                 around[rows] = person_boxes(points[rows], sure[rows], whole, self.settings.min_joint_confidence)
             else:
                 around[rows] = boxes
 
-        self._second.add(crops, done)
+        self._second.add(self._cut(frames[rows], regions), done)
 
     # -------------------------------------------------------------------------------------------------- main person
 
-    def _detected(self, video: _Video, start: int) -> Callable[[torch.Tensor], None]:
-        def done(found: torch.Tensor) -> None:
+    def _detected(self, video: _Video, start: int) -> Callable[[np.ndarray], None]:
+        def done(found: np.ndarray) -> None:
             video.waiting -= 1
-            for row, persons in enumerate(found.cpu().numpy()):
+            for row, persons in enumerate(found):
                 video.found[start + row] = in_pixels(persons, *video.shape)
 
         return done
@@ -268,7 +277,8 @@ class Estimation:
             raise VideoError("no_person", f"{whose} in its {video.n_frames} frames")
         for start, frames in self._frames(video, again):
             rows = np.flatnonzero(there[start : start + len(frames)])
-            self._pose(video, start, torch.from_numpy(frames), boxes[start + rows], rows)
+            on_device = self._copier.receive(self._copier.send(frames))
+            self._pose(video, start, on_device, boxes[start + rows], rows)
         video.kept, video.posed = None, True
 
     def _frames(self, video: _Video, again: Opener) -> Iterator[tuple[int, np.ndarray]]:

@@ -162,10 +162,18 @@ class PoseEstimator:
         Returns:
             ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show.
         """
+        regions = self.regions(boxes, padding)
+        return self.cut(frames, regions), regions
+
+    def regions(self, boxes: torch.Tensor, padding: float) -> torch.Tensor:
+        """What the network sees around boxes ``[n, 4]``: centre and size ``[n, 4]``; see `crops`."""
+        return fit_boxes(boxes.float(), padding, self.width / self.height)
+
+    def cut(self, frames: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+        """The regions of frames, standardised: ``[n, 3, height, width]``; see `crops`."""
         pixels = frames.to(self.device).movedim(-1, 1).float()  # [n, 3, H, W]
-        regions = fit_boxes(boxes.to(self.device, torch.float32), padding, self.width / self.height)
-        crops = crop(pixels, regions, self.height, self.width).movedim(1, -1)
-        return normalise_pixels(crops, self.mean, self.std), regions
+        crops = crop(pixels, regions.to(self.device), self.height, self.width).movedim(1, -1)
+        return normalise_pixels(crops, self.mean, self.std)
 
     @torch.inference_mode()
     def heatmaps(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
@@ -204,7 +212,7 @@ class PoseEstimator:
             keypoints ``[n, J, 2]`` (x, y) in pixels of the frame, and confidence ``[n, J]``.
         """
         crops, regions = self.crops(frames, boxes, padding)
-        return in_frame(self.poses(crops, flip_test), regions)
+        return in_frame(self.poses(crops, flip_test), regions.to(self.device))
 
 
 def in_frame(poses: torch.Tensor, regions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
