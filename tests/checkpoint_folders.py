@@ -71,6 +71,11 @@ SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 def backbone(kind: str, folder: Path) -> Path:
     """A backbone of input 64 × 64 and, if it wants a number, 4 frames."""
     torch.manual_seed(0)
+    vjepa2 = transformers.VJEPA2Config(
+        crop_size=64, patch_size=16, frames_per_clip=4, tubelet_size=2, hidden_size=48, num_hidden_layers=2,
+        num_attention_heads=2, mlp_ratio=2, pred_hidden_size=24, pred_num_hidden_layers=1,
+        pred_num_attention_heads=2, pred_num_mask_tokens=1, num_pooler_layers=1,
+    )  # fmt: skip
     make = {
         "videomae": lambda: transformers.VideoMAEForPreTraining(
             transformers.VideoMAEConfig(
@@ -82,13 +87,8 @@ def backbone(kind: str, folder: Path) -> Path:
         "videomae_tuned": lambda: transformers.VideoMAEForVideoClassification(
             transformers.VideoMAEConfig(image_size=64, patch_size=16, num_frames=4, tubelet_size=2, **SMALL)
         ),
-        "vjepa2": lambda: transformers.VJEPA2Model(
-            transformers.VJEPA2Config(
-                crop_size=64, patch_size=16, frames_per_clip=4, tubelet_size=2, hidden_size=48, num_hidden_layers=2,
-                num_attention_heads=2, mlp_ratio=2, pred_hidden_size=24, pred_num_hidden_layers=1,
-                pred_num_attention_heads=2, pred_num_mask_tokens=1,
-            )
-        ),
+        "vjepa2": lambda: transformers.VJEPA2Model(vjepa2),
+        "vjepa2_tuned": lambda: transformers.VJEPA2ForVideoClassification(vjepa2),
         "timesformer": lambda: transformers.TimesformerForVideoClassification(
             transformers.TimesformerConfig(image_size=64, patch_size=16, num_frames=4, **SMALL)
         ),

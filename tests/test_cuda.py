@@ -21,7 +21,7 @@ from pipeline.motion.pose.vitpose import PoseEstimator
 from pipeline.stage import RUNTIME_VARIABLE
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-BACKBONES = ("videomae", "videomae_tuned", "vjepa2", "timesformer", "clip", "vit", "resnet", "convnext")
+BACKBONES = ("videomae", "videomae_tuned", "vjepa2", "vjepa2_tuned", "timesformer", "clip", "vit", "resnet", "convnext")
 
 
 @pytest.fixture
