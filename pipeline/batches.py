@@ -64,6 +64,11 @@ class Stopwatch:
         return ", ".join(f"{what} {seconds:.1f} s" for what, seconds in self.seconds.items())
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether the GPU's memory did not suffice: torch says so itself, its libraries in their own words."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "STATUS_ALLOC_FAILED" in str(error)
+
+
 class Shrinking:
     """A function over rows that is given fewer rows at a time whenever the GPU's memory does not suffice.
 
@@ -89,7 +94,9 @@ class Shrinking:
             count = len(part[0])
             try:
                 parts.append(self.run(*part))
-            except torch.cuda.OutOfMemoryError:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 if count == 1:
                     raise StageError(
                         "the GPU's memory does not hold a single item beside the network; take a smaller checkpoint, "
@@ -196,6 +203,7 @@ def encode_rows(
     what: str,
     watch: Stopwatch | None = None,
     dtype: torch.dtype | None = None,
+    columns: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """``run`` over the rows of an array in batches.
 
@@ -208,6 +216,7 @@ def encode_rows(
         size: rows per batch, halved when memory runs out.
         what: name of the progress bar.
         dtype: what ``run`` computes in, by default that of the run.
+        columns: positions along the second axis that ``run`` gets, by default all: frames of clips.
 
     Returns:
         float32 ``[n, ...]``, or None where ``source`` has no rows.
@@ -218,7 +227,8 @@ def encode_rows(
     waiting: Callable[[], np.ndarray] | None = None
     copier = ToDevice(device)
     starts = stage.progress(range(0, len(source), size), what, unit="batch")
-    batches = ahead(copier.send(source[start : start + size]) for start in starts)
+    read = (source[start : start + size] for start in starts)
+    batches = ahead(copier.send(rows if columns is None else rows[:, columns]) for rows in read)
     while True:
         with watch("reading"):
             batch = next(batches, None)

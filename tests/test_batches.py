@@ -13,26 +13,50 @@ from pipeline.stage import RUNTIME_VARIABLE, StageError
 CPU = torch.device("cpu")
 
 
+FULL = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
 class SmallMemory:
     """A network on a GPU that holds so many rows at once; raises as torch does when there are more."""
 
-    def __init__(self, holds: int):
-        self.holds, self.seen = holds, []
+    def __init__(self, holds: int, error: Exception = FULL):
+        self.holds, self.seen, self.error = holds, [], error
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         if len(rows) > self.holds:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            raise self.error
         self.seen.append(len(rows))
         return rows * 2.0
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on():
-    network = SmallMemory(3)
+@pytest.mark.parametrize(
+    "error", [FULL, RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")]
+)
+def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on(error):
+    network = SmallMemory(3, error)
     rows = np.arange(40, dtype=np.uint8).reshape(20, 2)
     result = encode_rows(rows, network, 16, CPU, "rows")
     np.testing.assert_array_equal(result, rows * 2.0)
     # 16 → 8 → 4 → 2 at the first batch, and never more after it.
     assert network.seen == [2] * 10
+
+
+def test_other_errors_of_the_network_are_not_taken_for_lack_of_memory():
+    network = SmallMemory(3, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        encode_rows(np.zeros((8, 2), np.uint8), network, 8, CPU, "rows")
+
+
+def test_only_the_frames_that_are_wanted_go_to_the_device():
+    source, seen = np.arange(24, dtype=np.uint8).reshape(4, 6), []
+
+    def run(rows):
+        seen.append(tuple(rows.shape))
+        return rows.float()
+
+    result = encode_rows(source, run, 3, CPU, "rows", columns=np.array([0, 5]))
+    np.testing.assert_array_equal(result, source[:, [0, 5]])
+    assert seen == [(3, 2), (1, 2)]
 
 
 def test_shrinking_stays_small_for_what_comes_later():

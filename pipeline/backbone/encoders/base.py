@@ -102,7 +102,14 @@ def encode(
         what: features, float32 ``[n, width]``; or maps, float32 ``[n, S, h, w, map_width]``.
     """
     give = backbone.maps if what == "maps" else backbone.features
-    rows = encode_rows(frames, lambda batch: give(backbone.pixels(batch)), batch_size, backbone.device, what, watch)
+
+    def run(batch: torch.Tensor) -> torch.Tensor:
+        return give(backbone.pixels(batch))
+
+    # Frames that the network does not see are not worth the way to the device.
+    taken = backbone.frames_taken(frames.shape[1]) if len(frames) else frames.shape[1]
+    columns = evenly(frames.shape[1], taken) if taken != frames.shape[1] else None
+    rows = encode_rows(frames, run, batch_size, backbone.device, what, watch, columns=columns)
     if rows is None:
         return np.zeros((0, backbone.width) if what == "features" else (0, 0, 0, 0, backbone.map_width), np.float32)
     return rows

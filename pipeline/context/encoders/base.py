@@ -98,7 +98,7 @@ class DualEncoder(ABC):
         def run(batch: torch.Tensor) -> torch.Tensor:
             return F.normalize(self.embed(self.pixels(batch)).float(), dim=1)
 
-        rows = encode_rows(clips[:, taken], run, step, self.device, "dual_encoder", watch)
+        rows = encode_rows(clips, run, step, self.device, "dual_encoder", watch, columns=taken)
         return np.zeros((0, self.width), np.float32) if rows is None else rows
 
     @torch.inference_mode()
