@@ -286,6 +286,7 @@ class Sentences(Section):
     )
     model: str = Field("", description="dual encoder of the sentences; empty: that of context.texts")
     revision: str = "main"
+    sha256: str = SHA256
     class_similarity: float = Field(0.85, description="as similar to a class name is dropped (S)")
     mutual_similarity: float = Field(0.95, description="of a pair as similar one is dropped (S)")
     activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -39,12 +40,23 @@ def save(model: torch.nn.Module, folder: Path) -> Path:
     return folder
 
 
-def as_hub(folder: Path, cache: Path, name: str) -> str:
-    """The same checkpoint as a hub's local cache has it after a download."""
+def as_hub(folder: Path, cache: Path, name: str, *refs: str) -> str:
+    """The same checkpoint as a hub's local cache has it after a download: files are links to blobs.
+
+    Args:
+        refs: further names of its commit beside ``main``, such as ``refs/pr/5``.
+    """
     place = cache / f"models--{name.replace('/', '--')}"
-    shutil.copytree(folder, place / "snapshots" / COMMIT)
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text(COMMIT)
+    snapshot, blobs = place / "snapshots" / COMMIT, place / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in folder.iterdir():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        shutil.copy(path, blobs / digest)
+        (snapshot / path.name).symlink_to(f"../../blobs/{digest}")
+    for ref in ("main", *refs):
+        (place / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
+        (place / "refs" / ref).write_text(COMMIT)
     return name
 
 
@@ -59,6 +71,11 @@ SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 def backbone(kind: str, folder: Path) -> Path:
     """A backbone of input 64 × 64 and, if it wants a number, 4 frames."""
     torch.manual_seed(0)
+    vjepa2 = transformers.VJEPA2Config(
+        crop_size=64, patch_size=16, frames_per_clip=4, tubelet_size=2, hidden_size=48, num_hidden_layers=2,
+        num_attention_heads=2, mlp_ratio=2, pred_hidden_size=24, pred_num_hidden_layers=1,
+        pred_num_attention_heads=2, pred_num_mask_tokens=1, num_pooler_layers=1,
+    )  # fmt: skip
     make = {
         "videomae": lambda: transformers.VideoMAEForPreTraining(
             transformers.VideoMAEConfig(
@@ -70,13 +87,8 @@ def backbone(kind: str, folder: Path) -> Path:
         "videomae_tuned": lambda: transformers.VideoMAEForVideoClassification(
             transformers.VideoMAEConfig(image_size=64, patch_size=16, num_frames=4, tubelet_size=2, **SMALL)
         ),
-        "vjepa2": lambda: transformers.VJEPA2Model(
-            transformers.VJEPA2Config(
-                crop_size=64, patch_size=16, frames_per_clip=4, tubelet_size=2, hidden_size=48, num_hidden_layers=2,
-                num_attention_heads=2, mlp_ratio=2, pred_hidden_size=24, pred_num_hidden_layers=1,
-                pred_num_attention_heads=2, pred_num_mask_tokens=1,
-            )
-        ),
+        "vjepa2": lambda: transformers.VJEPA2Model(vjepa2),
+        "vjepa2_tuned": lambda: transformers.VJEPA2ForVideoClassification(vjepa2),
         "timesformer": lambda: transformers.TimesformerForVideoClassification(
             transformers.TimesformerConfig(image_size=64, patch_size=16, num_frames=4, **SMALL)
         ),

@@ -45,7 +45,7 @@ def build(job: stage.Job) -> None:
     _, described = job.read_table("index")
     class_names = described["class_names"]
     candidates = read_sentences(job, settings)
-    encoder = load_dual_encoder(settings.model, settings.revision)
+    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
     texts = encoder.texts([candidate.text for candidate in candidates])  # [m, E]
     if joined.values.shape[1] != texts.shape[1]:
         raise stage.StageError(

@@ -65,6 +65,11 @@ class Stopwatch:
         return ", ".join(f"{what} {seconds:.1f} s" for what, seconds in self.seconds.items())
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether the GPU's memory did not suffice: torch says so itself, its libraries in their own words."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "STATUS_ALLOC_FAILED" in str(error)
+
+
 class Shrinking:
     """A function over rows that is given fewer rows at a time whenever the GPU's memory does not suffice.
 
@@ -72,30 +77,36 @@ class Shrinking:
         size: rows that are given at once; halved for good by each failure.
     """
 
-    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], size: int):
+    def __init__(self, run: Callable[..., torch.Tensor], size: int):
         self.run, self.size = run, max(1, size)
 
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *rows: torch.Tensor) -> torch.Tensor:
         """``run`` of all rows, in as many parts as memory needs.
+
+        Args:
+            rows: one or more tensors of as many rows.
 
         Raises:
             StageError: a single row does not fit.
         """
         parts, start = [], 0
-        while start < len(rows):
-            part = rows[start : start + self.size]
+        while start < len(rows[0]):
+            part = [tensor[start : start + self.size] for tensor in rows]
+            count = len(part[0])
             try:
-                parts.append(self.run(part))
-            except torch.cuda.OutOfMemoryError:
-                if len(part) == 1:
+                parts.append(self.run(*part))
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                if count == 1:
                     raise StageError(
                         "the GPU's memory does not hold a single item beside the network; take a smaller checkpoint, "
                         "or set runtime.device to cpu"
                     ) from None
-                self.size = len(part) // 2
-                logger.warning("out of GPU memory with %d items at once; going on with %d", len(part), self.size)
+                self.size = count // 2
+                logger.warning("out of GPU memory with %d items at once; going on with %d", count, self.size)
             else:
-                start += len(part)
+                start += count
                 continue
             # Outside of the handler: inside, the error's traceback still holds the tensors that did not fit.
             torch.cuda.empty_cache()
@@ -150,16 +161,19 @@ class ToDevice:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def send(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.cuda.Event | None]:
-        """Start to copy; from any thread."""
+        """Start to copy; from any thread. What finds no room stays on the host, whoever uses it takes it in parts."""
         tensor = torch.from_numpy(np.ascontiguousarray(rows))
         if self._stream is None:
             return tensor, None
-        with torch.cuda.stream(self._stream):
-            moved = tensor.pin_memory().to(self.device, non_blocking=True)
-            return moved, self._stream.record_event()
+        try:
+            with torch.cuda.stream(self._stream):
+                moved = tensor.pin_memory().to(self.device, non_blocking=True)
+                return moved, self._stream.record_event()
+        except torch.cuda.OutOfMemoryError:
+            return tensor, None
 
     def receive(self, sent: tuple[torch.Tensor, torch.cuda.Event | None]) -> torch.Tensor:
-        """The tensor of `send`, for use on the caller's stream."""
+        """The tensor of `send`, on the device or where it found no room on the host, for use on the caller's stream."""
         tensor, copied = sent
         if copied is not None:
             current = torch.cuda.current_stream(self.device)
@@ -207,6 +221,20 @@ def in_batches(rows: Rows, size: int) -> Iterator[np.ndarray]:
         yield np.concatenate(left)
 
 
+def seen_frames(clips: Rows, frames: Callable[[int], np.ndarray]) -> Rows:
+    """Clips ``[n, T, ...]`` without the frames that a network does not see: these are not worth the way to the device.
+
+    Args:
+        frames: T → the frames that are seen.
+    """
+
+    def seen(block: np.ndarray) -> np.ndarray:
+        columns = frames(block.shape[1]) if len(block) else range(block.shape[1])
+        return block if len(columns) == block.shape[1] else block[:, columns]
+
+    return seen(clips) if isinstance(clips, np.ndarray) else map(seen, clips)
+
+
 def encode_rows(
     source: Rows,
     run: Callable[[torch.Tensor], torch.Tensor],
@@ -231,7 +259,7 @@ def encode_rows(
         float32 or float16 ``[n, ...]``, or None where ``source`` has no rows.
     """
     watch = watch or Stopwatch()
-    shrinking = Shrinking(run, size)
+    shrinking = Shrinking(lambda rows: run(rows.to(device)), size)
     parts: list[np.ndarray] = []
     waiting: Callable[[], np.ndarray] | None = None
     copier = ToDevice(device)
@@ -308,6 +336,7 @@ class Collector:
                 self._hand_out(None)
 
     def _batch(self, count: int) -> None:
+        """Start with the first ``count`` rows, and give out the results of the batch before."""
         self._count -= count
         parts: list[tuple[_Waiting, int, bool]] = []
         rows: list[torch.Tensor] = []
@@ -323,13 +352,14 @@ class Collector:
 
     def _hand_out(self, following: _Batch | None) -> None:
         """Tell the callers of the last batch, while the following one runs."""
-        # ``done`` may hand in further rows, so nothing is left half-way when it is called.
         batch, self._running = self._running, following
         if batch is None:
             return
         start, results = 0, batch.results()
-        for waiting, count, complete in batch.parts:
+        for waiting, count, _ in batch.parts:
             waiting.results.append(results[start : start + count])
             start += count
+        # ``done`` may hand in further rows, and these run a batch: nothing is left half-way when it is called.
+        for waiting, _, complete in batch.parts:
             if complete:
                 waiting.done(np.concatenate(waiting.results))

@@ -29,6 +29,9 @@ WEIGHTS, SHARDED_WEIGHTS = "model.safetensors", "model.safetensors.index.json"
 # What an encoder can need of a repository; weights of other frameworks and pickles stay where they are.
 WANTED = ("*.json", WEIGHTS, "model-*.safetensors", "merges.txt", "vocab.*", "*.model", "*.txt.gz")
 PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".h5", ".msgpack")
+LFS_POINTER = b"version https://git-lfs"
+# What files of older releases store beside their weights: the numbers 0, 1, 2, … and how many batches were trained on.
+COUNTERS = (".position_ids", ".num_batches_tracked")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
 SETTINGS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
@@ -75,21 +78,38 @@ def locate(name: str, revision: str = "main") -> str:
     return _from_hub(name, revision)
 
 
+def _snapshot(name: str, revision: str, offline: bool) -> Path:
+    import huggingface_hub
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=list(WANTED), local_files_only=offline
+            )
+        )
+
+
+def _why_not(error: Exception) -> str:
+    """What the hub's client reports, in words for who must act."""
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "its licence must be accepted on its page, and `hf auth login` tells the hub who you are"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the hub has no such repository, or a private one that needs `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the hub has the repository, but no such revision"
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 @functools.cache
 def _from_hub(name: str, revision: str) -> str:
-    import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
-    def snapshot(offline: bool) -> Path:
-        with contextlib.redirect_stderr(io.StringIO()):
-            return Path(
-                huggingface_hub.snapshot_download(
-                    name, revision=revision, allow_patterns=list(WANTED), local_files_only=offline
-                )
-            )
-
     try:
-        folder = snapshot(offline=True)
+        folder = _snapshot(name, revision, offline=True)
         if (folder / "config.json").is_file() and weight_files(folder):
             return str(folder)
     except HFValidationError:
@@ -97,12 +117,11 @@ def _from_hub(name: str, revision: str) -> str:
     except OSError:
         pass  # not in the cache, or not all of it
     try:
-        folder = snapshot(offline=False)
+        folder = _snapshot(name, revision, offline=False)
     except Exception as error:  # the hub's client raises its own, httpx's and OSErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StageError(
-            f"`{name}` (revision {revision}) is not in the local cache and cannot be downloaded: {reason} — run "
-            f"`hf download {name} --revision {revision}` where there is a network and copy the cache (HF_HOME), or "
+            f"`{name}` (revision {revision}) is not in the local cache and cannot be downloaded: {_why_not(error)} — "
+            f"run `hf download {name} --revision {revision}` where there is a network and copy the cache (HF_HOME), or "
             f"name a folder with config.json and {WEIGHTS}"
         ) from None
     if not (folder / "config.json").is_file():
@@ -110,21 +129,47 @@ def _from_hub(name: str, revision: str) -> str:
     if not weight_files(folder):
         raise StageError(
             f"`{name}` (revision {revision}) has no complete {WEIGHTS} in the local cache nor on the hub; run "
-            f"`hf download {name} --revision {revision}`, or make a folder of pickled weights by `conceptreel convert`"
+            f"`hf download {name} --revision {revision}`; where the hub has pickles only, name a conversion of its own "
+            f"(revision: refs/pr/N) or make a folder by `conceptreel convert`"
         )
     return str(folder)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: one, or those that its index names; none where one is missing."""
+    """The safetensors files of a checkpoint: one, or those that its index names; none where one is missing.
+
+    Raises:
+        StageError: the index names something else than safetensors beside it.
+    """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    try:
         names = sorted(set(json.loads((folder / SHARDED_WEIGHTS).read_text())["weight_map"].values()))
-        files = [folder / Path(name).name for name in names]
-        if all(file.is_file() for file in files):
-            return files
-    return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise StageError(
+                f"{folder / SHARDED_WEIGHTS} names `{name}`; parts of a checkpoint are safetensors in its own folder"
+            )
+    files = [folder / name for name in names]
+    return files if all(file.is_file() for file in files) else []
+
+
+def beside(name: str, revision: str, files: Iterable[str], needed: bool = True) -> list[Path]:
+    """Those of some small files that a checkpoint has beside its weights.
+
+    Args:
+        needed: a cache that another program filled may hold the weights without any of them; then the same commit is
+            completed from the hub.
+    """
+    folder, files = Path(locate(name, revision)), list(files)
+    found = [folder / file for file in files if (folder / file).is_file()]
+    if needed and not found and folder.parent.name == "snapshots":
+        with contextlib.suppress(Exception):  # without a network it stays incomplete, and the caller says so
+            _snapshot(name, folder.name, offline=False)
+        found = [folder / file for file in files if (folder / file).is_file()]
+    return found
 
 
 def _weights(name: str, folder: Path) -> list[Path]:
@@ -182,21 +227,21 @@ def processor_settings(name: str, revision: str = "main", default: dict[str, Any
     Args:
         default: taken where the checkpoint has no such file; without it that is an error.
     """
-    folder = Path(locate(name, revision))
-    for file in SETTINGS_FILES:
-        if not (folder / file).is_file():
-            continue
+    for path in beside(name, revision, SETTINGS_FILES, needed=default is None):
         try:
-            settings = json.loads((folder / file).read_text())
-        except (OSError, ValueError) as error:
-            raise StageError(f"`{name}` has a damaged {file} ({error})") from None
-        # A processor_config.json of several parts holds the picture's or the video's among them.
-        for part in ("video_processor", "image_processor"):
-            settings = settings.get(part, settings)
+            settings = json.loads(path.read_text())
+            # A processor_config.json of several parts holds the picture's or the video's among them.
+            for part in ("video_processor", "image_processor"):
+                settings = settings.get(part, settings)
+        except (OSError, ValueError, AttributeError) as error:
+            raise StageError(f"`{name}` has a damaged {path.name} ({error})") from None
         if "image_mean" in settings or "size" in settings:
             return settings
     if default is None:
-        raise StageError(f"`{name}` has no {SETTINGS_FILES[0]}, so mean, std and size of its input are not known")
+        raise StageError(
+            f"`{name}` has no {SETTINGS_FILES[0]}, so mean, std and size of its input are not known; copy it from "
+            f"where the weights come from, or run `hf download {name} --revision {revision}`"
+        )
     return default
 
 
@@ -234,15 +279,8 @@ def check_digest(name: str, revision: str, expected: str) -> None:
 def _report_keys(
     name: str, model: str, missing: Iterable[str], surplus: Iterable[str], allowed: tuple[str, ...]
 ) -> None:
-    missing, surplus = (
-        sorted(missing),
-        sorted(
-            # Old files store the positions 0, 1, 2, … of embeddings as if they were weights.
-            key
-            for key in surplus
-            if not key.startswith(allowed) and not key.endswith(".position_ids")
-        ),
-    )
+    missing = sorted(key for key in missing if not key.endswith(".num_batches_tracked"))
+    surplus = sorted(key for key in surplus if not key.startswith(allowed) and not key.endswith(COUNTERS))
     if missing:
         raise StageError(
             f"`{name}` lacks {len(missing)} weights of {model}, for example {missing[0]}; the file is incomplete or of "
@@ -253,6 +291,20 @@ def _report_keys(
             f"`{name}` has {len(surplus)} weights that {model} has not, for example {surplus[0]}; the file is of "
             f"another architecture than its config.json says"
         )
+
+
+def _read_weights(name: str, files: Iterable[Path]) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = {}
+    for file in files:
+        try:
+            with safe_open(file, "pt") as tensors:
+                state.update({key: tensors.get_tensor(key) for key in tensors.keys()})  # noqa: SIM118 — not a dict
+        except (OSError, SafetensorError) as error:
+            with open(file, "rb") as content:
+                pointer = content.read(len(LFS_POINTER)) == LFS_POINTER
+            reason = "a pointer that Git LFS left in place of the file" if pointer else str(error).splitlines()[0]
+            raise StageError(f"the weights of `{name}` are damaged ({file.name}: {reason}); fetch them again") from None
+    return state
 
 
 def load_model(
@@ -273,23 +325,21 @@ def load_model(
         StageError: not there, not safetensors, another digest, or keys that do not fit; says what to do.
     """
     folder = Path(locate(name, revision))
-    _weights(name, folder)
+    files = _weights(name, folder)
     check_digest(name, revision, sha256)
+    # The weights are read here, not by `transformers`: a config.json can name another file there than was hashed.
+    state = _read_weights(name, files)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
+            config = cls.config_class.from_pretrained(folder, local_files_only=True)
             model, report = cls.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                **options,
+                None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True, **options
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StageError(
-            f"cannot load {cls.__name__} from `{name}` (revision {revision}): {first} — the files are damaged or of "
-            f"another architecture; fetch them again"
+            f"cannot load {cls.__name__} from `{name}` (revision {revision}): {first} — config.json and weights are "
+            f"not of one checkpoint; fetch both again"
         ) from None
     _report_keys(name, cls.__name__, report.get("missing_keys", ()), report.get("unexpected_keys", ()), surplus)
     return model.eval().requires_grad_(False).to(device())
@@ -299,16 +349,9 @@ def load_tensors(
     model: torch.nn.Module, name: str, revision: str = "main", surplus: tuple[str, ...] = (), sha256: str = ""
 ) -> torch.nn.Module:
     """Fill a network of this project from the safetensors of a checkpoint; otherwise as `load_model`."""
-    folder = Path(locate(name, revision))
-    files = _weights(name, folder)
+    files = _weights(name, Path(locate(name, revision)))
     check_digest(name, revision, sha256)
-    state: dict[str, torch.Tensor] = {}
-    try:
-        for file in files:
-            with safe_open(file, "pt") as tensors:
-                state.update({key: tensors.get_tensor(key) for key in tensors.keys()})  # noqa: SIM118 — not a dict
-    except (OSError, SafetensorError) as error:
-        raise StageError(f"the weights of `{name}` are damaged ({error}); fetch them again") from None
+    state = _read_weights(name, files)
     own = model.state_dict()
     _report_keys(name, type(model).__name__, own.keys() - state.keys(), state.keys() - own.keys(), surplus)
     for key, value in own.items():
@@ -327,11 +370,16 @@ def load_tokenizer(name: str, revision: str = "main") -> Any:
     Raises:
         StageError: it has none.
     """
-    folder = Path(locate(name, revision))
     # Without a vocabulary `transformers` makes an empty one, in which all texts are the same.
-    if not any((folder / file).is_file() for file in VOCABULARIES):
-        raise StageError(f"`{name}` has no tokenizer (none of {', '.join(VOCABULARIES)})")
+    if not beside(name, revision, VOCABULARIES):
+        raise StageError(
+            f"`{name}` has no tokenizer (none of {', '.join(VOCABULARIES)}); copy it from where the weights come from, "
+            f"or run `hf download {name} --revision {revision}`"
+        )
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # Without an answer it asks at the terminal whether code of the checkpoint may run.
+        return transformers.AutoTokenizer.from_pretrained(
+            locate(name, revision), local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"`{name}` has no tokenizer ({str(error).splitlines()[0]})") from None
+        raise StageError(f"`{name}` has no tokenizer that can be used ({str(error).splitlines()[0]})") from None

@@ -76,7 +76,9 @@ class Preprocessing:
         named = settings.get("size") or {}
         crop = settings.get("crop_size")
         if isinstance(named, int):
-            named = {"shortest_edge": named} if crop is not None else {"height": named, "width": named}
+            # First format: one number, for the shorter side where the rest is cut off and for both where nothing is.
+            cut_off = crop is not None or settings.get("do_center_crop") or "crop_pct" in settings
+            named = {"shortest_edge": named} if cut_off else {"height": named, "width": named}
         sides = (size, size) if isinstance(size, int) else size
         margin = 1.0
         if edge := named.get("shortest_edge"):

@@ -177,7 +177,7 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
         return {"texts": section.context.texts.model_dump(mode="json")}
     if stage == "sentences":  # in the space of the videos, unless they have an encoder of their own
         texts, sentences = section.context.texts, section.context.sentences
-        own = {} if sentences.model else texts.model_dump(mode="json", include={"model", "revision"})
+        own = {} if sentences.model else texts.model_dump(mode="json", include={"model", "revision", "sha256"})
         return sentences.model_dump(mode="json") | own
     if stage == "baselines":  # trained like the concept layers, whatever kinds those have
         layers = section.bottleneck.concept_layers

@@ -11,37 +11,64 @@ from pipeline.encoding.batches import (
     Collector,
     Shrinking,
     Stopwatch,
+    ToDevice,
     ahead,
     autocast,
     encode_rows,
     in_batches,
     precision,
+    seen_frames,
 )
 from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 
 CPU = torch.device("cpu")
 
 
+FULL = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
 class SmallMemory:
     """A network on a GPU that holds so many rows at once; raises as torch does when there are more."""
 
-    def __init__(self, holds: int):
-        self.holds, self.seen = holds, []
+    def __init__(self, holds: int, error: Exception = FULL):
+        self.holds, self.seen, self.error = holds, [], error
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         if len(rows) > self.holds:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            raise self.error
         self.seen.append(len(rows))
         return rows * 2.0
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on():
-    network = SmallMemory(3)
+@pytest.mark.parametrize(
+    "error", [FULL, RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")]
+)
+def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on(error):
+    network = SmallMemory(3, error)
     rows = np.arange(40, dtype=np.uint8).reshape(20, 2)
     result = encode_rows(rows, network, 16, CPU, "rows")
     np.testing.assert_array_equal(result, rows * 2.0)
     # 16 → 8 → 4 → 2 at the first batch, and never more after it.
     assert network.seen == [2] * 10
+
+
+def test_other_errors_of_the_network_are_not_taken_for_lack_of_memory():
+    network = SmallMemory(3, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        encode_rows(np.zeros((8, 2), np.uint8), network, 8, CPU, "rows")
+
+
+def test_only_the_frames_that_are_wanted_go_to_the_device():
+    source, seen = np.arange(24, dtype=np.uint8).reshape(4, 6), []
+
+    def run(rows):
+        seen.append(tuple(rows.shape))
+        return rows.float()
+
+    for rows in (source, iter([source[:1], source[1:]])):
+        result = encode_rows(seen_frames(rows, lambda n: np.array([0, n - 1])), run, 3, CPU, "rows")
+        np.testing.assert_array_equal(result, source[:, [0, 5]])
+    assert seen == [(3, 2), (1, 2)] * 2
 
 
 def test_shrinking_stays_small_for_what_comes_later():
@@ -156,6 +183,57 @@ def test_rows_of_many_callers_share_a_batch():
         "d": [50.0] * 5,
         "e": [10.0],
     }
+
+
+def test_results_are_dealt_with_while_the_next_batch_runs():
+    events = []
+
+    def run(rows):
+        events.append(f"run {int(rows[0, 0])}")
+        return rows
+
+    collector = Collector(run, 2)
+    for name in range(3):
+        collector.add(torch.full((2, 1), float(name)), lambda rows, name=name: events.append(f"done {name}"))
+    assert events == ["run 0", "run 1", "done 0", "run 2", "done 1"]
+    collector.flush()
+    assert events[5:] == ["done 2"]
+
+
+def test_who_gets_results_may_hand_in_more():
+    got = []
+    collector = Collector(lambda rows: rows + 1, 2)
+
+    def again(rows):
+        got.append(rows[:, 0].tolist())
+        if rows[0, 0] < 3:
+            collector.add(torch.from_numpy(rows), again)
+
+    for _ in range(2):
+        collector.add(torch.zeros(3, 1), again)
+    collector.flush()
+    assert sorted(got) == [[1.0] * 3] * 2 + [[2.0] * 3] * 2 + [[3.0] * 3] * 2
+
+
+def test_several_tensors_are_divided_alike():
+    def run(left, right):
+        if len(left) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return left + right
+
+    rows = torch.arange(10.0).reshape(5, 2)
+    torch.testing.assert_close(Shrinking(run, 4)(rows, rows * 10), rows * 11)
+
+
+def test_what_finds_no_room_on_the_device_waits_on_the_host(monkeypatch):
+    def full(stream):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "stream", full)
+    copier = ToDevice(CPU)
+    copier._stream = object()
+    rows = np.arange(6, dtype=np.uint8).reshape(3, 2)
+    np.testing.assert_array_equal(copier.receive(copier.send(rows)), rows)
 
 
 @pytest.mark.parametrize(("named", "expected"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])

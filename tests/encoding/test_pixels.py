@@ -35,8 +35,8 @@ FAMILIES = {
         224,
         "videomae.image_processing_pil_videomae.VideoMAEImageProcessorPil",
     ),
-    "xclip": (
-        {**IMAGENET, "size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}, "resample": 2},
+    "xclip": (  # published in the first format: a number for the shorter side
+        {**IMAGENET, "size": 224, "do_center_crop": True, "resample": 2},
         224,
         "videomae.image_processing_pil_videomae.VideoMAEImageProcessorPil",
     ),
@@ -157,6 +157,8 @@ def test_pictures_of_the_right_size_are_not_touched():
     [
         ({"size": 224, "crop_size": 224, "resample": 3}, False, 1, "bicubic"),  # CLIP's first format
         ({"size": 224, "resample": 2}, True, 1, "bilinear"),  # ViT's
+        ({"size": 224, "do_center_crop": True, "resample": 2}, False, 1, "bilinear"),  # X-CLIP's, VideoMAE's
+        ({"size": 224, "crop_pct": 0.875, "resample": 3}, False, 1 / 0.875, "bicubic"),  # ResNet's
         ({"size": {"shortest_edge": 292}, "crop_size": {"height": 256, "width": 256}}, False, 292 / 256, "bilinear"),
         ({"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3}, False, 1 / 0.875, "bicubic"),
         ({"size": {"shortest_edge": 384}, "crop_pct": 1.0}, False, 1, "bilinear"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pipeline.encoding.batches import Rows, Stopwatch, encode_rows
+from pipeline.encoding.batches import Rows, Stopwatch, encode_rows, seen_frames
 from pipeline.encoding.pixels import Preprocessing, check_patch, evenly
 from pipeline.jobs.stage import StageError
 
@@ -113,6 +113,7 @@ def encode(
     def run(batch: torch.Tensor) -> torch.Tensor:
         return then(give(backbone.pixels(batch)))
 
+    frames = seen_frames(frames, lambda n: evenly(n, backbone.frames_taken(n)))
     rows = encode_rows(frames, run, batch_size, backbone.device, what, watch)
     if rows is None:
         return np.zeros((0, backbone.width) if what == "features" else (0, 0, 0, 0, backbone.map_width), np.float32)

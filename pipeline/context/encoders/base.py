@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.encoding.batches import Rows, Stopwatch, autocast, encode_rows
+from pipeline.encoding.batches import Rows, Stopwatch, autocast, encode_rows, seen_frames
 from pipeline.encoding.pixels import Preprocessing, check_patch, evenly
 from pipeline.jobs.stage import StageError
 
@@ -93,15 +93,12 @@ class DualEncoder(ABC):
             float32 ``[n, E]``.
         """
 
-        def seen(block: np.ndarray) -> np.ndarray:
-            return block[:, evenly(block.shape[1], self.frames_taken(block.shape[1], n_frames))]
-
         def run(batch: torch.Tensor) -> torch.Tensor:
             return F.normalize(self.embed(self.pixels(batch)).float(), dim=1)
 
         step = max(1, batch_size // (self.n_frames or n_frames))
-        source = seen(clips) if isinstance(clips, np.ndarray) else map(seen, clips)
-        rows = encode_rows(source, run, step, self.device, "dual_encoder", watch)
+        clips = seen_frames(clips, lambda n: evenly(n, self.frames_taken(n, n_frames)))
+        rows = encode_rows(clips, run, step, self.device, "dual_encoder", watch)
         return np.zeros((0, self.width), np.float32) if rows is None else rows
 
     @torch.inference_mode()

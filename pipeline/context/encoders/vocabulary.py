@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from pipeline.encoding.checkpoints import load_tokenizer, locate
+from pipeline.encoding.checkpoints import beside, load_tokenizer
 from pipeline.jobs.stage import StageError
 
 MERGES = "bpe_simple_vocab_16e6.txt.gz"
@@ -44,14 +44,14 @@ def clip_tokenizer(name: str, revision: str = "main") -> Any:
     Raises:
         StageError: it has neither.
     """
-    folder = Path(locate(name, revision))
-    if (folder / "tokenizer.json").is_file():
-        return load_tokenizer(name, revision)
-    if not (folder / MERGES).is_file():
+    found = beside(name, revision, ("tokenizer.json", MERGES))
+    if not found:
         raise StageError(f"`{name}` has no tokenizer: neither tokenizer.json nor {MERGES}")
+    if found[0].name == "tokenizer.json":
+        return load_tokenizer(name, revision)
     from transformers import CLIPTokenizer
 
-    pairs = read_merges(folder / MERGES)
+    pairs = read_merges(found[0])
     symbols = byte_symbols()
     entries = [*symbols, *(f"{symbol}</w>" for symbol in symbols), *("".join(pair) for pair in pairs), START, END]
     return CLIPTokenizer({entry: place for place, entry in enumerate(entries)}, pairs, model_max_length=77)

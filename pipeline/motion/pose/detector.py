@@ -29,14 +29,18 @@ class PersonDetector:
 
     def __init__(self, name: str, revision: str = "main", sha256: str = ""):
         check_kind(name, revision, "person detectors", ("rt_detr",))
-        self.model = load_model(RTDetrForObjectDetection, name, revision, sha256=sha256)
+        # The heads are the decoder's; files may hold them under both names.
+        self.model = load_model(
+            RTDetrForObjectDetection, name, revision, surplus=("class_embed.", "bbox_embed."), sha256=sha256
+        )
         names = {str(label).lower(): int(index) for index, label in self.model.config.id2label.items()}
         if "person" not in names:
             raise StageError(f"`{name}` knows no class `person` (its config.json lists id2label); take a COCO detector")
         self.person = names["person"]
         settings = processor_settings(name, revision, SETTINGS)
-        size = settings.get("size", SETTINGS["size"])
-        self.preprocessing = Preprocessing.of(settings, (size["height"], size["width"]))
+        named = settings.get("size")
+        size = named if isinstance(named, dict) and {"height", "width"} <= named.keys() else SETTINGS["size"]
+        self.preprocessing = Preprocessing.of({**settings, "size": size}, (size["height"], size["width"]))
         self.device = self.model.device
 
     def pixels(self, frames: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.config import Poses
 from pipeline.data.readers import VideoError
-from pipeline.encoding.batches import Collector, Stopwatch, ToDevice, ahead
+from pipeline.encoding.batches import Collector, Shrinking, Stopwatch, ToDevice, ahead
 from pipeline.motion.pose.boxes import per_frame
 from pipeline.motion.pose.detector import PersonDetector, in_pixels
 from pipeline.motion.pose.tracks import link, main_person
@@ -99,6 +99,10 @@ class Estimation:
         self._first = Collector(lambda crops: estimator.poses(crops, settings.flip_test and last), batch_size)
         self._second = Collector(lambda crops: estimator.poses(crops, settings.flip_test), batch_size)
         self._detect = Collector(detector, batch_size) if detector else None
+        # Frames are larger than what the networks see of them: preparing can be what exceeds the memory.
+        self._cut = Shrinking(estimator.cut, batch_size)
+        self._scale = Shrinking(detector.pixels, batch_size) if detector else None
+        self._copier = ToDevice(estimator.device)
 
     # ------------------------------------------------------------------------------------------------------- the stream
 
@@ -195,7 +199,7 @@ class Estimation:
             return
         if boxes == "detected":
             video.waiting += 1
-            self._detect.add(self.detector.pixels(self._copier.receive(sent)), self._detected(video, start))
+            self._detect.add(self._scale(self._copier.receive(sent)), self._detected(video, start))
         if video.kept is not None:
             video.kept.append((start, frames))
             video.kept_bytes += frames.nbytes
@@ -226,25 +230,20 @@ class Estimation:
 
     def _look(self, video: _Video, start: int, frames: torch.Tensor) -> None:
         """Pose with the whole frame as the box; for ``refined`` a second look at the box around it."""
-        boxes = torch.from_numpy(np.repeat(video.whole[None], len(frames), 0))
-        crops, regions = self._crops(frames, boxes, 1.0)
+        regions = self.estimator.regions(torch.from_numpy(np.repeat(video.whole[None], len(frames), 0)), 1.0)
         whole = video.whole
         video.waiting += 1
 
         def done(poses: np.ndarray) -> None:
             video.waiting -= 1
-            points, sure = in_frame(poses, regions)
+            points, sure = in_frame(poses, regions.numpy())
             box = person_boxes(points, sure, whole, self.settings.min_joint_confidence)
             if self.settings.boxes == "whole_frame":
                 video.parts[start] = points, sure, box
             else:
                 self._pose(video, start, np.ones(len(frames), bool), frames, box)
 
-        self._first.add(crops, done)
-
-    def _crops(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, np.ndarray]:
-        crops, regions = self.estimator.crops(frames, boxes, padding)
-        return crops, regions.numpy()
+        self._first.add(self._cut(frames, regions), done)
 
     def _pose(
         self, video: _Video, start: int, there: np.ndarray, frames: torch.Tensor | None, boxes: np.ndarray
@@ -261,19 +260,19 @@ class Estimation:
         video.parts[start] = points, sure, around
         if not there.any():
             return
-        crops, regions = self._crops(frames, torch.from_numpy(boxes), self.settings.box_padding)
+        regions = self.estimator.regions(torch.from_numpy(boxes), self.settings.box_padding)
         whole = video.whole
         video.waiting += 1
 
         def done(poses: np.ndarray) -> None:
             video.waiting -= 1
-            points[there], sure[there] = in_frame(poses, regions)
+            points[there], sure[there] = in_frame(poses, regions.numpy())
             if self.settings.boxes == "refined":
                 around[there] = person_boxes(points[there], sure[there], whole, self.settings.min_joint_confidence)
             else:
                 around[there] = boxes
 
-        self._second.add(crops, done)
+        self._second.add(self._cut(frames, regions), done)
 
     # -------------------------------------------------------------------------------------------------- main person
 

@@ -118,11 +118,18 @@ def filled(track: Track) -> tuple[np.ndarray, np.ndarray]:
     return frames, np.stack([np.interp(frames, track.frames, column) for column in boxes.T], 1)
 
 
+def _empty_between(a: Track, b: Track, seen: np.ndarray) -> int:
+    """Frames of the longest stretch between two tracks with nobody ``seen`` ``[n_frames]``; 0 if they overlap."""
+    between = seen[min(a.frames[-1], b.frames[-1]) + 1 : max(a.frames[0], b.frames[0])]
+    edges = np.flatnonzero(np.diff(np.r_[True, between, True].astype(int)))  # where a stretch begins or ends
+    return int(np.diff(edges)[::2].max(initial=0))
+
+
 def main_person(tracks: Sequence[Track], n_frames: int, max_gap: int, min_frames: int = 3) -> np.ndarray:
     """Boxes of the main person: the track that is largest × longest, and its returns to an empty scene.
 
-    A track that begins more than ``max_gap`` frames after the main person left, or ends as long before, is taken for a
-    return if it is large enough. Anything nearer in time is another person, or the linking went wrong; a clip that
+    Between the main person's leaving and a return, nobody of about that size is there for more than ``max_gap`` frames.
+    Anything nearer in time, or while others are about, is another person, or the linking went wrong; a clip that
     changes persons in its middle would be a motion that nobody made.
 
     Args:
@@ -137,13 +144,14 @@ def main_person(tracks: Sequence[Track], n_frames: int, max_gap: int, min_frames
         return result
     ranked = sorted(long, key=lambda track: (-track.weight, track.frames[0]))
     smallest = MIN_RELATIVE_AREA * ranked[0].weight / len(ranked[0].frames)
+    # A passer-by in the background does not fill a scene.
+    large = [track for track in ranked if track.weight / len(track.frames) >= smallest]
+    seen = np.zeros(n_frames, bool)
+    for track in large:
+        seen[track.frames[0] : track.frames[-1] + 1] = True
     chosen: list[Track] = []
-    for track in ranked:
-        apart = all(
-            track.frames[0] - other.frames[-1] > max_gap + 1 or other.frames[0] - track.frames[-1] > max_gap + 1
-            for other in chosen
-        )
-        if apart and track.weight / len(track.frames) >= smallest:
+    for track in large:
+        if all(_empty_between(track, other, seen) > max_gap for other in chosen):
             chosen.append(track)
     for track in chosen:
         frames, boxes = filled(track)

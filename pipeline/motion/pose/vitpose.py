@@ -16,7 +16,7 @@ from transformers import VitPoseForPoseEstimation
 
 from pipeline.encoding.batches import autocast
 from pipeline.encoding.checkpoints import check_kind, load_model, processor_settings
-from pipeline.encoding.pixels import normalise_pixels
+from pipeline.encoding.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise_pixels
 from pipeline.jobs.stage import StageError
 
 Array = TypeVar("Array", torch.Tensor, np.ndarray)
@@ -148,7 +148,7 @@ class PoseEstimator:
                 lambda head, inputs: inputs[0].contiguous(memory_format=torch.channels_last)
             )
         settings = processor_settings(name, revision)
-        self.mean, self.std = settings["image_mean"], settings["image_std"]
+        self.mean, self.std = settings.get("image_mean", IMAGENET_MEAN), settings.get("image_std", IMAGENET_STD)
         self.height, self.width = self.model.config.backbone_config.image_size
         self.expert = self._expert(name, expert)
         self.mirrored = list(mirrored)
@@ -178,10 +178,18 @@ class PoseEstimator:
         Returns:
             ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show, where the boxes are.
         """
+        regions = self.regions(boxes, padding)
+        return self.cut(frames, regions), regions
+
+    def regions(self, boxes: torch.Tensor, padding: float) -> torch.Tensor:
+        """What the network sees around boxes ``[n, 4]``: centre and size ``[n, 4]``; see `crops`."""
+        return fit_boxes(boxes.float(), padding, self.width / self.height)
+
+    def cut(self, frames: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+        """The regions of frames, standardised: ``[n, 3, height, width]``; see `crops`."""
         pixels = frames.to(self.device).movedim(-1, 1).float()  # [n, 3, H, W]
-        regions = fit_boxes(boxes.float(), padding, self.width / self.height)
         crops = crop(pixels, regions.to(self.device), self.height, self.width).movedim(1, -1)
-        return normalise_pixels(crops, self.mean, self.std), regions
+        return normalise_pixels(crops, self.mean, self.std)
 
     @torch.inference_mode()
     def heatmaps(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:

@@ -20,6 +20,7 @@ KINDS = {
     "videomae": (32, 2, 4),
     "videomae_tuned": (32, 2, 4),
     "vjepa2": (48, 2, 4),
+    "vjepa2_tuned": (48, 2, 4),
     "timesformer": (32, 4, 4),
     "clip": (32, 4, 4),
     "vit": (32, 4, 4),

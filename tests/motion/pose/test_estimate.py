@@ -131,6 +131,30 @@ def test_a_detector_runs_in_full_batches_across_videos(estimator, clips):
     assert detector.sizes == [6, 6, 6, 1]  # 7 + 3 + 5 + 4 frames
 
 
+@pytest.mark.parametrize("boxes", ["refined", "detected"])
+def test_frames_that_are_too_large_for_the_memory_are_prepared_in_parts(estimator, clips, monkeypatch, boxes):
+    """What the networks see is small; the frames that it is cut out of are not."""
+    settings, seen = Poses(boxes=boxes), []
+
+    def few(prepare):
+        def run(frames, *more):
+            if len(frames) > 2:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            seen.append(len(frames))
+            return prepare(frames, *more)
+
+        return run
+
+    detector = FakeDetector([[0.1, 0, 0.9, 1, 0.9]])
+    whole = poses_of(estimator, clips, settings, 16, detector=detector)
+    monkeypatch.setattr(estimator, "cut", few(estimator.cut))
+    monkeypatch.setattr(detector, "pixels", few(detector.pixels))
+    parts = poses_of(estimator, clips, settings, 16, detector=detector)
+    assert sum(seen) == 2 * 19  # all frames, looked at twice
+    for name in clips:
+        np.testing.assert_allclose(parts[name]["keypoints"], whole[name]["keypoints"], atol=1e-3)
+
+
 def test_long_videos_are_decoded_a_second_time_with_the_same_result(estimator, clips, monkeypatch):
     settings = Poses(boxes="detected")
     detector = FakeDetector([[0.1, 0, 0.9, 1, 0.9]])
@@ -177,8 +201,11 @@ def test_the_next_video_is_read_while_a_network_runs(clips):
         device = torch.device("cpu")
         model = SimpleNamespace(config=SimpleNamespace(num_labels=17))
 
-        def crops(self, frames, boxes, padding):
-            return torch.zeros(len(frames), 1), boxes
+        def regions(self, boxes, padding):
+            return boxes
+
+        def cut(self, frames, regions):
+            return torch.zeros(len(frames), 1)
 
         def poses(self, crops, flip_test):
             assert opened.wait(10), "the second video was not opened while the network saw the first"

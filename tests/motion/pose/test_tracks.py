@@ -96,6 +96,20 @@ def test_nobody_takes_over_where_the_main_person_is_lost():
     assert np.flatnonzero(np.isfinite(boxes[:, 0])).tolist() == list(range(30))
 
 
+def test_whoever_appears_while_others_are_about_is_no_return():
+    """In a crowd somebody is always there: the next large track is the next person, not the first one again."""
+    main = {t: person(50, 60, 30, 70) for t in range(30)}
+    bystander = {t: person(120, 60) for t in range(20, 80)}
+    later = {t: person(60, 60, 28, 68) for t in range(45, 70)}
+    boxes = main_person([track_of(main), track_of(bystander), track_of(later)], 80, max_gap=5)
+    assert np.flatnonzero(np.isfinite(boxes[:, 0])).tolist() == list(range(30))
+    # Somebody small in the background, or somebody who passes and leaves the scene empty, does not stand in the way.
+    far = {t: person(120, 20, 8, 20) for t in range(80)}
+    brief = {t: person(120, 60) for t in range(32, 36)}
+    boxes = main_person([track_of(main), track_of(far), track_of(brief), track_of(later)], 80, max_gap=5)
+    assert np.flatnonzero(np.isfinite(boxes[:, 0])).tolist() == [*range(30), *range(45, 70)]
+
+
 def test_flicker_is_nobody_unless_there_is_nothing_else():
     flicker = track_of({3: person(50, 50, 200, 200), 4: person(50, 50, 200, 200)})
     real = track_of({t: person(100, 50) for t in range(10, 15)})
