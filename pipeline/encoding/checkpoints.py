@@ -26,6 +26,11 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 WEIGHTS, SHARDED_WEIGHTS = "model.safetensors", "model.safetensors.index.json"
+# Repositories whose `main` holds pickles only → where the hub's converter put the same weights as safetensors.
+CONVERSIONS = {
+    "openai/clip-vit-base-patch16": "refs/pr/10",
+    "facebook/timesformer-base-finetuned-k400": "refs/pr/5",
+}
 # What an encoder can need of a repository; weights of other frameworks and pickles stay where they are.
 WANTED = ("*.json", WEIGHTS, "model-*.safetensors", "merges.txt", "vocab.*", "*.model", "*.txt.gz")
 PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".h5", ".msgpack")
@@ -108,14 +113,16 @@ def _why_not(error: Exception) -> str:
 def _from_hub(name: str, revision: str) -> str:
     from huggingface_hub.errors import HFValidationError
 
-    try:
-        folder = _snapshot(name, revision, offline=True)
-        if (folder / "config.json").is_file() and weight_files(folder):
-            return str(folder)
-    except HFValidationError:
-        raise StageError(f"`{name}` is neither a folder nor a hub id of the form owner/model") from None
-    except OSError:
-        pass  # not in the cache, or not all of it
+    wanted = [revision, CONVERSIONS[name]] if revision == "main" and name in CONVERSIONS else [revision]
+    for revision in wanted:
+        try:
+            folder = _snapshot(name, revision, offline=True)
+            if (folder / "config.json").is_file() and weight_files(folder):
+                return str(folder)
+        except HFValidationError:
+            raise StageError(f"`{name}` is neither a folder nor a hub id of the form owner/model") from None
+        except OSError:
+            pass  # not in the cache, or not all of it
     try:
         folder = _snapshot(name, revision, offline=False)
     except Exception as error:  # the hub's client raises its own, httpx's and OSErrors

@@ -12,6 +12,7 @@ from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from pipeline.backbone.encoders import load_backbone
+from pipeline.config import Texts
 from pipeline.context.encoders import load_dual_encoder
 from pipeline.encoding import checkpoints
 from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
@@ -110,6 +111,21 @@ def test_what_is_cached_asks_no_network(tmp_path, checkpoint_folders, hub_cache,
     hub = Hub(monkeypatch, OSError("no network"))
     assert load_dual_encoder(name).width == 16
     assert hub.asked == []
+
+
+def test_the_default_of_which_the_hub_has_pickles_is_taken_from_its_conversion(tmp_path, checkpoint_folders, hub_cache):
+    name = Texts().model
+    with pytest.raises(StageError, match=r"\(revision refs/pr/10\) is not in .*hf download \S+ --revision refs/pr/10"):
+        load_dual_encoder(name)
+    folder = checkpoint_folders.dual_encoder("clip", tmp_path / "clip")
+    checkpoint_folders.as_hub(folder, hub_cache, name, "refs/pr/10")
+    place = hub_cache / f"models--{name.replace('/', '--')}"
+    main = place / "snapshots" / ("f" * 40)
+    main.mkdir()
+    shutil.copy(folder / "config.json", main)
+    (place / "refs" / "main").write_text(main.name)
+    assert load_dual_encoder(name).width == 16
+    assert checkpoints.weights_digest(name) == checkpoints.weights_digest(str(folder))
 
 
 def test_a_half_filled_cache_is_not_enough(original, checkpoint_folders, hub_cache):
