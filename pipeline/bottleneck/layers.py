@@ -17,8 +17,8 @@ Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # Part of a loss that is not its rounding: sums of float32 differ by less than this between processors.
 LOSS_ROUNDING = 1e-6
-# L-BFGS goes to the one minimum of the regularised loss. Where that costs validation less than this part of its loss, it
-# is kept: the way there depends on rounding, and with it the place that validation likes best by a hair (on two
+# L-BFGS goes to the one minimum of the regularised loss. Where that costs validation less than this part of its loss,
+# it is kept: the way there depends on rounding, and with it the place that validation likes best by a hair (on two
 # processors the weights differed by 3 %, at losses of 0.26234 and 0.26236).
 PLATEAU = 1e-3
 # L-BFGS iterations between two looks at the validation videos.
