@@ -54,14 +54,18 @@ def test_the_demo_end_to_end(cluster_run, make_workspace, project, tmp_path):
     assert workspace.planned("results/demo/model.pt") == {}
 
 
-def test_a_short_run_of_arrays_in_which_a_shard_lacks_memory(
-    cluster_run, make_workspace, small_config, tmp_path, status
-):
-    """Few videos, and no more than decoding them; what CI has time for."""
+@pytest.fixture
+def few_videos(make_workspace, small_config, tmp_path):
+    """A workspace in which nothing has been made yet."""
     workspace = make_workspace(tmp_path)
     small = small_config["datasets"]["small"]
     generate = {**small["demo"]["generate"], "train_per_class": 3}
     workspace.configure({"datasets": {"small": {**small, "demo": {**small["demo"], "generate": generate}}}})
+    return workspace
+
+
+def test_a_short_run_of_arrays_in_which_a_shard_lacks_memory(cluster_run, few_videos, tmp_path, status):
+    """Few videos, and no more than decoding them; what CI has time for."""
     starved = "decode:mem_mb=60 if attempt == 1 and wildcards.shard == '001-of-003' else 4000 * 2 ** (attempt - 1)"
     run = cluster_run(tmp_path, "--set-resources", starved, status=status)
     clips = [f"results/small/data/clips/00{shard}-of-003.zarr.zip" for shard in range(3)]
@@ -133,23 +137,20 @@ def test_a_node_that_fails_while_the_other_one_goes_on(cluster, cluster_run, wit
     assert set(untouched) <= completed and not set(lost) & completed
 
 
-def test_a_rule_that_needs_a_gpu_asks_for_one(cluster, cluster_run, without_motion):
+def test_a_rule_that_needs_a_gpu_asks_for_one(cluster, cluster_run, few_videos):
     """There is none behind the name that SLURM has for it: the job fails, and says so in one line."""
-    without_motion.configure({**without_motion.config(), "runtime": {"device": "cuda"}})
-    run = cluster_run(without_motion.folder, "--retries", "0", "--max-threads", "2")
-    run.start(MOTION)
+    few_videos.configure({**few_videos.config(), "runtime": {"device": "cuda"}})
+    run = cluster_run(few_videos.folder, "--retries", "0", "--max-threads", "2")
+    run.start(*(f"results/small/motion/poses/00{shard}-of-003.zarr.zip" for shard in range(3)))
     assert run.end() != 0
     gpus = cluster.gpus()
     asked = {name: gpus[number] for number, _, name in run.jobs()}
-    assert {gpu for name, gpu in asked.items() if POSES in name} == {"gres:gpu:1"}
-    assert {gpu for name, gpu in asked.items() if "rule_keyframes" in name} == {"N/A"}
-    (stage,) = [
-        stage
-        for stage in json.loads(without_motion.command("status", "results/small", "--json", check=False).stdout)
-        if stage["stage"] == "poses"
-    ]
-    assert len(stage["failures"]) == 3
-    assert all("runtime.device is cuda" in failure["error"] for failure in stage["failures"]), stage["failures"]
+    assert [gpu for name, gpu in asked.items() if POSES in name] == ["gres:gpu:1"] * 3
+    assert {gpu for name, gpu in asked.items() if POSES not in name} == {"N/A"}
+    stages = json.loads(few_videos.command("status", "results/small", "--json", check=False).stdout)
+    (failures,) = [stage["failures"] for stage in stages if stage["stage"] == "poses"]
+    assert len(failures) == 3
+    assert all("runtime.device is cuda, but torch" in failure["error"] for failure in failures), failures
 
 
 def test_slurmd_restarted_under_running_jobs(cluster, cluster_run, without_motion, check):
