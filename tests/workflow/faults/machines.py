@@ -67,8 +67,11 @@ TOLERANCES_BFLOAT16 = {
 }
 # Other fractions in JSON are accuracies or settings: decisions.
 NUMBERS = {"lambda", "objective"}
-# Bounds of an error, not results.
-NOT_COMPARED = {"kkt_gap", "relative_gap", "relative_duality_gap", "seconds", "provenance", "content_digest"}
+# Bounds of an error, and digests of what is compared itself.
+NOT_COMPARED = {
+    *("kkt_gap", "relative_gap", "relative_duality_gap", "seconds"),
+    *("provenance", "content_digest", "activations"),
+}
 
 
 @dataclass
