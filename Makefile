@@ -44,7 +44,7 @@ lint: .venv/tested
 unit: .venv/tested
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# What would take CI too long: the whole demo against its bars, Penn Action with published labels, kills.
+# What would take CI too long: the whole demo against its bars, Penn Action with published labels, kills, an older processor.
 test-long: .venv/tested
 	$(BIN)/python -m pytest -m long
 

@@ -71,8 +71,8 @@ def _solve(
         return value, np.concatenate([(residual.T @ z + penalty * w).ravel(), residual.sum(0)])
 
     start = np.concatenate([weight.ravel(), bias])
-    # Not where the objective hardly falls, which is scipy's habit: the biases are then still 1e-3 away from the
-    # minimum, and by how much is for the rounding of the inputs to say.
+    # Not where the objective hardly falls, which is scipy's habit: the biases are then still 1e-3 away from the minimum
+    # of a weak penalty, and by how much is for the rounding of the inputs to say.
     options = {"maxiter": 5000, "maxfun": 10_000, "gtol": 1e-11, "ftol": 0}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
     return found[: weight.size].reshape(shape), found[weight.size :]

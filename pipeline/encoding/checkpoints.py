@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import json
+import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,20 @@ SETTINGS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", 
 
 
 def device() -> torch.device:
-    """The device of this run: ``auto`` takes a GPU where there is one."""
+    """The device of this run: ``auto`` takes a GPU where there is one.
+
+    Raises:
+        StageError: a GPU is asked for that torch cannot use here.
+    """
     wanted = runtime().get("device", "auto")
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        why = "has no CUDA" if torch.version.cuda is None else "finds no GPU that it can use"
+        raise StageError(
+            f"runtime.device is {wanted}, but torch {torch.__version__} {why} on {platform.node()}; run this on a node "
+            f"with a GPU and a torch for it, or set runtime.device to cpu or auto"
+        )
     return torch.device(wanted)
 
 

@@ -209,6 +209,23 @@ def test_stops_early_and_restores_the_best():
     assert (layer.best_quality >= layer.quality).all() and (layer.best_quality > layer.quality).any()
 
 
+def test_the_way_of_lbfgs_to_its_minimum_does_not_decide():
+    """Features that differ in their last digits, as on two processors, lead there on other ways."""
+    generator = rng()
+    x, labels = generator.normal(size=(40, 60)).astype(np.float32), np.zeros((40, 5), np.float32)
+    labels[np.arange(40), np.arange(40) % 5] = 1
+    x[np.arange(40), np.arange(40) % 5] += 1
+
+    def weight(noise: float) -> np.ndarray:
+        here = x * (1 + generator.uniform(-noise, noise, x.shape)).astype(np.float32)
+        options = {"optimizer": "lbfgs", "weight_decay": 0.03, "max_steps": 500}
+        return train_motion_layer(here[:25], labels[:25], here[25:], labels[25:], **options).weight
+
+    expected = weight(0)
+    for _ in range(5):
+        np.testing.assert_allclose(weight(2e-7), expected, atol=2e-3 * np.abs(expected).max())
+
+
 def test_the_last_digits_of_a_loss_are_no_improvement():
     assert is_lower(0.5, math.inf) and is_lower(0.5 * (1 - 1e-5), 0.5) and is_lower(-0.50001, -0.5)
     assert not is_lower(0.5 * (1 - 1e-7), 0.5) and not is_lower(-0.5 * (1 + 1e-7), -0.5) and not is_lower(0.5, 0.5)

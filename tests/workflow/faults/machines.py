@@ -52,14 +52,17 @@ TOLERANCES = {
     "context/": FLOAT32,
     "context/prompts": FLOAT16,
     "motion/": 2e-5,
-    "bottleneck/": 1e-2,
-    "metrics.json": 1e-2,
-    "model.pt": 1e-2,
+    "bottleneck/": 2e-3,
+    "metrics.json": 2e-3,
+    "model.pt": 2e-3,
 }
 # Other fractions in JSON are accuracies or settings: decisions.
 NUMBERS = {"lambda", "objective"}
-# Bounds of an error, not results.
-NOT_COMPARED = {"kkt_gap", "relative_gap", "relative_duality_gap", "seconds", "provenance", "content_digest"}
+# Bounds of an error, and digests of what is compared itself.
+NOT_COMPARED = {
+    *("kkt_gap", "relative_gap", "relative_duality_gap", "seconds"),
+    *("provenance", "content_digest", "activations"),
+}
 
 
 @dataclass
@@ -111,10 +114,14 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _leaves(item, f"{name}.{key}" if name else str(key))
     elif isinstance(value, float) and name.rpartition(".")[2] in NUMBERS:
         yield name, np.array([value])
-    elif isinstance(value, list) and any(isinstance(item, float) for item in value):
+    elif _holds_fractions(value):
         yield name, np.array(value, np.float64)
     else:
         yield name, _without_figures(value)
+
+
+def _holds_fractions(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, float) or _holds_fractions(item) for item in value)
 
 
 def _are_equal(a: Any, b: Any) -> bool:

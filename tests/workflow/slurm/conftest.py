@@ -1,4 +1,4 @@
-"""A real SLURM of one node, and runs of the small configuration on it. Only for ``make test-slurm``."""
+"""A real SLURM of two nodes, and runs of the small configuration on it. Only for ``make test-slurm``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
-# A test machine has no accounts and no accounting data base, and nothing to be spared by seldom questions.
+# A test machine has no accounts, and nothing to be spared by seldom questions.
 SITE = (
-    *("--slurm-status-command", "squeue", "--slurm-no-account"),
+    "--slurm-no-account",
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
     *("--latency-wait", "10", "--jobs", "6", "--cores", "2"),
 )
@@ -31,23 +31,34 @@ SUBMITTED = re.compile(r"Job \d+ \((\S+)\) has been submitted with SLURM jobid (
 class Cluster:
     """SLURM's own commands."""
 
-    def script(self, action: str) -> None:
-        subprocess.run(["bash", SCRIPT, action], check=True, timeout=120, stdin=subprocess.DEVNULL)
+    def script(self, *action: str) -> None:
+        subprocess.run(["bash", SCRIPT, *action], check=True, timeout=120, stdin=subprocess.DEVNULL)
 
-    def is_down(self) -> bool:
-        told = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, timeout=60)
+    def is_down(self, node: str) -> bool:
+        told = subprocess.run(
+            ["sinfo", "--noheader", f"--nodes={node}", "--format=%T"], capture_output=True, text=True, timeout=60
+        )
         return told.stdout.startswith("down")
+
+    def _told(self, what: str) -> list[list[str]]:
+        """What squeue says in some of its fields about every job that SLURM remembers; the last may hold any sign."""
+        command = ["squeue", "--noheader", "--array", "--states=all", f"--format={what}"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return [line.split("|", what.count("|")) for line in told.splitlines()]
 
     def jobs(self) -> list[tuple[str, str, str]]:
         """(id, state, what Snakemake says it is) of every job that SLURM remembers."""
-        told = subprocess.run(
-            ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%k"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
-        return [tuple(line.split("|", 2)) for line in told.splitlines()]
+        return [tuple(fields) for fields in self._told("%i|%T|%k")]
+
+    def nodes(self) -> dict[str, str]:
+        """Id of every job → node that it runs on or ran on last; empty for one that waits."""
+        return dict(self._told("%i|%N"))
+
+    def gpus(self) -> dict[str, str]:
+        """Id of every job → GPUs that it asked for, for example ``gres:gpu:1``; ``N/A`` without."""
+        command = ["squeue", "--noheader", "--array", "--states=all", "--Format=JobArrayID:40,tres-per-job:40"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return dict(line.split() for line in told.splitlines())
 
 
 class ClusterRun:
@@ -57,10 +68,12 @@ class ClusterRun:
         folder: where it runs.
         project: folder of the Snakefile.
         cluster: it begins with jobs of earlier tests, which do not count.
+        status: the command that the driver asks for states, ``squeue`` or ``sacct``.
     """
 
-    def __init__(self, folder: Path, project: Path, cluster: Cluster, *arguments: str):
-        self._folder, self._project, self._cluster, self._arguments = folder, project, cluster, arguments
+    def __init__(self, folder: Path, project: Path, cluster: Cluster, *arguments: str, status: str = "squeue"):
+        self._folder, self._project, self._cluster = folder, project, cluster
+        self._arguments = ("--slurm-status-command", status, *arguments)
         self._earlier = {number for number, _, _ in cluster.jobs()}
         self._driver: subprocess.Popen | None = None
 
@@ -123,6 +136,11 @@ class ClusterRun:
         """Ids of jobs of this run in one state."""
         return [number for number, found, name in self.jobs() if word in name and found == state]
 
+    def running_on(self, node: str, word: str = "") -> list[str]:
+        """Ids of jobs of this run that are at work on a node."""
+        nodes = self._cluster.nodes()
+        return [number for number in self.ids(word, "RUNNING") if nodes.get(number) == node]
+
     def completed(self) -> Counter[str]:
         """How often each job was completed."""
         return Counter({job: states.count("COMPLETED") for job, states in self.states().items()})
@@ -142,13 +160,31 @@ def cluster() -> Iterator[Cluster]:
     subprocess.run(["bash", SCRIPT, "stop"], check=True, timeout=120)
 
 
+@pytest.fixture(scope="session")
+def accounting(cluster) -> None:
+    """From here on SLURM has a data base of what it does."""
+    command = ["bash", SCRIPT, "accounting"]
+    added = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=600, stdin=subprocess.DEVNULL)
+    if added.returncode == 3:
+        pytest.skip(added.stderr.strip().splitlines()[-1])
+    assert added.returncode == 0, added.stderr
+
+
+@pytest.fixture(params=["squeue", "sacct"])
+def status(request) -> str:
+    """The command by which the driver learns the states of its jobs."""
+    if request.param == "sacct":
+        request.getfixturevalue("accounting")
+    return request.param
+
+
 @pytest.fixture
 def cluster_run(cluster, project) -> Iterator[Callable[..., ClusterRun]]:
     """Make runs in a folder; whatever still lives when the test ends is ended."""
     runs = []
 
-    def make(folder: Path, *arguments: str) -> ClusterRun:
-        runs.append(ClusterRun(folder, project, cluster, *arguments))
+    def make(folder: Path, *arguments: str, status: str = "squeue") -> ClusterRun:
+        runs.append(ClusterRun(folder, project, cluster, *arguments, status=status))
         return runs[-1]
 
     yield make

@@ -54,14 +54,20 @@ def test_the_demo_end_to_end(cluster_run, make_workspace, project, tmp_path):
     assert workspace.planned("results/demo/model.pt") == {}
 
 
-def test_a_short_run_of_arrays_in_which_a_shard_lacks_memory(cluster_run, make_workspace, small_config, tmp_path):
-    """Few videos, and no more than decoding them; what CI has time for."""
+@pytest.fixture
+def few_videos(make_workspace, small_config, tmp_path):
+    """A workspace in which nothing has been made yet."""
     workspace = make_workspace(tmp_path)
     small = small_config["datasets"]["small"]
     generate = {**small["demo"]["generate"], "train_per_class": 3}
     workspace.configure({"datasets": {"small": {**small, "demo": {**small["demo"], "generate": generate}}}})
+    return workspace
+
+
+def test_a_short_run_of_arrays_in_which_a_shard_lacks_memory(cluster_run, few_videos, tmp_path, status):
+    """Few videos, and no more than decoding them; what CI has time for."""
     starved = "decode:mem_mb=60 if attempt == 1 and wildcards.shard == '001-of-003' else 4000 * 2 ** (attempt - 1)"
-    run = cluster_run(tmp_path, "--set-resources", starved)
+    run = cluster_run(tmp_path, "--set-resources", starved, status=status)
     clips = [f"results/small/data/clips/00{shard}-of-003.zarr.zip" for shard in range(3)]
     run.start(*clips)
     assert run.end() == 0, run.said()[-5000:]
@@ -90,9 +96,9 @@ def test_a_shard_without_enough_memory_is_submitted_again_with_more(cluster_run,
     assert '"mem_mb": 4000' in log
 
 
-def test_cancelled_jobs_are_submitted_again(cluster_run, without_motion, check):
+def test_cancelled_jobs_are_submitted_again(cluster_run, without_motion, check, status):
     """One that is at work, and one that waits: SLURM forgets a task of an array that is cancelled before it begins."""
-    run = cluster_run(without_motion.folder)
+    run = cluster_run(without_motion.folder, status=status)
     before = finished_artifacts(without_motion.folder)
     run.start(MOTION)
     logs = without_motion.folder / "results/small/logs/poses"
@@ -114,19 +120,37 @@ def test_an_interrupted_driver_cancels_its_jobs(cluster_run, without_motion):
     assert not run.ids("", "PENDING") and set(run.ids("", "CANCELLED")) >= set(run.ids(POSES, "CANCELLED")) != set()
 
 
-def test_a_node_that_fails_and_comes_back(cluster, cluster_run, without_motion, check):
-    """What ran there is lost; the driver submits it again, and it runs once the node is back."""
+def test_a_node_that_fails_while_the_other_one_goes_on(cluster, cluster_run, without_motion, check):
+    """What ran there is lost; the driver submits it again, and it runs on the node that is left."""
     run = cluster_run(without_motion.folder)
     before = finished_artifacts(without_motion.folder)
     run.start(MOTION)
-    run.until(lambda: run.ids(POSES, "RUNNING"), "a job at work")
-    cluster.script("node-down")
+    run.until(lambda: run.running_on("one", POSES) and run.running_on("two", POSES), "jobs at work on both nodes")
+    lost, untouched = run.running_on("one"), run.running_on("two")
+    cluster.script("node-down", "one")
     try:
-        run.until(lambda: run.ids("", "NODE_FAIL") or run.ids("", "FAILED"), "jobs lost with the node")
-        run.until(cluster.is_down, "SLURM's knowledge that the node is down")
+        run.until(lambda: cluster.is_down("one"), "SLURM's knowledge that the node is down")
+        check(without_motion, run, before, "motion/")
     finally:
-        cluster.script("node-up")
-    check(without_motion, run, before, "motion/")
+        cluster.script("node-up", "one")
+    completed = set(run.ids("", "COMPLETED"))
+    assert set(untouched) <= completed and not set(lost) & completed
+
+
+def test_a_rule_that_needs_a_gpu_asks_for_one(cluster, cluster_run, few_videos):
+    """There is none behind the name that SLURM has for it: the job fails, and says so in one line."""
+    few_videos.configure({**few_videos.config(), "runtime": {"device": "cuda"}})
+    run = cluster_run(few_videos.folder, "--retries", "0", "--max-threads", "2")
+    run.start(*(f"results/small/motion/poses/00{shard}-of-003.zarr.zip" for shard in range(3)))
+    assert run.end() != 0
+    gpus = cluster.gpus()
+    asked = {name: gpus[number] for number, _, name in run.jobs()}
+    assert [gpu for name, gpu in asked.items() if POSES in name] == ["gres:gpu:1"] * 3
+    assert {gpu for name, gpu in asked.items() if POSES not in name} == {"N/A"}
+    stages = json.loads(few_videos.command("status", "results/small", "--json", check=False).stdout)
+    (failures,) = [stage["failures"] for stage in stages if stage["stage"] == "poses"]
+    assert len(failures) == 3
+    assert all("runtime.device is cuda, but torch" in failure["error"] for failure in failures), failures
 
 
 def test_slurmd_restarted_under_running_jobs(cluster, cluster_run, without_motion, check):
@@ -140,10 +164,10 @@ def test_slurmd_restarted_under_running_jobs(cluster, cluster_run, without_motio
         told = [joblog.read(path) for path in logs.glob("*.log")]
         return {log.slurm for log in told if log is not None and log.state == "running"}
 
-    run.until(at_work, "a job at work")
+    run.until(lambda: at_work() & set(run.running_on("one")), "a job at work on the node")
     untouched = at_work()
-    cluster.script("node-down")
-    cluster.script("node-up")
+    cluster.script("node-down", "one")
+    cluster.script("node-up", "one")
     check(without_motion, run, before, "motion/")
     assert untouched <= set(run.ids(POSES, "COMPLETED"))
 
