@@ -118,7 +118,7 @@ def attribute_concepts(samples: Samples, names: list[str], table: np.ndarray, se
         )
         for weight_decay in settings.motion_weight_decay
     ]
-    layer = min(layers, key=lambda item: item.val_loss.min())
+    layer = min(layers, key=lambda item: item.loss)
     kept = [name for name, ok in zip(names, varies, strict=True) if ok]
     dropped = {name: "all classes have it, or none has" for name, ok in zip(names, varies, strict=True) if not ok}
     return _standardised(samples, kept, ["attribute"] * len(kept), layer.weight, dropped)

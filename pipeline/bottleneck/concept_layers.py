@@ -132,7 +132,7 @@ def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -
         )
         for weight_decay in settings.motion_weight_decay
     ]
-    losses = [float(layer.val_loss.min()) for layer in layers]
+    losses = [layer.loss for layer in layers]
     layer = layers[int(np.argmin(losses))]
     logger.info(
         "motion: %d concepts; validation cross-entropy by weight decay: %s",

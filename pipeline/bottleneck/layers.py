@@ -48,6 +48,11 @@ class ConceptLayer:
     quality: np.ndarray
     best_quality: np.ndarray
 
+    @property
+    def loss(self) -> float:
+        """Validation loss of the weights, without the penalty."""
+        return float(self.val_loss[self.steps == self.n_steps][0])
+
 
 def cubed_cosine_columns(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """`cubed_cosine` of tensors ``[n, m]``, differentiable: ``[m]``."""
