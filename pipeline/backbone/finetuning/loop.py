@@ -29,7 +29,7 @@ from pipeline.batches import ahead, autocast
 from pipeline.config import Finetune
 from pipeline.stage import StageError
 
-PLAN, FRAMES = "plan.json", "frames.npy"
+PLAN, FRAMES, VIEWS = "plan.json", "frames.npy", "views.npy"
 # A state is written after every epoch, and inside long ones so often that a kill costs at most this.
 SECONDS_BETWEEN_STATES = 300.0
 
@@ -43,7 +43,9 @@ class Plan:
         model, revision: the backbone to begin with.
         settings: the recipe.
         class_names: in the order of the labels.
-        splits: split → ``rows`` of the file of clips, and ``labels``.
+        splits: split → ``rows`` of the file of clips, and ``labels``; of train also ``views``, rows of the file of
+            views, where every epoch draws its clips from these.
+        sampling: how the clips were sampled: uniform or dense.
         micro_batch: clips that a process computes at a time.
         threads: of each process.
     """
@@ -54,6 +56,7 @@ class Plan:
     settings: Finetune
     class_names: list[str]
     splits: dict[str, dict[str, list[int]]]
+    sampling: str
     micro_batch: int
     threads: int
 
@@ -106,6 +109,9 @@ class Training:
             {split: np.array(content[name], np.int64) for split, content in plan.splits.items()}
             for name in ("rows", "labels")
         )
+        self.views, self.view_rows = None, plan.splits["train"].get("views")
+        if self.view_rows:
+            self.views = np.load(folder / VIEWS, mmap_mode="r")  # [n, n_views, T, H, W, 3]
         self.course = recipe.course(settings, len(self.rows["train"]))
         if self.course.batch < processes:
             raise StageError(
@@ -158,13 +164,23 @@ class Training:
 
     # ------------------------------------------------------------------------------------------------------- one pass
 
-    def read(self, positions: np.ndarray) -> MicroBatch:
-        """Some of the train clips, on the device."""
+    def read(self, positions: np.ndarray, epoch: int) -> MicroBatch:
+        """Some of the train clips as this epoch sees them, on the device."""
         rows = self.rows["train"][positions]
-        tensors = [torch.from_numpy(self.frames[rows]), torch.from_numpy(self.labels["train"][positions])]
+        if self.views is None:
+            frames = self.frames[rows]
+        else:
+            frames = np.stack([self._drawn(self.view_rows[position], epoch) for position in positions])
+        tensors = [torch.from_numpy(frames), torch.from_numpy(self.labels["train"][positions])]
         if self.device.type == "cuda":
             tensors = [tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors]
         return MicroBatch(rows, *tensors)
+
+    def _drawn(self, row: int, epoch: int) -> np.ndarray:
+        """The clip of one video in one epoch, uint8 ``[T, H, W, 3]``."""
+        n_views, n = self.views.shape[1:3]
+        random = recipe.random_of_frames(self.settings.seed, epoch, row)
+        return self.views[row, recipe.draw_clip(n_views, n, self.plan.sampling, random), np.arange(n)]
 
     def logits(self, batch: MicroBatch, epoch: int) -> torch.Tensor:
         """Of the batch's views in an epoch, with the branches that this epoch drops: ``[b, K]``."""
@@ -286,7 +302,7 @@ class Training:
         progress, course = self.progress, self.course
         epoch = progress.step // course.steps_per_epoch
         shares = list(self._shares(progress.step))
-        batches = ahead(self.read(part) for share in shares for part in share)
+        batches = ahead(self.read(part, epoch) for share in shares for part in share)
         began = saved = time.monotonic()
         for share in shares:
             rate = course.learning_rate(progress.step)
