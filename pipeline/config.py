@@ -323,6 +323,9 @@ class Finetune(Section):
     head: Literal["random", "probe"] = Field(
         "random", description="to begin with; probe: logistic regression on the untuned features, for few clips"
     )
+    probe_views: int = Field(
+        0, ge=0, description="random views of each train clip, drawn as for training, that a probe is fitted on as well"
+    )
     epochs: int = Field(50, ge=1, description="S")
     views: int = Field(
         4,

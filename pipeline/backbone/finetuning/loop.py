@@ -150,13 +150,21 @@ class Training:
         )
 
     def _begin_with_a_probe(self) -> None:
-        """Give the head the weights of a linear probe on whole train clips; every process computes its part of them."""
+        """Give the head the weights of a linear probe on train clips, whole ones and as training would see them.
+
+        Every process computes its part of the features.
+        """
         self.model.eval()
-        features = torch.zeros(len(self.rows["train"]), self.backbone.width, dtype=torch.float64, device=self.device)
-        with torch.inference_mode():
+        shape = len(self.rows["train"]), 1 + self.settings.probe_views, self.backbone.width
+        features = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        with torch.inference_mode(), autocast(self.device, self.dtype):
             for part, clips in self._whole_clips("train"):
-                with autocast(self.device, self.dtype):
-                    features[part] = self.backbone.features(self.backbone.pixels(clips)).double()
+                features[part, 0] = self.backbone.features(self.backbone.pixels(clips)).double()
+                for number in range(1, shape[1]):
+                    # Numbers of epochs that never come, so that training sees other views.
+                    epoch = self.settings.epochs + number
+                    pixels, _ = self._seen(self.read(part, epoch), epoch)
+                    features[part, number] = self.backbone.features(pixels).double()
         weight, bias = fit_probe(self._summed(features).cpu().numpy(), self.labels["train"], len(self.plan.class_names))
         with torch.no_grad():
             self.model.classifier.weight.copy_(torch.from_numpy(weight))
@@ -182,15 +190,20 @@ class Training:
         random = recipe.random_of_frames(self.settings.seed, epoch, row)
         return self.views[row, recipe.draw_clip(n_views, n, self.plan.sampling, random), np.arange(n)]
 
-    def logits(self, batch: MicroBatch, epoch: int) -> torch.Tensor:
-        """Of the batch's views in an epoch, with the branches that this epoch drops: ``[b, K]``."""
+    def _seen(self, batch: MicroBatch, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch as an epoch sees it: pixels ``[b, T, 3, S, S]``, and numbers for `DropPath.set`."""
         views, dropped = [], []
         for row in batch.rows:
             random = recipe.random_of(self.settings.seed, epoch, int(row))
             views.append(draw_view(self.settings, *batch.frames.shape[2:4], random))
             dropped.append(random.random((len(self.drop_path.rates), 2), np.float32))
         pixels = self.standardise(augment(batch.frames, views, self.size, self.fill))
-        self.drop_path.set(torch.from_numpy(np.stack(dropped)).to(self.device))
+        return pixels, torch.from_numpy(np.stack(dropped)).to(self.device)
+
+    def logits(self, batch: MicroBatch, epoch: int) -> torch.Tensor:
+        """Of the batch as an epoch sees it, with the branches that this epoch drops: ``[b, K]``."""
+        pixels, dropped = self._seen(batch, epoch)
+        self.drop_path.set(dropped)
         with autocast(self.device, self.dtype):
             return self.network(pixels).logits.float()
 
