@@ -57,7 +57,7 @@ def prepare(folder: Path, arguments: argparse.Namespace, n_clips: int) -> Traini
     settings = Finetune(batch_size=arguments.batch, precision=arguments.precision)
     threads = torch.get_num_threads()
     names = [str(number) for number in range(N_CLASSES)]
-    Plan("bench", model, "main", settings, names, splits, arguments.micro_batch, threads).save(folder)
+    Plan("bench", model, "main", settings, names, splits, "uniform", arguments.micro_batch, threads).save(folder)
     return Training(folder)
 
 

@@ -324,7 +324,16 @@ class Finetune(Section):
     head: Literal["random", "probe"] = Field(
         "random", description="to begin with; probe: logistic regression on the untuned features, for few clips"
     )
+    probe_views: int = Field(
+        0, ge=0, description="random views of each train clip, drawn as for training, that a probe is fitted on as well"
+    )
     epochs: int = Field(50, ge=1, description="S")
+    views: int = Field(
+        4,
+        ge=1,
+        description="frames kept of each segment of a train video, or clips of it where sampling is dense; every epoch "
+        "draws its clip from them. 1: the clip of stage decode in all epochs",
+    )
     warmup_epochs: float = Field(5, ge=0, description="S")
     batch_size: int = Field(40, ge=1, description="clips per step on all GPUs together (S: 4 GPUs × 10)")
     base_learning_rate: float = Field(1e-3, gt=0, description="per batch of 256 clips: scaled by batch_size / 256 (S)")

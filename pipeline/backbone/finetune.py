@@ -7,7 +7,7 @@ import shutil
 import pyarrow as pa
 
 from pipeline.backbone.finetuning import checkpoint, clips
-from pipeline.backbone.finetuning.loop import FRAMES, Plan
+from pipeline.backbone.finetuning.loop import FRAMES, VIEWS, Plan
 from pipeline.backbone.finetuning.network import build_classifier, save_checkpoint
 from pipeline.backbone.finetuning.worker import launch
 from pipeline.config import Finetune
@@ -22,13 +22,14 @@ def build(job: stage.Job) -> None:
     """Write the tuned backbone and the curve of its training."""
     settings = dict(job.settings)
     model, revision, sha256 = (settings.pop(name) for name in ("model", "revision", "sha256"))
+    sampling = settings.pop("sampling")
     checkpoints.check_digest(model, revision, sha256)
     target = job.outputs["finetuned"].parent
     # Hidden: it belongs to no finished result, and stays where a job was killed so that the next one goes on.
     work = target.with_name(".finetune")
     work.mkdir(parents=True, exist_ok=True)
     videos = read_index(job)
-    splits, digests = clips.gather(job, videos, work / FRAMES)
+    splits, digests = clips.gather(job, videos, work / FRAMES, work / VIEWS)
     processes = int(job.runtime.get("finetune_processes", 1))
     decisive = {
         "settings": job.settings,
@@ -44,6 +45,7 @@ def build(job: stage.Job) -> None:
         Finetune.model_validate(settings),
         videos.class_names,
         splits,
+        sampling,
         checkpoints.batch_size("finetune"),
         max(1, job.threads // processes),
     )

@@ -9,11 +9,50 @@ import numpy as np
 
 from pipeline.config import Decode
 from pipeline.data.isolated import Decoder
-from pipeline.data.readers import VideoError, open_video, resize_and_crop, sample_indices
+from pipeline.data.readers import Video, VideoError, open_video, resize_and_crop, sample_indices
 from pipeline.data.table import read_index
 from pipeline.jobs import stage
 from pipeline.motion.signal import MotionSignal
 from pipeline.store.arrays import ragged
+
+
+def keep_frames(
+    video: Video,
+    settings: Decode,
+    choose: Callable[[int], np.ndarray],
+    watch: Callable[[np.ndarray], None] = lambda batch: None,
+) -> tuple[np.ndarray, dict[int, np.ndarray], int]:
+    """Chosen frames of a video, as square pictures, in a single pass over all of them.
+
+    Args:
+        video: opened; see `open_video`.
+        choose: number of frames → indices of those that are wanted, of any shape.
+        watch: is shown every batch of frames, uint8 ``[b, H, W, 3]``.
+
+    Returns:
+        The indices that were chosen in the end, index → uint8 ``[size, size, 3]`` of at least those, and the number
+        of frames that could be decoded.
+
+    Raises:
+        VideoError: with the reason in words.
+    """
+    wanted = choose(video.n_frames)
+    kept: dict[int, np.ndarray] = {}
+    decoded = 0
+    for start, batch in video.batches():
+        watch(batch)
+        decoded = start + len(batch)
+        for index in np.unique(wanted[(wanted >= start) & (wanted < start + len(batch))]):
+            kept[int(index)] = resize_and_crop(batch[index - start : index - start + 1], settings.size)[0]
+    if decoded < settings.min_frames:
+        raise VideoError("too_short", f"{decoded} frames decoded, at least {settings.min_frames} are needed")
+    if decoded < video.n_frames:
+        # The container promised more than there is: sample again from what exists.
+        wanted = choose(decoded)
+        missing = sorted(set(wanted.ravel().tolist()) - kept.keys())
+        if missing:
+            kept.update(zip(missing, resize_and_crop(video.frames(missing), settings.size), strict=True))
+    return wanted, kept, decoded
 
 
 def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[str, np.ndarray | float | int]:
@@ -30,28 +69,16 @@ def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[
     Raises:
         VideoError: with the reason in words.
     """
+
+    def choose(n_frames: int) -> np.ndarray:
+        return sample_indices(n_frames, settings.n_frames, settings.sampling, settings.stride)
+
     with opener(path, settings.backend) as video:
-        wanted = sample_indices(video.n_frames, settings.n_frames, settings.sampling, settings.stride)
-        kept: dict[int, np.ndarray] = {}
         signal = MotionSignal()
-        decoded = 0
-        for start, batch in video.batches():
-            signal.add(batch)
-            decoded = start + len(batch)
-            for index in np.unique(wanted[(wanted >= start) & (wanted < start + len(batch))]):
-                kept[int(index)] = batch[index - start].copy()  # a view would keep the whole batch
-        if decoded < settings.min_frames:
-            raise VideoError("too_short", f"{decoded} frames decoded, at least {settings.min_frames} are needed")
-        if decoded < video.n_frames:
-            # The container promised more than there is: sample again from what exists.
-            wanted = sample_indices(decoded, settings.n_frames, settings.sampling, settings.stride)
-            missing = sorted(set(wanted.tolist()) - kept.keys())
-            if missing:
-                kept.update(zip(missing, video.frames(missing), strict=True))
-        frames = np.stack([kept[int(index)] for index in wanted])  # [T, H, W, 3]
+        wanted, kept, decoded = keep_frames(video, settings, choose, signal.add)
         diff_sum, diff_count = signal.result()
         return {
-            "frames": resize_and_crop(frames, settings.size),
+            "frames": np.stack([kept[int(index)] for index in wanted]),  # [T, size, size, 3]
             "frame_index": wanted.astype(np.int32),
             "diff_sum": diff_sum,
             "diff_count": diff_count,

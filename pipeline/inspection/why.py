@@ -107,6 +107,10 @@ def config_key(stage: str, key: str) -> str:
         and rest
     ):
         stage, key = head, rest
+    if stage == "views":
+        return f"data.{key}" if head == "decode" else f"backbone.finetune.{key}"
+    if stage == "finetune" and key == "sampling":
+        return "data.decode.sampling"
     if stage in ("maps", "finetune") and key.partition(".")[0] in ("model", "revision", "sha256"):
         return f"backbone.features.{key}"
     if stage == "maps" and key.partition(".")[0] in ("grid", "placement", "radius"):

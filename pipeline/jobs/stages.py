@@ -35,6 +35,7 @@ STAGES: dict[str, Stage] = {
     "generate": Stage("demo", (), ("truth.zarr.zip",)),
     "index": Stage("data", (), ("index.parquet",)),
     "decode": Stage("data", (), ("clips/{shard}.zarr.zip", "signal/{shard}.zarr.zip")),
+    "views": Stage("data", (), ("views/{shard}.zarr.zip",)),
     "poses": Stage("motion", (), ("poses/{shard}.zarr.zip",)),
     "keyframes": Stage("motion", ("decode",), ("keyframes/{shard}.parquet",)),
     "pose_clips": Stage("motion", ("poses", "keyframes"), ("pose_clips/{shard}.zarr.zip",)),
@@ -45,7 +46,7 @@ STAGES: dict[str, Stage] = {
     "texts": Stage("context", ("candidates",), ("texts.zarr.zip",)),
     "concepts": Stage("context", ("index", "dual_encoder", "texts"), ("concepts.parquet", "pseudo_labels.zarr.zip")),
     "sentences": Stage("context", ("index", "dual_encoder"), ("sentences.parquet", "sentence_labels.zarr.zip")),
-    "finetune": Stage("backbone", ("index", "decode"), ("finetune.parquet",)),
+    "finetune": Stage("backbone", ("index", "decode", "views"), ("finetune.parquet",)),
     "features": Stage("backbone", ("decode", "finetune"), ("features/{shard}.zarr.zip",)),
     "maps": Stage("backbone", ("decode", "finetune"), ("maps/{shard}.zarr.zip",)),
     "concept_layers": Stage(
@@ -137,6 +138,11 @@ def collects_candidates(section: Dataset) -> bool:
     return section.context.candidates.source != "files"
 
 
+def has_views(section: Dataset) -> bool:
+    """Whether a backbone is tuned on clips that are drawn anew in every epoch."""
+    return section.backbone.finetune.enabled and section.backbone.finetune.views > 1
+
+
 def has_sentences(section: Dataset) -> bool:
     """Whether some baseline learns from sentences."""
     return any(kind.startswith("lf-cbm") for kind in section.bottleneck.baselines.kinds)
@@ -148,6 +154,7 @@ def reads(section: Dataset, stage: str) -> tuple[str, ...]:
         return ()
     absent = (() if has_motion(section) else ("motion_concepts",)) + (() if has_maps(section) else ("prompts", "maps"))
     absent += () if section.backbone.finetune.enabled else ("finetune",)
+    absent += () if has_views(section) else ("views",)
     absent += () if collects_candidates(section) else ("candidates",)
     if stage == "report":
         absent += parts_without(section)
@@ -175,6 +182,8 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
     """What the configuration says about one stage."""
     if stage == "evaluate":  # it has no section: it asks the text encoder that the data set uses
         return {"texts": section.context.texts.model_dump(mode="json")}
+    if stage == "views":  # as many as fine-tuning wants, sampled like the clips
+        return {"decode": section.data.decode.model_dump(mode="json"), "views": section.backbone.finetune.views}
     if stage == "sentences":  # in the space of the videos, unless they have an encoder of their own
         texts, sentences = section.context.texts, section.context.sentences
         own = {} if sentences.model else texts.model_dump(mode="json", include={"model", "revision", "sha256"})
@@ -194,7 +203,8 @@ def own_settings(section: Dataset, stage: str) -> dict[str, Any]:
         return described | ({"maps": own_settings(section, "maps")} if has_maps(section) else {})
     if stage == "finetune":  # it tunes the network that features would come from
         start = section.backbone.features.model_dump(mode="json", include={"model", "revision", "sha256"})
-        return {**start, **section.backbone.finetune.model_dump(mode="json")}
+        sampling = section.data.decode.model_dump(mode="json", include={"sampling"})
+        return {**start, **section.backbone.finetune.model_dump(mode="json"), **sampling}
     if stage == "retrained":  # everything that the bottleneck is trained with
         bottleneck = section.bottleneck
         return {

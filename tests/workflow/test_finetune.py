@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pipeline.bottleneck.recogniser import load
+from pipeline.store.arrays import read_arrays
 from pipeline.store.tables import read_table
 
 TARGET = "results/small/model.pt"
 SHARDS = 3
 ENCODING = {"features": SHARDS, "maps": SHARDS}
 BOTTLENECK = {"concept_layers": 1, "classifier": 1, "baselines": 1, "pictures": 1, "model": 1}
-TUNED = {"enabled": True, "epochs": 1, "batch_size": 8, "crop_scale": [0.5, 1.0]}
+TUNED = {"enabled": True, "epochs": 1, "views": 2, "batch_size": 8, "crop_scale": [0.5, 1.0]}
 
 
 def configure(workspace, finetune: dict, runtime: dict | None = None) -> None:
@@ -26,16 +27,29 @@ def test_what_is_not_enabled_reruns_nothing(workspace):
     assert workspace.planned(TARGET) == {}
 
 
+def test_views_are_made_where_they_are_used(workspace):
+    tuning = {"finetune": 1, **ENCODING, **BOTTLENECK}
+    configure(workspace, TUNED)
+    assert workspace.planned(TARGET) == {"views": SHARDS, **tuning}
+    configure(workspace, {**TUNED, "views": 1})
+    assert workspace.planned(TARGET) == tuning
+
+
 @pytest.mark.slow
 def test_tuning_then_encoding_then_the_model(workspace):
     configure(workspace, TUNED)
     expected = {"finetune": 1, **ENCODING, **BOTTLENECK}
-    assert workspace.planned(TARGET) == expected
     workspace.snakemake(TARGET)
     assert workspace.planned(TARGET) == {}
     results = workspace.folder / "results/small"
     table, attributes = read_table(results / "backbone/finetune.parquet")
     assert table["chosen"].to_pylist() == [True]
+    for shard in range(SHARDS):
+        (views, _), (clips, _) = (
+            read_arrays(results / f"data/{name}/{shard:03d}-of-{SHARDS:03d}.zarr.zip") for name in ("views", "clips")
+        )
+        assert views["frames"].shape[1:] == (2, *clips["frames"].shape[1:])
+        assert 0 < len(views["frames"]) < len(clips["frames"])
     about = load(results / "model.pt").about
     assert about["features"]["model"] == "results/small/backbone/finetuned"
     assert about["finetuned"] == attributes["weights"]
@@ -45,6 +59,8 @@ def test_tuning_then_encoding_then_the_model(workspace):
     assert workspace.planned(TARGET) == {}
     configure(workspace, {**TUNED, "seed": 1})
     assert workspace.planned(TARGET) == expected
+    configure(workspace, {**TUNED, "views": 3})
+    assert workspace.planned(TARGET) == {"views": SHARDS, **expected}
     configure(workspace, {"enabled": False})
     assert workspace.planned(TARGET) == {**ENCODING, **BOTTLENECK}
 

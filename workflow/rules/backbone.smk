@@ -2,6 +2,7 @@ rule finetune:
     input:
         index="results/{dataset}/data/index.parquet",
         clips=over_shards("results/{dataset}/data/clips/{shard}.zarr.zip"),
+        views=with_views("results/{dataset}/data/views/{shard}.zarr.zip"),
         checkpoint=checkpoint(lambda section: section.backbone.features),
         code=code("pipeline.backbone.finetune"),
     output:
@@ -24,7 +25,7 @@ rule finetune:
     shell:
         stage(
             "pipeline.backbone.finetune",
-            "--input index {input.index:q} --input clips {input.clips:q}"
+            "--input index {input.index:q} --input clips {input.clips:q} --input views {input.views:q}"
             " --output finetune {output.curve:q} --output finetuned {output.weights:q}",
         )
 

@@ -13,7 +13,16 @@ from pipeline.jobs import restart
 from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
 from pipeline.data.entries import DEVELOPMENT, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
-from pipeline.jobs.stages import collects_candidates, has_maps, has_motion, imports, reads, settings_json, shards
+from pipeline.jobs.stages import (
+    collects_candidates,
+    has_maps,
+    has_motion,
+    has_views,
+    imports,
+    reads,
+    settings_json,
+    shards,
+)
 from pipeline.store.code import files_of
 
 logger = logging.getLogger("conceptreel")
@@ -137,11 +146,11 @@ def position_of(wildcards):
 
 
 @functools.cache
-def shard_digests(name, learned_from=False):
+def shard_digests(name, splits=None):
     """Digests of the videos of every shard. Each stage asks, and a large data set takes seconds to go through."""
     parts = by_shard(entries(name), CONFIG.datasets[name].data.shards)
-    if learned_from:
-        return [members_digest([entry for entry in part if entry.split in DEVELOPMENT], None) for part in parts]
+    if splits:
+        return [members_digest([entry for entry in part if entry.split in splits], None) for part in parts]
     root = None if is_generated(name) else root_of(name)  # there the videos are inputs
     return [members_digest(part, root) for part in parts]
 
@@ -155,7 +164,13 @@ def members(wildcards):
 def learned_from(wildcards):
     """Digest of the videos in one shard that are of train or validation."""
     part = position_of(wildcards)
-    return shard_digests(wildcards.dataset, learned_from=True)[part]
+    return shard_digests(wildcards.dataset, DEVELOPMENT)[part]
+
+
+def trained_on(wildcards):
+    """Digest of the train videos in one shard."""
+    part = position_of(wildcards)
+    return shard_digests(wildcards.dataset, ("train",))[part]
 
 
 def all_members(wildcards):
@@ -197,6 +212,11 @@ def unless_imported(stage, pattern):
 def with_maps(pattern):
     """Input function: an artifact of every shard, where some model kind locates its concepts."""
     return lambda wildcards: over_shards(pattern)(wildcards) if has_maps(section(wildcards)) else []
+
+
+def with_views(pattern):
+    """Input function: an artifact of every shard, where fine-tuning draws its clips anew in every epoch."""
+    return lambda wildcards: over_shards(pattern)(wildcards) if has_views(section(wildcards)) else []
 
 
 def with_motion(pattern):

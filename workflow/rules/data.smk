@@ -48,3 +48,30 @@ rule decode:
             "--shard {wildcards.shard}"
             " --input index {input.index:q} --output clips {output.clips:q} --output signal {output.signal:q}",
         )
+
+
+rule views:
+    input:
+        index=ancient(index_of),
+        videos=videos_of_shard,
+        code=code("pipeline.data.views"),
+    output:
+        "results/{dataset}/data/views/{shard}.zarr.zip",
+    log:
+        "results/{dataset}/logs/views/{shard}.log",
+    priority: WAITED_FOR
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=doubling(8000),
+        runtime=doubling(60),
+    params:
+        settings=settings("views"),
+        members=members,
+        trained_on=trained_on,
+    shell:
+        stage(
+            "pipeline.data.views",
+            "--shard {wildcards.shard} --input index {input.index:q} --output views {output:q}",
+        )

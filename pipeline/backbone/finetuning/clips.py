@@ -1,11 +1,12 @@
-"""Clips of the train and validation split in one uncompressed file, from which any row is read at once.
+"""Clips of the train and validation split in uncompressed files, from which any row is read at once.
 
-The artifacts of stage `decode` are compressed and checked as wholes; a training reads their rows in another order fifty
-times. Test clips are never copied.
+The artifacts of stages `decode` and `views` are compressed and checked as wholes; a training reads their rows in
+another order fifty times. Test clips are never copied.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +17,61 @@ from pipeline.jobs.stage import Job, StageError
 from pipeline.store.atomic import replace_when_done
 
 
-def gather(job: Job, videos: VideoTable, path: Path) -> tuple[dict[str, dict[str, list[int]]], list[str]]:
-    """Copy the clips of both splits into one ``.npy`` file; its rows are those videos in the order of their ids.
+def gather(job: Job, videos: VideoTable, clips: Path, views: Path) -> tuple[dict[str, dict[str, list[int]]], list[str]]:
+    """Copy the clips of both splits into one ``.npy`` file, and the views of train videos, if there are, into another.
 
-    Videos that could not be decoded leave a gap in the file that nobody reads.
+    Args:
+        job: with the artifacts of stage `decode` as input ``clips``, and of stage `views` as input ``views``.
+        clips, views: files to write: ``[n, T, H, W, 3]`` and ``[n, n_views, T, H, W, 3]``.
 
     Returns:
-        (split → ``rows`` in the file, and their ``labels``; content digests of the artifacts).
+        (split → ``rows`` in the file of clips, and their ``labels``; for train also ``views``, rows of the other file,
+        where the job has any; content digests of the artifacts).
 
     Raises:
         StageError: a split has no clip.
     """
     videos = videos.take(np.isin(videos.split.astype(str), DEVELOPMENT))
-    row_of = {key: row for row, key in enumerate(videos.video_id)}
-    decoded: list[int] = []
+    row_of, digests = _copy(job, "clips", videos.video_id, clips)
+    view_of: dict[str, int] = {}
+    if job.inputs.get("views"):
+        view_of, more = _copy(job, "views", videos.video_id[videos.split == "train"], views)
+        digests += more
+    result = {}
+    for split in DEVELOPMENT:
+        own = videos.take(videos.split == split)
+        known = [key in row_of and (split != "train" or not view_of or key in view_of) for key in own.video_id]
+        own = own.take(np.array(known, bool))
+        if not len(own):
+            raise StageError(f"no clip of the split `{split}` could be decoded; fine-tuning needs train and validation")
+        result[split] = {"rows": [row_of[key] for key in own.video_id], "labels": own.label.tolist()}
+        if split == "train" and view_of:
+            result[split]["views"] = [view_of[key] for key in own.video_id]
+    return result, digests
+
+
+def _copy(job: Job, name: str, ids: Sequence[str], path: Path) -> tuple[dict[str, int], list[str]]:
+    """Frames of an artifact into one ``.npy`` file with a row per id, in that order.
+
+    Videos that could not be decoded leave a gap in the file that nobody reads.
+
+    Returns:
+        (id → row, of those that are there; content digests of the artifacts).
+    """
+    row_of = {key: row for row, key in enumerate(ids)}
+    copied: dict[str, int] = {}
     digests: list[str] = []
     with replace_when_done(path) as temporary:
         file: np.memmap | None = None
-        for arrays, described in job.read_arrays("clips"):
+        for arrays, described in job.read_arrays(name):
             frames = arrays["frames"]
             digests.append(described["content_digest"])
             if file is None:
-                shape = (len(videos), *frames.shape[1:])
-                file = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+                file = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(ids), *frames.shape[1:]))
             for source, key in enumerate(described["video_id"]):
                 if key in row_of:
                     file[row_of[key]] = frames[source]
-                    decoded.append(row_of[key])
+                    copied[key] = row_of[key]
         if file is not None:
             file.flush()
-    rows = np.sort(np.array(decoded, np.int64))
-    result = {}
-    for split in DEVELOPMENT:
-        own = rows[videos.split[rows] == split]
-        if not len(own):
-            raise StageError(f"no clip of the split `{split}` could be decoded; fine-tuning needs train and validation")
-        result[split] = {"rows": own.tolist(), "labels": videos.label[own].tolist()}
-    return result, digests
+    return copied, digests

@@ -29,7 +29,7 @@ from pipeline.config import Finetune
 from pipeline.encoding.batches import ahead, autocast
 from pipeline.jobs.stage import StageError
 
-PLAN, FRAMES = "plan.json", "frames.npy"
+PLAN, FRAMES, VIEWS = "plan.json", "frames.npy", "views.npy"
 # A state is written after every epoch, and inside long ones so often that a kill costs at most this.
 SECONDS_BETWEEN_STATES = 300.0
 
@@ -43,7 +43,9 @@ class Plan:
         model, revision: the backbone to begin with.
         settings: the recipe.
         class_names: in the order of the labels.
-        splits: split → ``rows`` of the file of clips, and ``labels``.
+        splits: split → ``rows`` of the file of clips, and ``labels``; of train also ``views``, rows of the file of
+            views, where every epoch draws its clips from these.
+        sampling: how the clips were sampled: uniform or dense.
         micro_batch: clips that a process computes at a time.
         threads: of each process.
     """
@@ -54,6 +56,7 @@ class Plan:
     settings: Finetune
     class_names: list[str]
     splits: dict[str, dict[str, list[int]]]
+    sampling: str
     micro_batch: int
     threads: int
 
@@ -106,6 +109,9 @@ class Training:
             {split: np.array(content[name], np.int64) for split, content in plan.splits.items()}
             for name in ("rows", "labels")
         )
+        self.views, self.view_rows = None, plan.splits["train"].get("views")
+        if self.view_rows:
+            self.views = np.load(folder / VIEWS, mmap_mode="r")  # [n, n_views, T, H, W, 3]
         self.course = recipe.course(settings, len(self.rows["train"]))
         if self.course.batch < processes:
             raise StageError(
@@ -144,13 +150,21 @@ class Training:
         )
 
     def _begin_with_a_probe(self) -> None:
-        """Give the head the weights of a linear probe on whole train clips; every process computes its part of them."""
+        """Give the head the weights of a linear probe on train clips, whole ones and as training would see them.
+
+        Every process computes its part of the features.
+        """
         self.model.eval()
-        features = torch.zeros(len(self.rows["train"]), self.backbone.width, dtype=torch.float64, device=self.device)
-        with torch.inference_mode():
+        shape = len(self.rows["train"]), 1 + self.settings.probe_views, self.backbone.width
+        features = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        with torch.inference_mode(), autocast(self.device, self.dtype):
             for part, clips in self._whole_clips("train"):
-                with autocast(self.device, self.dtype):
-                    features[part] = self.backbone.features(self.backbone.pixels(clips)).double()
+                features[part, 0] = self.backbone.features(self.backbone.pixels(clips)).double()
+                for number in range(1, shape[1]):
+                    # Numbers of epochs that never come, so that training sees other views.
+                    epoch = self.settings.epochs + number
+                    pixels, _ = self._seen(self.read(part, epoch), epoch)
+                    features[part, number] = self.backbone.features(pixels).double()
         weight, bias = fit_probe(self._summed(features).cpu().numpy(), self.labels["train"], len(self.plan.class_names))
         with torch.no_grad():
             self.model.classifier.weight.copy_(torch.from_numpy(weight))
@@ -158,23 +172,38 @@ class Training:
 
     # ------------------------------------------------------------------------------------------------------- one pass
 
-    def read(self, positions: np.ndarray) -> MicroBatch:
-        """Some of the train clips, on the device."""
+    def read(self, positions: np.ndarray, epoch: int) -> MicroBatch:
+        """Some of the train clips as this epoch sees them, on the device."""
         rows = self.rows["train"][positions]
-        tensors = [torch.from_numpy(self.frames[rows]), torch.from_numpy(self.labels["train"][positions])]
+        if self.views is None:
+            frames = self.frames[rows]
+        else:
+            frames = np.stack([self._drawn(self.view_rows[position], epoch) for position in positions])
+        tensors = [torch.from_numpy(frames), torch.from_numpy(self.labels["train"][positions])]
         if self.device.type == "cuda":
             tensors = [tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors]
         return MicroBatch(rows, *tensors)
 
-    def logits(self, batch: MicroBatch, epoch: int) -> torch.Tensor:
-        """Of the batch's views in an epoch, with the branches that this epoch drops: ``[b, K]``."""
+    def _drawn(self, row: int, epoch: int) -> np.ndarray:
+        """The clip of one video in one epoch, uint8 ``[T, H, W, 3]``."""
+        n_views, n = self.views.shape[1:3]
+        random = recipe.random_of_frames(self.settings.seed, epoch, row)
+        return self.views[row, recipe.draw_clip(n_views, n, self.plan.sampling, random), np.arange(n)]
+
+    def _seen(self, batch: MicroBatch, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch as an epoch sees it: pixels ``[b, T, 3, S, S]``, and numbers for `DropPath.set`."""
         views, dropped = [], []
         for row in batch.rows:
             random = recipe.random_of(self.settings.seed, epoch, int(row))
             views.append(draw_view(self.settings, *batch.frames.shape[2:4], random))
             dropped.append(random.random((len(self.drop_path.rates), 2), np.float32))
         pixels = self.standardise(augment(batch.frames, views, self.size, self.fill))
-        self.drop_path.set(torch.from_numpy(np.stack(dropped)).to(self.device))
+        return pixels, torch.from_numpy(np.stack(dropped)).to(self.device)
+
+    def logits(self, batch: MicroBatch, epoch: int) -> torch.Tensor:
+        """Of the batch as an epoch sees it, with the branches that this epoch drops: ``[b, K]``."""
+        pixels, dropped = self._seen(batch, epoch)
+        self.drop_path.set(dropped)
         with autocast(self.device, self.dtype):
             return self.network(pixels).logits.float()
 
@@ -286,7 +315,7 @@ class Training:
         progress, course = self.progress, self.course
         epoch = progress.step // course.steps_per_epoch
         shares = list(self._shares(progress.step))
-        batches = ahead(self.read(part) for share in shares for part in share)
+        batches = ahead(self.read(part, epoch) for share in shares for part in share)
         began = saved = time.monotonic()
         for share in shares:
             rate = course.learning_rate(progress.step)

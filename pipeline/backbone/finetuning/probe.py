@@ -21,16 +21,20 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple
     """Weights and biases of a linear classifier whose penalty is chosen by cross-validation among the given clips.
 
     Args:
-        features: ``[n, D]``; labels: ``[n]``.
+        features: ``[n, D]``, or ``[n, R, D]``: of the whole clip and of R − 1 random views of it, which are fitted
+            alike. A clip is left out with its views, and judged as a whole.
+        labels: ``[n]``.
         n_classes: K; a class without a clip is never decided for.
 
     Returns:
         float64 ``[K, D]`` and ``[K]``, for features that are not standardised.
     """
-    mean, std = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    n, width = len(features), features.shape[-1]
+    features = features.reshape(n, -1, width)  # [n, R, D]
+    mean, std = features.mean((0, 1), dtype=np.float64), features.std((0, 1), dtype=np.float64)
     z = (features - mean) / np.where(std > 1e-12, std, 1)
     known, counts = np.unique(labels, return_counts=True)
-    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, -1e3)
+    weight, bias = np.zeros((n_classes, width)), np.full(n_classes, -1e3)
     if len(known) == 1:
         bias[known] = 0
         return weight, bias
@@ -41,7 +45,11 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple
 
 
 def _fit(z: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    fitted = LogisticRegression(C=strength, max_iter=2000).fit(z, labels)
+    """Of standardised features ``[n, R, D]``: weights ``[K, D]`` and biases ``[K]``."""
+    n, n_views, width = z.shape
+    # The loss is a sum over clips: more views of them must not weaken the penalty.
+    fitted = LogisticRegression(C=strength / n_views, max_iter=2000)
+    fitted.fit(z.reshape(n * n_views, width), np.repeat(labels, n_views))
     if len(fitted.classes_) > 2:
         return fitted.coef_, fitted.intercept_
     # Of two classes there is one logit, the difference.
@@ -58,7 +66,7 @@ def _strength(z: np.ndarray, labels: np.ndarray, folds: int) -> float:
     for train, held_out in StratifiedKFold(folds).split(z, labels):
         for number, strength in enumerate(STRENGTHS):
             weight, bias = _fit(z[train], labels[train], strength)
-            logits = z[held_out] @ weight.T + bias
+            logits = z[held_out, 0] @ weight.T + bias
             logits -= logits.max(1, keepdims=True)
             chances = np.exp(logits)
             losses[number] += log_loss(

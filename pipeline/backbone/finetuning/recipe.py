@@ -118,7 +118,22 @@ def share(rows: np.ndarray, rank: int, processes: int, micro_batch: int) -> list
     return np.array_split(own, math.ceil(len(own) / micro_batch))
 
 
+def draw_clip(n_views: int, n: int, sampling: str, random: np.random.Generator) -> np.ndarray:
+    """Which view of a video each frame of a clip comes from, int64 ``[n]``; see `pipeline.data.views`.
+
+    ``uniform``: some frame of each segment, independently of the others (VideoMAE on SSv2, after TSN,
+    Wang et al. 2016); ``dense``: one view, which is a clip that begins somewhere (VideoMAE on Kinetics).
+    """
+    return random.integers(0, n_views, n) if sampling == "uniform" else np.full(n, random.integers(0, n_views))
+
+
 def random_of(seed: int, epoch: int, row: int) -> np.random.Generator:
     """The random numbers of one clip in one epoch."""
     # The third number keeps clips apart from the epoch's permutation, which has two.
     return np.random.default_rng([seed, epoch, row + 1])
+
+
+def random_of_frames(seed: int, epoch: int, row: int) -> np.random.Generator:
+    """The random numbers that choose the frames of one video in one epoch."""
+    # Apart from those of `random_of`: how many views there are changes no crop and no augmentation.
+    return np.random.default_rng([seed, epoch, row + 1, 1])

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from pipeline.backbone.finetuning.loop import FRAMES, Plan
+from pipeline.backbone.finetuning.loop import FRAMES, VIEWS, Plan
 from pipeline.config import Finetune
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -61,9 +61,12 @@ def red_and_blue(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def make_training_folder(tmp_path, tiny_videomae) -> Callable[..., Path]:
-    """Name and changes of the plan → a folder in which `Training` can run: 19 train and 6 validation clips."""
+    """Name and changes of the plan → a folder in which `Training` can run: 19 train and 6 validation clips.
 
-    def make(name: str = "work", **changes) -> Path:
+    With ``views``, uint8 ``[19, n_views, T, H, W, 3]``, the clips of an epoch are drawn from these; True makes some.
+    """
+
+    def make(name: str = "work", views: np.ndarray | bool = False, **changes) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         clips, labels = red_and_blue(25)
@@ -72,6 +75,12 @@ def make_training_folder(tmp_path, tiny_videomae) -> Callable[..., Path]:
             split: {"rows": rows, "labels": labels[rows].tolist()}
             for split, rows in (("val", list(range(6))), ("train", list(range(6, 25))))
         }
+        if views is not False:
+            if views is True:
+                noise = np.random.default_rng(1).integers(0, 40, (19, 3, *clips.shape[1:]), dtype=np.uint8)
+                views = clips[6:, None] // 2 + noise
+            np.save(folder / VIEWS, views[::-1])  # in another order than the clips
+            splits["train"]["views"] = list(range(19))[::-1]
         plan = {
             "digest": "plan",
             "model": tiny_videomae,
@@ -79,6 +88,7 @@ def make_training_folder(tmp_path, tiny_videomae) -> Callable[..., Path]:
             "settings": SHORT,
             "class_names": ["red", "blue"],
             "splits": splits,
+            "sampling": "uniform",
             "micro_batch": 3,
             "threads": 1,
         }

@@ -54,13 +54,13 @@ def test_training_learns_what_can_be_seen(make_training_folder, short_recipe):
     assert progress.curve[-1]["train_loss"] < 0.8 * progress.curve[0]["train_loss"]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 5])
-def test_killed_and_continued_is_the_same_to_the_bit(make_training_folder, monkeypatch, steps):
+@pytest.mark.parametrize(("steps", "views"), [(1, False), (2, True), (4, False), (5, True)])
+def test_killed_and_continued_is_the_same_to_the_bit(make_training_folder, monkeypatch, steps, views):
     """Two steps an epoch: the kills are in the first epoch, between epochs, and inside a later one."""
-    whole = Training(make_training_folder("whole")).run()
+    whole = Training(make_training_folder("whole", views)).run()
     # A state after every step, so that the curve is continued inside an epoch too.
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_STATES", -1.0)
-    folder = make_training_folder("killed")
+    folder = make_training_folder("killed", views)
     with monkeypatch.context() as patch:
         killed_after(steps, patch)
         with pytest.raises(Killed):
@@ -136,13 +136,47 @@ def test_too_little_memory_halves_the_micro_batch_and_goes_on(make_training_fold
         Training(make_training_folder("never")).run()
 
 
+def test_views_that_are_the_clip_change_nothing(make_training_folder):
+    """Frames are drawn apart from crops: the same pictures train the same network, to the bit."""
+    one = make_training_folder("one")
+    clips = np.load(one / loop.FRAMES)[6:]
+    views = np.repeat(clips[:, None], 3, axis=1)
+    curve = Training(one).run().curve
+    assert Training(make_training_folder("views", views)).run().curve == curve
+    assert_same(one.with_name("views"), one)
+    # Others do train another one, and are never validated on.
+    folder = make_training_folder("others", np.zeros_like(views))
+    training = Training(folder)
+    before = training.validate()
+    assert before == Training(make_training_folder("again")).validate()
+    assert training.run().curve[0]["train_loss"] != curve[0]["train_loss"]
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "dense"])
+def test_every_epoch_draws_its_clips_from_the_views(make_training_folder, sampling):
+    views = np.zeros((19, 3, 4, 32, 32, 3), np.uint8)
+    views += np.arange(19, dtype=np.uint8)[:, None, None, None, None, None] * 12
+    views += np.arange(3, dtype=np.uint8)[:, None, None, None, None] * 4
+    views += np.arange(4, dtype=np.uint8)[:, None, None, None]
+    training = Training(make_training_folder("a", views, sampling=sampling))
+    seen = [training.read(np.array([3, 7]), epoch).frames[..., 0, 0, 0].numpy() for epoch in range(30)]
+    for position, row in enumerate((3, 7)):
+        clips = np.stack([frames[position] for frames in seen])  # [epochs, T]
+        chosen, time = np.divmod(clips - 12 * row, 4)
+        assert (time == np.arange(4)).all()
+        assert set(chosen.ravel()) == {0, 1, 2}
+        assert (chosen == chosen[:, :1]).all() == (sampling == "dense")
+    again = Training(make_training_folder("b", views, sampling=sampling)).read(np.array([7]), 4)
+    np.testing.assert_array_equal(again.frames[0, ..., 0, 0, 0], seen[4][1])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["random", "probe"])
-def test_two_processes_train_as_one_with_accumulation(make_training_folder, short_recipe, head):
+@pytest.mark.parametrize(("head", "views"), [("random", True), ("probe", False)])
+def test_two_processes_train_as_one_with_accumulation(make_training_folder, short_recipe, head, views):
     """torchrun and gloo, the 8 clips of a batch divided."""
     settings = short_recipe.model_copy(update={"head": head})
-    one = Training(make_training_folder("one", settings=settings)).run()
-    folder = make_training_folder("two", settings=settings)
+    one = Training(make_training_folder("one", views, settings=settings)).run()
+    folder = make_training_folder("two", views, settings=settings)
     lines: list[str] = []
     launch(folder, 2, lines.append)
     two = checkpoint.read_progress(folder, "plan")
@@ -220,12 +254,12 @@ def test_gradients_are_those_of_the_whole_batch(make_training_folder):
     training = Training(make_training_folder(micro_batch=3))
     rows = np.arange(8)
     reference = Training(make_training_folder("reference", micro_batch=8))
-    loss = reference.losses(reference.read(rows), 0).mean()
+    loss = reference.losses(reference.read(rows, 0), 0).mean()
     loss.backward()
     expected = {name: parameter.grad.clone() for name, parameter in reference.model.named_parameters()}
     training.optimizer.step = lambda *arguments, **options: None
     parts = np.array_split(rows, 3)
-    total = training.step(map(training.read, parts), 3)
+    total = training.step((training.read(part, 0) for part in parts), 3)
     assert float(total) / 8 == pytest.approx(loss.item(), abs=1e-6)
     for name, parameter in training.model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)

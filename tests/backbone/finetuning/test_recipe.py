@@ -90,3 +90,27 @@ def test_random_numbers_of_clips_differ_and_come_again():
         recipe.random_of(*key).random() for key in ((0, 1, 5), (0, 1, 6), (0, 2, 5), (0, 1, 5))
     )
     assert first == again and len({first, other_clip, other_epoch}) == 3
+
+
+def test_uniform_clips_mix_views_and_dense_ones_do_not():
+    random = np.random.default_rng(0)
+    mixed = np.stack([recipe.draw_clip(3, 16, "uniform", random) for _ in range(200)])
+    assert mixed.shape == (200, 16)
+    # Each view at each position about as often as the others: 67 of 200, deviation 6.7.
+    counts = np.stack([(mixed == view).sum(0) for view in range(3)])
+    assert counts.min() > 40 and counts.max() < 95
+    whole = np.stack([recipe.draw_clip(3, 16, "dense", random) for _ in range(200)])
+    assert (whole == whole[:, :1]).all() and set(whole[:, 0]) == {0, 1, 2}
+
+
+def test_frames_are_drawn_apart_from_everything_else():
+    own, again, augmentation, other = (
+        make(*key).random()
+        for make, key in (
+            (recipe.random_of_frames, (0, 1, 5)),
+            (recipe.random_of_frames, (0, 1, 5)),
+            (recipe.random_of, (0, 1, 5)),
+            (recipe.random_of_frames, (0, 2, 5)),
+        )
+    )
+    assert own == again and len({own, augmentation, other}) == 3

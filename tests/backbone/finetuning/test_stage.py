@@ -65,14 +65,20 @@ class Folder:
             failed = {ids[4]: "broken"} if shard == 0 else {}
             content = {"video_id": [ids[row] for row in rows]}
             decode.write_arrays("clips", {"frames": frames[rows]}, content, n_ok=len(rows), failed=failed)
+            # Dark ones, of train videos; another one of these could not be decoded.
+            rows = [row for row in rows if row < 8 and row != 6]
+            views = job("views", "pipeline.data.views", {}, {}, {"views": self.path / f"views/{name}.zarr.zip"})
+            repeated = frames[rows][:, None].repeat(3, 1) // 4
+            views.write_arrays("views", {"frames": repeated}, {"video_id": [ids[row] for row in rows]}, n_ok=len(rows))
 
     @property
     def clips(self) -> list[Path]:
         return sorted(self.path.glob("*.zarr.zip"))
 
-    def finetune(self, **changes) -> None:
-        settings = {"model": self.model, "revision": "main", "sha256": "", **RECIPE, **changes}
+    def finetune(self, with_views: bool = False, **changes) -> None:
+        settings = {"model": self.model, "revision": "main", "sha256": "", "sampling": "uniform", **RECIPE, **changes}
         inputs = {"index": [self.path / "index.parquet"], "clips": self.clips}
+        inputs["views"] = sorted(self.path.glob("views/*.zarr.zip")) if with_views else []
         outputs = {"finetune": self.curve, "finetuned": self.weights}
         finetune.build(job("finetune", "pipeline.backbone.finetune", settings, inputs, outputs))
 
@@ -148,6 +154,29 @@ def test_validation_clips_are_not_trained_on(folder, monkeypatch):
     monkeypatch.setattr(Training, "losses", losses)
     folder.finetune(epochs=6)
     assert len(seen) == 7  # eight train videos, one of which was not decoded
+
+
+def test_views_are_trained_on_and_clips_validated_on(folder, monkeypatch):
+    from pipeline.backbone.finetuning.loop import Training
+
+    trained: dict[int, int] = {}
+    validated: list[int] = []
+    losses, whole_clips = Training.losses, Training._whole_clips
+
+    def watch_training(self, batch, epoch):
+        trained.update(zip(batch.rows.tolist(), batch.frames.flatten(1).amax(1).tolist(), strict=True))
+        return losses(self, batch, epoch)
+
+    def watch_validation(self, split):
+        for part, clips in whole_clips(self, split):
+            validated.extend(clips.reshape(len(clips), -1).max(1).tolist())
+            yield part, clips
+
+    monkeypatch.setattr(Training, "losses", watch_training)
+    monkeypatch.setattr(Training, "_whole_clips", watch_validation)
+    folder.finetune(with_views=True, epochs=6)
+    assert len(trained) == 6  # eight train videos; one clip and the views of another one could not be decoded
+    assert max(trained.values()) < 60 and min(validated) > 200
 
 
 def test_replaced_weights_are_refused(folder):
