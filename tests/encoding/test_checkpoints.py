@@ -31,13 +31,14 @@ def folder(original, tmp_path):
 
 
 def test_batches_are_larger_on_a_gpu_and_as_the_run_says(monkeypatch):
-    def sizes(**runtime) -> list[int]:
+    def sizes(device: str, **runtime) -> list[int]:
         monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps(runtime))
+        monkeypatch.setattr(checkpoints, "device", lambda: torch.device(device))
         return [checkpoints.batch_size(role) for role in ("poses", "features")]
 
-    assert sizes(device="cpu") == [64, 4]
-    assert sizes(device="cuda:1") == [256, 32]
-    assert sizes(device="cuda", batch_size={"poses": 3}) == [3, 32]
+    assert sizes("cpu") == [64, 4]
+    assert sizes("cuda:1") == [256, 32]
+    assert sizes("cuda", batch_size={"poses": 3}) == [3, 32]
 
 
 def test_a_hub_id_that_is_not_cached_is_told_what_to_do_offline(hub_cache):
