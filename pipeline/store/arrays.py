@@ -226,28 +226,23 @@ class Arrays:
                 digest.rows(rows)
                 if each == name:
                     yield rows
-        self._compare(lambda: digest.end(self.content))
+        self.check(lambda: digest.end(self.content))
 
     @property
     def content(self) -> dict[str, Any]:
         """Attributes that belong to the content, and not to the record of how it was made."""
         return {key: value for key, value in self.attributes.items() if key not in ("content_digest", "provenance")}
 
-    def _compare(self, digest: Callable[[], str]) -> None:
-        with _damage_is_told(self.path):
-            found = digest()
-        if found != self.attributes["content_digest"]:
-            raise ArtifactError(f"{self.path} was changed after it was written; delete it and run the pipeline again")
-
-    def all(self) -> dict[str, np.ndarray]:
-        """All arrays, checked against the content digest.
+    def check(self, digest: Callable[[], str]) -> None:
+        """Compare the digest of what was read with the recorded one.
 
         Raises:
             ArtifactError: damaged, or changed by hand.
         """
-        arrays = {name: self[name] for name in self.names()}
-        self._compare(lambda: content_digest(arrays, self.content))
-        return arrays
+        with _damage_is_told(self.path):
+            found = digest()
+        if found != self.attributes["content_digest"]:
+            raise ArtifactError(f"{self.path} was changed after it was written; delete it and run the pipeline again")
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -257,7 +252,9 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         ArtifactError: absent, damaged, changed by hand, or not an artifact of this project.
     """
     with Arrays(path) as artifact:
-        return artifact.all(), artifact.attributes
+        arrays = {name: artifact[name] for name in artifact.names()}
+        artifact.check(lambda: content_digest(arrays, artifact.content))
+        return arrays, artifact.attributes
 
 
 def ragged(parts: list[np.ndarray], row_shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, np.ndarray]:
