@@ -16,9 +16,10 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np  # noqa: E402
 
-from pipeline.config import Decode, load  # noqa: E402
+from pipeline.config import load  # noqa: E402
 from pipeline.data.decode import decode_video  # noqa: E402
 from pipeline.data.readers import open_video  # noqa: E402
+from pipeline.data.settings import Decode  # noqa: E402
 from pipeline.store.arrays import write_arrays  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 

@@ -34,7 +34,7 @@ from glm_saga.elasticnet import train_saga  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from pipeline.bottleneck import glm  # noqa: E402
+from pipeline.methods.dance.bottleneck import glm  # noqa: E402
 
 
 def standardise(x: np.ndarray) -> np.ndarray:

@@ -16,11 +16,11 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import numpy as np  # noqa: E402
 
 from pipeline import config as configuration  # noqa: E402
-from pipeline.bottleneck.spatial import concept_maps  # noqa: E402
-from pipeline.context.grid import positions  # noqa: E402
 from pipeline.context.prompts import prompt_frames  # noqa: E402
-from pipeline.demo.localise import Tally, concept_named, rectified  # noqa: E402
-from pipeline.explain.regions import View  # noqa: E402
+from pipeline.encoding.grid import positions  # noqa: E402
+from pipeline.methods.dance.bottleneck.spatial import concept_maps  # noqa: E402
+from pipeline.methods.dance.explain.regions import View  # noqa: E402
+from pipeline.methods.dance.truth.localise import Tally, concept_named, rectified  # noqa: E402
 from pipeline.store.arrays import read_arrays  # noqa: E402
 from pipeline.store.tables import read_table  # noqa: E402
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/demo"))
     results = parser.parse_args().results
     section = configuration.load().datasets[results.name]
-    settings, prompts = section.demo.localise, section.context.prompts
+    settings, prompts = section.explain.localise, section.context.prompts
     layers, described = read_arrays(results / "bottleneck/concept_layers.zarr.zip")
     truth, known = read_arrays(results / "demo/truth.zarr.zip")
     row_of = {key: row for row, key in enumerate(known["video_id"])}

@@ -26,7 +26,7 @@ import yaml  # noqa: E402
 
 from pipeline.config import Config  # noqa: E402
 from pipeline.jobs import stage  # noqa: E402
-from pipeline.jobs.stages import STAGES, settings_json, shards  # noqa: E402
+from pipeline.rules.stages import STAGES, settings_json, shards  # noqa: E402
 
 STAGE_NAMES = ("decode", "poses", "keyframes", "pose_clips", "dual_encoder", "features", "maps")
 VIDEOS = 208  # of UCF-101 in one of 64 shards

@@ -21,14 +21,14 @@ sys.path[0] = str(PROJECT)
 import yaml  # noqa: E402
 
 from pipeline import config as configuration  # noqa: E402
-from pipeline.bottleneck.activations import TYPES  # noqa: E402
-from pipeline.jobs.stages import settings_json  # noqa: E402
+from pipeline.methods.dance.bottleneck.activations import TYPES  # noqa: E402
+from pipeline.rules.stages import settings_json  # noqa: E402
 from pipeline.store.arrays import read_arrays  # noqa: E402
 
 
 def run(stage: str, arguments: list[str]) -> None:
     """Call a stage as its rule does."""
-    command = [sys.executable, "-m", f"pipeline.bottleneck.{stage}", *arguments]
+    command = [sys.executable, "-m", f"pipeline.methods.dance.bottleneck.{stage}", *arguments]
     subprocess.run(command, check=True, cwd=PROJECT, stderr=subprocess.DEVNULL)
 
 

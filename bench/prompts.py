@@ -27,9 +27,9 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel  # noqa: E402
 
 from pipeline.config import Prompts  # noqa: E402
 from pipeline.context.encoders import DualEncoder, load_dual_encoder  # noqa: E402
-from pipeline.context.grid import positions  # noqa: E402
 from pipeline.context.prompts import PromptGrid  # noqa: E402
 from pipeline.encoding.batches import dtype_name  # noqa: E402
+from pipeline.encoding.grid import positions  # noqa: E402
 from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.explain.api import Model
+    from pipeline.methods.dance.explain.api import Model
 
 __version__ = "0.1.0"
 __all__ = ["load"]
 
 
 def load(path: str | Path, results: str | Path | None = None) -> Model:
-    """Open a model file; see `pipeline.explain.api.load`."""
-    from pipeline.explain.api import load as open_model  # the Snakefile imports this package and needs no torch
+    """Open a model file; see `pipeline.methods.dance.explain.api.load`."""
+    from pipeline.methods.dance.explain.api import (
+        load as open_model,  # the Snakefile imports this package and needs no torch
+    )
 
     return open_model(path, results)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from pipeline import __version__
 from pipeline.ablations import commands as ablation_commands
-from pipeline.bottleneck import commands as bottleneck_commands
-from pipeline.config import ConfigError, load
+from pipeline.config import load
+from pipeline.context import convert
 from pipeline.data import commands as data_commands
-from pipeline.exchange import convert
-from pipeline.exchange.commands import add_commands as add_exchange_commands
 from pipeline.inspection.commands import add_commands as add_inspection_commands
 from pipeline.inspection.text import table as _table
+from pipeline.methods.dance.bottleneck import commands as bottleneck_commands
+from pipeline.methods.dance.exchange.commands import add_commands as add_exchange_commands
+from pipeline.settings import ConfigError
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown
 
@@ -27,7 +28,7 @@ class UsageError(ValueError):
 
 def status(call: argparse.Namespace) -> int:
     """``conceptreel status RESULTS``; exit code 1 if some job has failed."""
-    from pipeline.jobs.status import HEADER, as_dict, closing_words, run_status, table
+    from pipeline.rules.status import HEADER, as_dict, closing_words, run_status, table
 
     if not call.results.is_dir():
         raise UsageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")
@@ -52,9 +53,9 @@ def status(call: argparse.Namespace) -> int:
 
 def predict(call: argparse.Namespace) -> int:
     """``conceptreel predict MODEL VIDEO…``; exit code 1 if some video could not be read."""
-    from pipeline.bottleneck.recogniser import load as load_model
     from pipeline.data.readers import VideoError
-    from pipeline.explain.predict import VideoPredictor
+    from pipeline.methods.dance.bottleneck.recogniser import load as load_model
+    from pipeline.methods.dance.explain.predict import VideoPredictor
 
     predictor = VideoPredictor(load_model(call.model))
     results = []
@@ -181,7 +182,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--video", type=Path, help="the video whose prediction is explained")
     command.set_defaults(run=summary)
 
-    from pipeline.explain.commands import add_commands
+    from pipeline.methods.dance.explain.commands import add_commands
 
     add_commands(commands)
     add_exchange_commands(commands)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import ConfigError, dataset, load, validate
+from pipeline.config import dataset, load, validate
+from pipeline.settings import ConfigError
 
 
 def test_shipped_configuration_is_valid_and_holds_the_constants_of_the_paper(project):

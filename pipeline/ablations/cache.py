@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Dataset
-from pipeline.jobs import stage, stages
+from pipeline.jobs import stage
+from pipeline.rules import stages
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest
@@ -86,7 +87,7 @@ STEPS: dict[str, Step] = {
         _inputs(index="index", clips="decode.clips", finetune="finetune", finetuned="finetune.finetuned"),
     ),
     "baselines": Step(
-        "pipeline.bottleneck.baselines",
+        "pipeline.methods.dance.bottleneck.baselines",
         {"baselines": "baselines.zarr.zip"},
         _inputs(
             index="index",
@@ -96,7 +97,7 @@ STEPS: dict[str, Step] = {
         ),
     ),
     "concept_layers": Step(
-        "pipeline.bottleneck.concept_layers",
+        "pipeline.methods.dance.bottleneck.concept_layers",
         {"concept_layers": "concept_layers.zarr.zip", "concept_table": "concept_layers.parquet"},
         _inputs(
             index="index",

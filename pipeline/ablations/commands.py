@@ -38,7 +38,8 @@ def ablate(call: argparse.Namespace) -> int:
     from pipeline.ablations.page import markdown
     from pipeline.ablations.run import read_rows, run_table, write_rows
     from pipeline.ablations.tables import tables
-    from pipeline.config import ConfigError, dataset, load
+    from pipeline.config import dataset, load
+    from pipeline.settings import ConfigError
     from pipeline.store.atomic import ArtifactError, replace_when_done
 
     if call.seeds < 1 or call.cores < 1:

@@ -15,8 +15,8 @@ import pyarrow as pa
 from pipeline.ablations.cache import Cache, run_step
 from pipeline.ablations.tables import Table, Variant, as_dance, changed, seeded
 from pipeline.config import Dataset
-from pipeline.jobs import stages
 from pipeline.jobs.stage import StageError
+from pipeline.rules import stages
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest

@@ -8,13 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
-from pipeline.bottleneck.classifier import accuracy, choose
-from pipeline.bottleneck.heads import dense_head, dump_layer
-from pipeline.bottleneck.layers import standardise, standardise_fit
-from pipeline.config import Classifier, ConceptLayers, Dataset
+from pipeline.config import Dataset
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
+from pipeline.learning.heads import dense_head, dump_layer
+from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.classifier import accuracy, choose
+from pipeline.methods.dance.bottleneck.layers import standardise, standardise_fit
+from pipeline.methods.dance.settings import Classifier, ConceptLayers
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.ablations.score import Head
-from pipeline.bottleneck.activations import TYPES
-from pipeline.config import ConfigError, Dataset, validate
+from pipeline.config import Dataset, validate
+from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.motion.clustering import som_side
+from pipeline.settings import ConfigError
 
 UCF101 = "ucf101"
 

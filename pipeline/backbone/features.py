@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config import Features
+from pipeline.backbone.settings import Features
 from pipeline.data.table import read_index
 from pipeline.jobs import stage
 
@@ -11,8 +11,8 @@ def build(job: stage.Job) -> None:
     """Write the features of one shard, computed or imported."""
     settings = Features.model_validate(job.settings)
     if settings.source == "tensor":
-        from pipeline.backbone.tensors import rows_for
         from pipeline.data.table import listed_ids
+        from pipeline.exchange.tensors import rows_for
 
         wanted = read_index(job).video_id.tolist()
         ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "features", settings.array)

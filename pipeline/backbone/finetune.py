@@ -10,7 +10,7 @@ from pipeline.backbone.finetuning import checkpoint, clips
 from pipeline.backbone.finetuning.loop import FRAMES, VIEWS, Plan
 from pipeline.backbone.finetuning.network import build_classifier, save_checkpoint
 from pipeline.backbone.finetuning.worker import launch
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 from pipeline.data.table import read_index
 from pipeline.encoding import checkpoints
 from pipeline.jobs import stage

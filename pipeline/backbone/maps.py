@@ -13,8 +13,8 @@ import torch
 
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
-from pipeline.context.grid import cell_positions, interpolation, positions
 from pipeline.encoding import batches, checkpoints
+from pipeline.encoding.grid import cell_positions, interpolation, positions
 from pipeline.jobs import stage
 
 
@@ -23,7 +23,7 @@ def on_grid(maps: torch.Tensor, grid: tuple[int, int], placement: str, radius: i
 
     Args:
         maps: ``[n, S, h, w, D]``.
-        grid: rows and columns; placement, radius: see `pipeline.context.grid.positions`.
+        grid: rows and columns; placement, radius: see `pipeline.encoding.grid.positions`.
 
     Returns:
         float16 ``[n, S, rows, columns, D]``.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.config import Candidates
 from pipeline.context.endpoint import Endpoint, EndpointError, ask_list
 from pipeline.context.nouns import NounError, read_names, read_wordnet
+from pipeline.context.settings import Candidates
 from pipeline.context.texts import spoken
 from pipeline.jobs import stage
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.config import Concepts
 from pipeline.context import filters
+from pipeline.context.settings import Concepts
 from pipeline.data.table import join_shards, read_index
 from pipeline.jobs import stage
 

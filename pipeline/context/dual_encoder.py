@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config import DualEncoder as Settings
+from pipeline.context.settings import DualEncoder as Settings
 from pipeline.data.table import read_index
 from pipeline.jobs import stage
 
@@ -13,8 +13,8 @@ def build(job: stage.Job) -> None:
     if settings.source == "tensor":
         import numpy as np
 
-        from pipeline.backbone.tensors import rows_for
         from pipeline.data.table import listed_ids
+        from pipeline.exchange.tensors import rows_for
 
         wanted = read_index(job).video_id.tolist()
         ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "dual_encoder", settings.array)

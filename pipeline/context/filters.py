@@ -1,7 +1,7 @@
 """The concept filters of DANCE (supplement 1.3.2), each with the reason for every candidate that it drops.
 
 Order: exact duplicates, length, similarity to a class name, similarity to another candidate, activation in the data.
-The fifth filter of the paper, projection, needs trained concept layers: see `pipeline.bottleneck.concept_layers`.
+The fifth filter of the paper, projection, needs trained concept layers, and stands with those of DANCE.
 """
 
 from __future__ import annotations

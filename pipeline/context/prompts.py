@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
-from pipeline.context.grid import REFERENCE_SIZE, positions
+from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import read_index
 from pipeline.encoding.batches import Rows, Shrinking, Stopwatch, dtype_name, encode_rows
+from pipeline.encoding.grid import REFERENCE_SIZE, positions
 from pipeline.encoding.pixels import normalise_pixels
 from pipeline.jobs import stage
 

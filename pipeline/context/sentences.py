@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.config import Sentences
 from pipeline.context import filters
 from pipeline.context.encoders import load_dual_encoder
+from pipeline.context.settings import Sentences
 from pipeline.context.texts import read_candidates, spoken
 from pipeline.data.table import join_shards, read_index
 from pipeline.encoding import checkpoints

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import Texts
+from pipeline.context.settings import Texts
 from pipeline.data.lines import lines_of
 from pipeline.exchange.matrices import Matrix
 from pipeline.jobs import stage
@@ -93,7 +93,7 @@ def build(job: Job) -> None:
     texts = [text for kind in TYPES for text in candidates[kind]]
     extra = {}
     if settings.source == "tensor":
-        from pipeline.backbone.tensors import load_matrix
+        from pipeline.exchange.tensors import load_matrix
 
         matrices = []
         for kind in TYPES:

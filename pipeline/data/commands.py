@@ -14,11 +14,13 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import Config, ConfigError, Data, dataset, load, validate
+from pipeline.config import Config, dataset, load, validate
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry, ListError
 from pipeline.data.lists import read_listing
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in
+from pipeline.data.settings import Data
+from pipeline.settings import ConfigError
 
 VIDEOS_PER_SHARD = 200
 FEW_VIDEOS = 5

@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.config import Decode
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import Video, VideoError, open_video, resize_and_crop, sample_indices
+from pipeline.data.settings import Decode
+from pipeline.data.signal import MotionSignal
 from pipeline.data.table import read_index
 from pipeline.jobs import stage
-from pipeline.motion.signal import MotionSignal
 from pipeline.store.arrays import ragged
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pyarrow as pa
 
-from pipeline.config import Index
 from pipeline.data.lists import read_listing
 from pipeline.data.sets.listing import Listing
+from pipeline.data.settings import Index
 from pipeline.jobs import stage
 
 logger = logging.getLogger("conceptreel")

@@ -11,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.config import Decode
 from pipeline.data.decode import keep_frames
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError, open_video, sample_indices
+from pipeline.data.settings import Decode
 from pipeline.data.table import read_index
 from pipeline.jobs import stage
 

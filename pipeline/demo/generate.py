@@ -7,9 +7,9 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from PIL import Image
 
-from pipeline.config import Generate
 from pipeline.demo.clips import render
 from pipeline.demo.plan import place, planned
+from pipeline.demo.settings import Generate
 from pipeline.demo.videos import write_video
 from pipeline.jobs import stage
 from pipeline.store.arrays import ragged

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.config import Generate
-from pipeline.data.entries import Entry
 from pipeline.demo.classes import PlannedClip, plan, plan_images
+from pipeline.demo.settings import Generate
 
 SUFFIXES = {"videos": ".mp4", "images": ".png"}
 
@@ -19,19 +18,3 @@ def planned(settings: Generate) -> list[PlannedClip]:
 def place(clip: PlannedClip, settings: Generate) -> str:
     """Path of a clip below the folder of the data set."""
     return f"{settings.media}/{clip.video_id}{SUFFIXES[settings.media]}"
-
-
-def planned_entries(settings: Generate) -> list[Entry]:
-    """The same as entries of a data set, before validation is carved off."""
-    return [
-        Entry(
-            video_id=clip.video_id,
-            path=place(clip, settings),
-            label=clip.label,
-            class_name=clip.class_name,
-            split=clip.split,
-            listed=clip.split,
-            group=str(clip.group),
-        )
-        for clip in planned(settings)
-    ]

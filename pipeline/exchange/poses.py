@@ -17,7 +17,7 @@ from pipeline.data.readers import VideoError
 from pipeline.exchange import pickles
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.matrices import SUFFIXES, Rows, read_arrays
-from pipeline.motion.importers import read_penn_action
+from pipeline.exchange.penn_action import read_penn_action
 
 Pose = dict[str, np.ndarray]
 # A video of more frames than this is rather a file that is no video: numbers of COCO's pictures go to 581,929.

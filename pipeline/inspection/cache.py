@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, Dataset, load
-from pipeline.jobs.stages import STAGES, reads, shards
+from pipeline.rules.stages import STAGES, reads, shards
 from pipeline.store import names
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.inspect import inspect_artifact, is_artifact

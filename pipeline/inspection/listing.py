@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config import Dataset
 from pipeline.inspection.cache import artifacts_in, current_artifacts
-from pipeline.jobs.stages import STAGES, settings_digest
+from pipeline.rules.stages import STAGES, settings_digest
 from pipeline.store.inspect import Report, inspect_artifact
 
 

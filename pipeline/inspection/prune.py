@@ -18,8 +18,8 @@ from pathlib import Path
 from pipeline.config import Config, Dataset
 from pipeline.inspection.cache import RESULTS, InspectionError, current_artifacts, kind_of, wanted_stages
 from pipeline.jobs import joblog, restart
-from pipeline.jobs.stages import STAGES, shards
-from pipeline.jobs.status import DELIVERED
+from pipeline.rules.stages import STAGES, shards
+from pipeline.rules.status import DELIVERED
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
 # Videos and pictures of the generator, see `pipeline.demo.classes`.
@@ -116,7 +116,7 @@ def _is_own(path: Path, dataset: str) -> bool:
 
 def _generated(section: Dataset) -> set[str]:
     """Videos that a generated data set has today, below ``results/<data set>``."""
-    from pipeline.demo.plan import planned_entries
+    from pipeline.data.sets.generated import planned_entries
 
     return {f"demo/{entry.path}" for entry in planned_entries(section.demo.generate)}
 

@@ -22,8 +22,8 @@ from pipeline.inspection.listing import changed_input
 from pipeline.inspection.plan import Plan, PlannedJob
 from pipeline.inspection.text import table
 from pipeline.jobs import joblog, restart
-from pipeline.jobs.stages import STAGES
-from pipeline.jobs.status import duration
+from pipeline.rules.stages import STAGES
+from pipeline.rules.status import duration
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import PROJECT
 from pipeline.store.inspect import Report, changed_sources, inspect_artifact, is_artifact

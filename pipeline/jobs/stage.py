@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pipeline.config import RUNTIME_VARIABLE
 from pipeline.jobs import joblog
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
@@ -35,6 +34,9 @@ from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file,
 
 logger = logging.getLogger("conceptreel")
 T = TypeVar("T")
+
+# How the Snakefile tells the stages where data lie and what hardware to use.
+RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
 
 
 def runtime() -> dict[str, Any]:

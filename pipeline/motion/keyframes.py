@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from scipy.signal import find_peaks
 
-from pipeline.config import Keyframes
 from pipeline.data.table import read_index
 from pipeline.jobs import stage
+from pipeline.motion.settings import Keyframes
 
 
 def detect_keyframes(

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config import MotionConcepts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.entries import video_id as id_of_path
 from pipeline.data.table import read_index
@@ -23,6 +22,7 @@ from pipeline.motion.finch import (
     medoids,
     refine_to,
 )
+from pipeline.motion.settings import MotionConcepts
 
 
 def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> tuple[np.ndarray, list[int]]:

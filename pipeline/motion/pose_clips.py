@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 
-from pipeline.config import PoseClips
 from pipeline.jobs import stage
 from pipeline.motion.keyframes import clip_windows, select_keyframes
 from pipeline.motion.normalise import normalise
 from pipeline.motion.quality import clip_quality, keep_clips
+from pipeline.motion.settings import PoseClips
 from pipeline.motion.skeleton import skeleton
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import Poses
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError
 from pipeline.data.table import VideoTable, listed_ids, read_index
 from pipeline.exchange.poses import files_of, pose_reader
 from pipeline.jobs import stage
 from pipeline.motion.normalise import interpolate_gaps
+from pipeline.motion.settings import Poses
 from pipeline.motion.skeleton import Skeleton, mirrored, skeleton
 from pipeline.store.arrays import ragged
 

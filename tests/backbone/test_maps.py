@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.backbone.maps import on_grid
-from pipeline.context.grid import positions
+from pipeline.encoding.grid import positions
 
 
 def at_places(maps: np.ndarray, grid: tuple[int, int], placement: str, radius: int) -> np.ndarray:

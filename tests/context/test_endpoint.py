@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.config import Candidates
 from pipeline.context.candidates import PROMPTS, ask_for_classes
 from pipeline.context.endpoint import Endpoint, EndpointError, ask_list, parse_list
+from pipeline.context.settings import Candidates
 
 KEY = "sk-a-secret-that-must-stay-one"
 

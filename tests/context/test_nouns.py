@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import Candidates
 from pipeline.context.candidates import collect
 from pipeline.context.nouns import NounError, read_names, read_wordnet
+from pipeline.context.settings import Candidates
 
 LICENCE = "  1 This software and database is being provided\n  2 to you, the LICENSEE\n"
 # artifact ← structure ← house, igloo; artifact ← racket ← tennis_racket; location ← beach; person ← golfer;

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from pipeline.bottleneck.spatial import SpatialData
-from pipeline.config import Prompts
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_frames, prompted, ring_masks
+from pipeline.context.settings import Prompts
+from pipeline.methods.dance.bottleneck.spatial import SpatialData
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 

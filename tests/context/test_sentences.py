@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.config import Baselines, Dataset, Sentences
+from pipeline.config import Dataset
 from pipeline.context.sentences import read_sentences
+from pipeline.context.settings import Sentences
 from pipeline.jobs.stage import StageError
+from pipeline.methods.dance.settings import Baselines
 
 
 def job(root):

@@ -6,9 +6,9 @@ from collections import defaultdict
 
 import pytest
 
-from pipeline.config import Index
 from pipeline.data.entries import Entry, ListError, by_shard, members_digest, read_class_list, shard_of, video_id
 from pipeline.data.lists import carve_validation, read_entries, read_listing
+from pipeline.data.settings import Index
 
 
 def make(root, **files):

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Decode, Index
 from pipeline.data.decode import decode_video
 from pipeline.data.entries import ListError
 from pipeline.data.lists import read_entries, read_listing
 from pipeline.data.readers import VideoError, open_video
+from pipeline.data.settings import Decode, Index
 
 
 def write(path, value: int = 100, height: int = 40, width: int = 60) -> None:

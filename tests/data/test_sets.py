@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import scipy.io
 
-from pipeline.config import Decode, Index
 from pipeline.data.decode import decode_video
 from pipeline.data.entries import Entry, ListError, members_digest
 from pipeline.data.index import check_classes
 from pipeline.data.lists import read_listing
 from pipeline.data.readers import open_video
 from pipeline.data.sets.listing import Listing
+from pipeline.data.settings import Decode, Index
 from pipeline.jobs.stage import StageError
 
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Decode
 from pipeline.data.decode import decode_video
 from pipeline.data.readers import sample_indices
+from pipeline.data.settings import Decode
 from pipeline.data.views import decode_views, sample_views
 
 

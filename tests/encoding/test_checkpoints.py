@@ -12,8 +12,8 @@ from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from pipeline.backbone.encoders import load_backbone
-from pipeline.config import Texts
 from pipeline.context.encoders import load_dual_encoder
+from pipeline.context.settings import Texts
 from pipeline.encoding import checkpoints
 from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 from pipeline.motion.pose.detector import PersonDetector

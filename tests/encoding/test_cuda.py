@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from pipeline.backbone.encoders import encode, load_backbone
-from pipeline.config import Poses
 from pipeline.context.encoders import KINDS, load_dual_encoder
 from pipeline.demo.clips import render, sample_spec
 from pipeline.encoding.batches import encode_rows
@@ -19,6 +18,7 @@ from pipeline.jobs.stage import RUNTIME_VARIABLE
 from pipeline.motion.pose.detector import PersonDetector
 from pipeline.motion.pose.estimate import Estimation
 from pipeline.motion.pose.vitpose import PoseEstimator
+from pipeline.motion.settings import Poses
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 BACKBONES = ("videomae", "videomae_tuned", "vjepa2", "vjepa2_tuned", "timesformer", "clip", "vit", "resnet", "convnext")

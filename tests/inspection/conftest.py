@@ -13,7 +13,7 @@ import yaml
 from pipeline.config import Config
 from pipeline.data.entries import shard_of
 from pipeline.jobs import stage
-from pipeline.jobs.stages import STAGES, settings_json
+from pipeline.rules.stages import STAGES, settings_json
 
 JOINTS = 17
 # Frames per video; `wave_2` failed when it was decoded.

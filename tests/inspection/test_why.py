@@ -14,7 +14,7 @@ from pipeline.inspection.why import (
     config_key,
     lines,
 )
-from pipeline.jobs.stages import STAGES, own_settings
+from pipeline.rules.stages import STAGES, own_settings
 from pipeline.store.provenance import fingerprint
 
 
@@ -37,7 +37,7 @@ def test_borrowed_settings_are_named_where_they_stand():
     assert config_key("maps", "grid") == "context.prompts.grid"
     assert config_key("model", "maps.model") == "backbone.features.model"
     assert config_key("finetune", "model") == "backbone.features.model"
-    assert config_key("localise", "localise.tolerance") == "demo.localise.tolerance"
+    assert config_key("localise", "localise.tolerance") == "explain.localise.tolerance"
     assert config_key("evaluate", "texts.prompt") == "context.texts.prompt"
     assert config_key("texts", "path.object") == "context.texts.path.object"
 

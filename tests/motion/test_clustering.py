@@ -7,10 +7,10 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from pipeline.config import MotionConcepts
 from pipeline.jobs.stage import StageError
 from pipeline.motion.clustering import kmeans, numbered, self_organizing_map, som_side
 from pipeline.motion.motion_concepts import discover
+from pipeline.motion.settings import MotionConcepts
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.data.signal import MotionSignal
 from pipeline.motion.keyframes import clip_windows, detect_keyframes, select_keyframes
-from pipeline.motion.signal import MotionSignal
 
 
 def jumping_square(n_frames: int, jumps: list[int], noise: int = 0) -> np.ndarray:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.config import MotionConcepts, PoseClips
 from pipeline.jobs.stage import StageError
 from pipeline.motion.motion_concepts import discover, multi_hot, read_published
 from pipeline.motion.pose_clips import cut
+from pipeline.motion.settings import MotionConcepts, PoseClips
 
 
 def blobs(n_blobs: int = 4, per_blob: int = 30) -> tuple[np.ndarray, np.ndarray]:

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline.config import Poses
 from pipeline.demo.clips import render, sample_spec
 from pipeline.demo.videos import write_video
 from pipeline.encoding import checkpoints
 from pipeline.jobs.stage import RUNTIME_VARIABLE, Job, StageError
 from pipeline.motion.poses import build
+from pipeline.motion.settings import Poses
 from pipeline.store.arrays import read_arrays
 
 SHIPPED = "pipeline/demo/encoders/pose"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.config import PoseClips
 from pipeline.motion.pose_clips import select
+from pipeline.motion.settings import PoseClips
 
 KEYFRAMES = np.array([3, 9], np.int32)
 

@@ -93,7 +93,7 @@ def test_changed_code_reruns_its_stage_and_what_follows(workspace):
     copy = workspace.copy_project()
     # The copied sources are other files with the same content: inputs have changed names, which is told as such.
     workspace.snakemake("--touch", TARGET)
-    with open(copy / "pipeline/bottleneck/glm.py", "a") as file:
+    with open(copy / "pipeline/learning/glm.py", "a") as file:
         file.write("\n# changed\n")
     assert set(workspace.planned(TARGET)) == {"baselines", *TAIL}
 

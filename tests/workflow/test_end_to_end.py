@@ -103,7 +103,7 @@ def test_predict_agrees_with_the_cached_features(finished):
     done = finished.command("predict", "results/small/model.pt", *map(str, videos), "--json")
     answers = json.loads(done.stdout)
     assert [answer["video"] for answer in answers] == [str(video) for video in videos]
-    from pipeline.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import load
 
     model = load(finished.folder / "results/small/model.pt")
     features, maps = {}, {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.bottleneck.recogniser import load
+from pipeline.methods.dance.bottleneck.recogniser import load
 from pipeline.store.arrays import read_arrays
 from pipeline.store.tables import read_table
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.bottleneck.recogniser import load
+from pipeline.methods.dance.bottleneck.recogniser import load
 from pipeline.store.arrays import read_arrays
 
 TARGETS = ("results/small/model.pt", "results/small/demo/localisation.parquet")

@@ -67,11 +67,11 @@ def test_an_edited_source(workspace):
     copy = workspace.copy_project()
     # The copied sources are other files with the same content: inputs have changed names, which is told as such.
     workspace.snakemake("--touch", TARGET)
-    with open(copy / "pipeline/bottleneck/glm.py", "a") as file:
+    with open(copy / "pipeline/learning/glm.py", "a") as file:
         file.write("\n# changed\n")
     answer = workspace.why(TARGET)
     assert jobs(answer) == workspace.planned(TARGET) == {"baselines": 1, **TAIL}
-    assert causes(answer, "classifier") == {("source", "pipeline/bottleneck/glm.py", "edited")}
+    assert causes(answer, "classifier") == {("source", "pipeline/learning/glm.py", "edited")}
 
 
 def test_a_changed_video(workspace):

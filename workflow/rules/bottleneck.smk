@@ -8,7 +8,7 @@ rule concept_layers:
         pseudo_labels="results/{dataset}/context/pseudo_labels.zarr.zip",
         prompts=with_maps("results/{dataset}/context/prompts/{shard}.zarr.zip"),
         maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
-        code=code("pipeline.bottleneck.concept_layers"),
+        code=code("pipeline.methods.dance.bottleneck.concept_layers"),
     output:
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
         table="results/{dataset}/bottleneck/concept_layers.parquet",
@@ -25,7 +25,7 @@ rule concept_layers:
         settings=settings("concept_layers"),
     shell:
         stage(
-            "pipeline.bottleneck.concept_layers",
+            "pipeline.methods.dance.bottleneck.concept_layers",
             "--input index {input.index:q}"
             " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"
             " --input motion_labels {input.motion_labels:q} --input concepts {input.concepts:q}"
@@ -40,7 +40,7 @@ rule classifier:
         index="results/{dataset}/data/index.parquet",
         features=over_shards("results/{dataset}/backbone/features/{shard}.zarr.zip"),
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
-        code=code("pipeline.bottleneck.classifier"),
+        code=code("pipeline.methods.dance.bottleneck.classifier"),
     output:
         "results/{dataset}/bottleneck/classifier.zarr.zip",
     log:
@@ -55,7 +55,7 @@ rule classifier:
         settings=settings("classifier"),
     shell:
         stage(
-            "pipeline.bottleneck.classifier",
+            "pipeline.methods.dance.bottleneck.classifier",
             "--input index {input.index:q}"
             " --input features {input.features:q} --input concept_layers {input.layers:q}"
             " --output classifier {output:q}",
@@ -69,7 +69,7 @@ rule baselines:
         pseudo_labels=for_baselines("lf-cbm-disentangled", "results/{dataset}/context/pseudo_labels.zarr.zip"),
         sentence_labels=for_baselines("lf-cbm", "results/{dataset}/context/sentence_labels.zarr.zip"),
         attributes=under_root(lambda section: section.bottleneck.baselines, "attributes"),
-        code=code("pipeline.bottleneck.baselines"),
+        code=code("pipeline.methods.dance.bottleneck.baselines"),
     output:
         "results/{dataset}/bottleneck/baselines.zarr.zip",
     log:
@@ -84,7 +84,7 @@ rule baselines:
         settings=settings("baselines"),
     shell:
         stage(
-            "pipeline.bottleneck.baselines",
+            "pipeline.methods.dance.bottleneck.baselines",
             "--input index {input.index:q} --input features {input.features:q}"
             " --input pseudo_labels {input.pseudo_labels:q} --input sentence_labels {input.sentence_labels:q}"
             " --output baselines {output:q}",
@@ -96,7 +96,7 @@ rule baseline_model:
         finetune=with_tuning("results/{dataset}/backbone/finetune.parquet"),
         finetuned=with_tuning("results/{dataset}/backbone/finetuned/model.safetensors"),
         baselines="results/{dataset}/bottleneck/baselines.zarr.zip",
-        code=code("pipeline.bottleneck.baseline_model"),
+        code=code("pipeline.methods.dance.bottleneck.baseline_model"),
     output:
         "results/{dataset}/baselines/{kind}.pt",
     log:
@@ -111,7 +111,7 @@ rule baseline_model:
         settings=settings("baseline_model"),
     shell:
         stage(
-            "pipeline.bottleneck.baseline_model",
+            "pipeline.methods.dance.bottleneck.baseline_model",
             "--input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
             " --input baselines {input.baselines:q} --output model {output:q}",
         )
@@ -138,7 +138,7 @@ rule model:
             "results/{dataset}/explain/motion_concepts.png",
             "results/{dataset}/explain/explanations.png",
         ],
-        code=code("pipeline.bottleneck.model"),
+        code=code("pipeline.methods.dance.bottleneck.model"),
     output:
         model="results/{dataset}/model.pt",
         metrics="results/{dataset}/metrics.json",
@@ -155,7 +155,7 @@ rule model:
         settings=settings("model"),
     shell:
         stage(
-            "pipeline.bottleneck.model",
+            "pipeline.methods.dance.bottleneck.model",
             "--input index {input.index:q}"
             " --input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
             " --input features {input.features:q} --input motion_concepts {input.motion_concepts:q}"

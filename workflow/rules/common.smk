@@ -10,10 +10,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.jobs import restart
-from pipeline.config import RUNTIME_VARIABLE, ConfigError, dataset as section_named, validate
+from pipeline.config import dataset as section_named, validate
+from pipeline.jobs.stage import RUNTIME_VARIABLE
+from pipeline.settings import ConfigError
 from pipeline.data.entries import DEVELOPMENT, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
-from pipeline.jobs.stages import (
+from pipeline.rules.stages import (
     collects_candidates,
     has_maps,
     has_motion,
@@ -121,7 +123,7 @@ def entries(name):
         section = CONFIG.datasets[name]
         try:
             if is_generated(name):
-                from pipeline.demo.plan import planned_entries
+                from pipeline.data.sets.generated import planned_entries
 
                 ENTRIES[name] = planned_entries(section.demo.generate)
             else:

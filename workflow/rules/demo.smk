@@ -32,7 +32,7 @@ rule evaluate:
         poses=over_shards("results/{dataset}/motion/poses/{shard}.zarr.zip"),
         dual_encoder=over_shards("results/{dataset}/context/dual_encoder/{shard}.zarr.zip"),
         checkpoint=checkpoint(lambda section: section.context.texts),
-        code=code("pipeline.demo.evaluate"),
+        code=code("pipeline.methods.dance.truth.evaluate"),
     output:
         "results/{dataset}/demo/evaluation.parquet",
     log:
@@ -47,7 +47,7 @@ rule evaluate:
         settings=settings("evaluate"),
     shell:
         stage(
-            "pipeline.demo.evaluate",
+            "pipeline.methods.dance.truth.evaluate",
             "--input index {input.index:q}"
             " --input truth {input.truth:q} --input poses {input.poses:q} --input dual_encoder {input.dual_encoder:q}"
             " --output evaluation {output:q}",
@@ -68,7 +68,7 @@ rule localise:
         classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
         checkpoint=checkpoint(lambda section: section.backbone.features),
         prompting=checkpoint(lambda section: section.context.prompts),
-        code=code("pipeline.demo.localise"),
+        code=code("pipeline.methods.dance.truth.localise"),
     output:
         "results/{dataset}/demo/localisation.parquet",
     log:
@@ -84,7 +84,7 @@ rule localise:
         settings=settings("localise"),
     shell:
         stage(
-            "pipeline.demo.localise",
+            "pipeline.methods.dance.truth.localise",
             "--input index {input.index:q} --input truth {input.truth:q} --input clips {input.clips:q}"
             " --input finetune {input.finetune:q} --input finetuned {input.finetuned:q}"
             " --input features {input.features:q} --input maps {input.maps:q}"
@@ -100,7 +100,7 @@ rule counterfactuals:
         model="results/{dataset}/model.pt",
         activations="results/{dataset}/bottleneck/activations.zarr.zip",
         checkpoint=checkpoint(lambda section: section.backbone.features),
-        code=code("pipeline.demo.counterfactuals"),
+        code=code("pipeline.methods.dance.truth.counterfactuals"),
     output:
         "results/{dataset}/demo/counterfactuals.zarr.zip",
     log:
@@ -116,7 +116,7 @@ rule counterfactuals:
         settings=settings("counterfactuals"),
     shell:
         stage(
-            "pipeline.demo.counterfactuals",
+            "pipeline.methods.dance.truth.counterfactuals",
             "--input clips {input.clips:q} --input model {input.model:q} --input activations {input.activations:q}"
             " --output counterfactuals {output:q}",
         )
@@ -129,7 +129,7 @@ rule faithfulness:
         model="results/{dataset}/model.pt",
         activations="results/{dataset}/bottleneck/activations.zarr.zip",
         counterfactuals="results/{dataset}/demo/counterfactuals.zarr.zip",
-        code=code("pipeline.demo.faithfulness"),
+        code=code("pipeline.methods.dance.truth.faithfulness"),
     output:
         "results/{dataset}/demo/faithfulness.zarr.zip",
     log:
@@ -144,7 +144,7 @@ rule faithfulness:
         settings=settings("faithfulness"),
     shell:
         stage(
-            "pipeline.demo.faithfulness",
+            "pipeline.methods.dance.truth.faithfulness",
             "--input truth {input.truth:q} --input motion_labels {input.motion_labels:q} --input model {input.model:q}"
             " --input activations {input.activations:q} --input counterfactuals {input.counterfactuals:q}"
             " --output faithfulness {output:q}",

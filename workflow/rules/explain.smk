@@ -6,7 +6,7 @@ rule pictures:
         motion_concepts=with_motion("results/{dataset}/motion/motion_concepts.zarr.zip"),
         layers="results/{dataset}/bottleneck/concept_layers.zarr.zip",
         classifier="results/{dataset}/bottleneck/classifier.zarr.zip",
-        code=code("pipeline.explain.pictures"),
+        code=code("pipeline.methods.dance.explain.pictures"),
     output:
         motion_concepts=report(
             "results/{dataset}/explain/motion_concepts.png",
@@ -30,7 +30,7 @@ rule pictures:
         settings=settings("pictures"),
     shell:
         stage(
-            "pipeline.explain.pictures",
+            "pipeline.methods.dance.explain.pictures",
             "--input index {input.index:q}"
             " --input features {input.features:q} --input clips {input.clips:q}"
             " --input motion_concepts {input.motion_concepts:q} --input concept_layers {input.layers:q}"
@@ -46,7 +46,7 @@ rule sanity:
         model="results/{dataset}/model.pt",
         activations="results/{dataset}/bottleneck/activations.zarr.zip",
         checkpoint=checkpoint(lambda section: section.backbone.features),
-        code=code("pipeline.explain.sanity"),
+        code=code("pipeline.methods.dance.explain.sanity"),
     output:
         arrays="results/{dataset}/explain/sanity.zarr.zip",
         table="results/{dataset}/explain/sanity.parquet",
@@ -63,7 +63,7 @@ rule sanity:
         settings=settings("sanity"),
     shell:
         stage(
-            "pipeline.explain.sanity",
+            "pipeline.methods.dance.explain.sanity",
             "--input clips {input.clips:q} --input model {input.model:q} --input activations {input.activations:q}"
             " --output sanity {output.arrays:q} --output sanity_table {output.table:q}",
         )
@@ -79,7 +79,7 @@ rule retrained:
         maps=with_maps("results/{dataset}/backbone/maps/{shard}.zarr.zip"),
         model="results/{dataset}/model.pt",
         activations="results/{dataset}/bottleneck/activations.zarr.zip",
-        code=code("pipeline.explain.retrained"),
+        code=code("pipeline.methods.dance.explain.retrained"),
     output:
         arrays="results/{dataset}/explain/retrained.zarr.zip",
         table="results/{dataset}/explain/retrained.parquet",
@@ -95,7 +95,7 @@ rule retrained:
         settings=settings("retrained"),
     shell:
         stage(
-            "pipeline.explain.retrained",
+            "pipeline.methods.dance.explain.retrained",
             "--input index {input.index:q} --input features {input.features:q}"
             " --input motion_labels {input.motion_labels:q} --input pseudo_labels {input.pseudo_labels:q}"
             " --input prompts {input.prompts:q} --input maps {input.maps:q}"
@@ -123,8 +123,8 @@ rule report:
         retrained="results/{dataset}/explain/retrained.parquet",
         faithfulness=in_report("faithfulness", "results/{dataset}/demo/faithfulness.zarr.zip"),
         localisation=in_report("localise", "results/{dataset}/demo/localisation.parquet"),
-        template=os.path.relpath(os.path.join(workflow.basedir, "pipeline/explain/page/template.html")),
-        code=code("pipeline.explain.report"),
+        template=os.path.relpath(os.path.join(workflow.basedir, "pipeline/methods/dance/explain/page/template.html")),
+        code=code("pipeline.methods.dance.explain.report"),
     output:
         report("results/{dataset}/report.html", category="{dataset}", caption="../report/report.rst"),
     log:
@@ -139,7 +139,7 @@ rule report:
         settings=settings("report"),
     shell:
         stage(
-            "pipeline.explain.report",
+            "pipeline.methods.dance.explain.report",
             "--input index {input.index:q} --input clips {input.clips:q} --input poses {input.poses:q}"
             " --input pose_clips {input.pose_clips:q} --input motion_concepts {input.motion_concepts:q}"
             " --input concepts {input.concepts:q} --input features {input.features:q} --input maps {input.maps:q}"
@@ -161,7 +161,7 @@ rule cross_domain:
             if has_maps(section_named(CONFIG, wc.trained))
             else []
         ),
-        code=code("pipeline.bottleneck.cross_domain"),
+        code=code("pipeline.methods.dance.bottleneck.cross_domain"),
     output:
         "results/{dataset}/cross_domain/{trained}.json",
     log:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.backbone.finetuning import operations
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 
 MAX_LEVEL = 10.0
 # Each chosen operation is applied with this probability, as in the implementation that VideoMAE uses.

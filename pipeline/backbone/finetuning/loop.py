@@ -25,7 +25,7 @@ from pipeline.backbone.finetuning.augment import augment, draw_view
 from pipeline.backbone.finetuning.checkpoint import Progress
 from pipeline.backbone.finetuning.network import DropPath, build_classifier
 from pipeline.backbone.finetuning.probe import fit_probe
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 from pipeline.encoding.batches import ahead, autocast
 from pipeline.jobs.stage import StageError
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 
 # The batch that base learning rates are given for (Goyal et al. 2017, as in VideoMAE and the supplement).
 REFERENCE_BATCH = 256

@@ -1,4 +1,4 @@
-"""The list that the demo's generator writes."""
+"""The clips that the demo's generator plans, and the list that it writes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.entries import Entry, ListError, read_lines, video_id
 from pipeline.data.sets.listing import Listing
+from pipeline.demo.plan import place, planned
+
+
+def planned_entries(settings) -> list[Entry]:
+    """All clips as entries, before validation is carved off; the workflow asks before any is made."""
+    return [
+        Entry(
+            video_id=clip.video_id,
+            path=place(clip, settings),
+            label=clip.label,
+            class_name=clip.class_name,
+            split=clip.split,
+            listed=clip.split,
+            group=str(clip.group),
+        )
+        for clip in planned(settings)
+    ]
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:

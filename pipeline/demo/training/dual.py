@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from pipeline.context.grid import positions
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.training import captions
 from pipeline.demo.training.backbone import GRID, PATCH, crop_box, resize_matrix
@@ -34,6 +33,7 @@ from pipeline.demo.training.mosaic import (
 )
 from pipeline.demo.training.pose import planar_positions
 from pipeline.demo.training.samples import Samples, degrade, normalise
+from pipeline.encoding.grid import positions
 
 INPUT_SIZE = 112
 CIRCLE_RADIUS = 16

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.config import Poses
 from pipeline.data.readers import VideoError
 from pipeline.encoding.batches import Collector, Shrinking, Stopwatch, ToDevice, ahead
 from pipeline.motion.pose.boxes import per_frame
 from pipeline.motion.pose.detector import PersonDetector, in_pixels
 from pipeline.motion.pose.tracks import link, main_person
 from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
+from pipeline.motion.settings import Poses
 
 # Frames that wait for the end of their video, where the main person is known; longer videos are decoded a second time.
 KEPT_BYTES = 512 << 20

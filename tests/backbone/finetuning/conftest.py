@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from pipeline.backbone.finetuning.loop import FRAMES, VIEWS, Plan
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIDE, N_FRAMES = 32, 4

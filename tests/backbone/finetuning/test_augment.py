@@ -6,7 +6,7 @@ import torch
 
 from pipeline.backbone.finetuning import operations
 from pipeline.backbone.finetuning.augment import RAND_AUGMENT, View, augment, draw_view, random_box
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 
 FILL = torch.tensor([124.0, 116.0, 104.0])
 PLAIN = Finetune(flip=False, crop_scale=(1, 1), colour_jitter=0, rand_augment_operations=0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.backbone.finetuning import recipe
-from pipeline.config import Finetune
+from pipeline.backbone.settings import Finetune
 
 
 def test_learning_rates_of_the_supplement():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import Prompts
 from pipeline.context.encoders import KINDS, load_dual_encoder
 from pipeline.context.prompts import PromptGrid
+from pipeline.context.settings import Prompts
 from pipeline.demo.clips import render, sample_spec
 from pipeline.encoding.checkpoints import weights_digest
 from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import Poses
 from pipeline.data.readers import VideoError
 from pipeline.demo.clips import render, sample_spec
 from pipeline.jobs.stage import StageError
@@ -18,6 +17,7 @@ from pipeline.motion.pose.boxes import per_frame, read_boxes
 from pipeline.motion.pose.estimate import Estimation, person_boxes
 from pipeline.motion.pose.vitpose import PoseEstimator
 from pipeline.motion.poses import finish
+from pipeline.motion.settings import Poses
 
 SHIPPED = "pipeline/demo/encoders/pose"
 

@@ -40,16 +40,18 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception]]]:
     """Kind → (how it is read, the error that it may raise)."""
-    from pipeline.backbone.tensors import load_matrix
-    from pipeline.bottleneck.recogniser import load as load_model
-    from pipeline.config import ConfigError, Index, MotionConcepts
     from pipeline.config import load as load_config
     from pipeline.context.texts import read_candidates
     from pipeline.data.lists import ListError, read_entries
     from pipeline.data.readers import VideoError
+    from pipeline.data.settings import Index
+    from pipeline.exchange.penn_action import read_penn_action
+    from pipeline.exchange.tensors import load_matrix
     from pipeline.jobs.stage import StageError
+    from pipeline.methods.dance.bottleneck.recogniser import load as load_model
     from pipeline.motion import keyframes, motion_concepts
-    from pipeline.motion.importers import read_penn_action
+    from pipeline.motion.settings import MotionConcepts
+    from pipeline.settings import ConfigError
     from pipeline.store.arrays import read_arrays
     from pipeline.store.atomic import ArtifactError
     from pipeline.store.inspect import inspect_artifact

@@ -24,7 +24,7 @@ import scipy.sparse
 import torch
 import yaml
 
-from pipeline.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import write_arrays
 from pipeline.store.tables import KEY, write_table
 

@@ -1,0 +1,1 @@
+"""What methods learn with: solvers, heads, the end of training, metrics."""

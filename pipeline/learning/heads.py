@@ -1,0 +1,138 @@
+"""Classifiers that explain nothing, to compare with (DANCE Tables 1 and 8): a dense head, a layer without meaning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from torch.nn import functional
+
+from pipeline.methods.dance.bottleneck.classifier import accuracy, log_loss
+from pipeline.methods.dance.bottleneck.layers import is_lower
+
+# Ridge penalties that are tried, strongest first.
+PENALTIES = tuple(10.0**power for power in range(1, -6, -1))
+
+
+@dataclass(frozen=True)
+class DenseHead:
+    """A linear classifier with a ridge penalty.
+
+    Attributes:
+        weight ``[K, p]``, bias ``[K]``: of train, or of train and validation if refitted.
+        penalty: λ, chosen on validation.
+        val_top1: of the solution on train alone.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    penalty: float
+    val_top1: float
+
+
+def dense_head(
+    z: np.ndarray, y: np.ndarray, train: np.ndarray, val: np.ndarray, n_classes: int, refit: bool = True
+) -> DenseHead:
+    """Mean cross-entropy + λ/2 ‖W‖², with the λ that is most accurate on validation, ties to the lower cross-entropy.
+
+    Args:
+        z: standardised inputs ``[n, p]``; y: labels ``[n]``.
+        train, val: bool ``[n]``.
+        refit: solve again on train and validation, as the sparse classifier does.
+    """
+    weight, bias = np.zeros((n_classes, z.shape[1])), np.zeros(n_classes)
+    tried = []
+    for penalty in PENALTIES:
+        weight, bias = _solve(z[train], y[train], penalty, weight, bias)
+        right = accuracy(z[val], y[val], weight, bias)
+        tried.append((-right, log_loss(z[val], y[val], weight, bias), penalty, weight, bias))
+    missed, _, penalty, weight, bias = min(tried, key=lambda item: item[:2])
+    if refit:
+        both = train | val
+        weight, bias = _solve(z[both], y[both], penalty, weight, bias)
+    return DenseHead(weight, bias, penalty, -missed)
+
+
+def _solve(
+    z: np.ndarray, y: np.ndarray, penalty: float, weight: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The minimum from a start by L-BFGS; with a ridge penalty there is exactly one, up to a shift of the biases."""
+    shape, hot = weight.shape, np.eye(len(weight))[y]
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        w, b = theta[: weight.size].reshape(shape), theta[weight.size :]
+        logits = z @ w.T + b
+        value = -(log_softmax(logits, 1) * hot).sum() / len(y) + penalty / 2 * (w**2).sum()
+        residual = (softmax(logits, 1) - hot) / len(y)  # [n, K]
+        return value, np.concatenate([(residual.T @ z + penalty * w).ravel(), residual.sum(0)])
+
+    start = np.concatenate([weight.ravel(), bias])
+    # Not where the objective hardly falls, which is scipy's habit: the biases are then still 1e-3 away from the minimum
+    # of a weak penalty, and by how much is for the rounding of the inputs to say.
+    options = {"maxiter": 5000, "maxfun": 10_000, "gtol": 1e-11, "ftol": 0}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    return found[: weight.size].reshape(shape), found[weight.size :]
+
+
+def dump_layer(
+    x: np.ndarray,
+    y: np.ndarray,
+    train: np.ndarray,
+    val: np.ndarray,
+    n_classes: int,
+    n_units: int,
+    *,
+    learning_rate: float = 1e-3,
+    batch_size: int = 512,
+    max_steps: int = 10_000,
+    eval_every: int = 10,
+    patience: int = 10,
+    seed: int = 0,
+) -> np.ndarray:
+    """A layer of the shape of the concept layers that learns classes instead of concepts.
+
+    The "dump layer" of DANCE supplement 6.1.
+
+    It is trained under a linear classifier by cross-entropy, and stopped where validation is best.
+
+    Args:
+        x: features ``[n, D]``; y: labels ``[n]``; train, val: bool ``[n]``.
+        n_units: ``M``, the number of concepts that it stands for.
+        learning_rate, batch_size, max_steps, eval_every, patience: those of the concept layers.
+        seed: of the start and of the mini-batches.
+
+    Returns:
+        weight float32 ``[M, D]``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(*shape: int) -> torch.Tensor:
+        bound = 1 / math.sqrt(shape[1])
+        return ((torch.rand(*shape, generator=generator) * 2 - 1) * bound).requires_grad_()
+
+    layer, head = uniform(n_units, x.shape[1]), uniform(n_classes, n_units)
+    bias = torch.zeros(n_classes, requires_grad=True)
+    data, labels = torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(y)
+    rows, check = np.flatnonzero(train), torch.from_numpy(np.flatnonzero(val))
+    optimizer = torch.optim.Adam([layer, head, bias], lr=learning_rate)
+    best, lowest, waited, order = layer.detach().clone(), math.inf, 0, torch.zeros(0, dtype=torch.long)
+    for step in range(max_steps + 1):
+        if step % eval_every == 0:
+            with torch.no_grad():
+                loss = functional.cross_entropy(data[check] @ layer.T @ head.T + bias, labels[check]).item()
+            waited = 0 if is_lower(loss, lowest) else waited + 1
+            if is_lower(loss, lowest):
+                best, lowest = layer.detach().clone(), loss
+            if waited >= patience:
+                break
+        if not len(order):
+            order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
+        batch, order = order[:batch_size], order[batch_size:]
+        optimizer.zero_grad()
+        functional.cross_entropy(data[batch] @ layer.T @ head.T + bias, labels[batch]).backward()
+        optimizer.step()
+    return best.numpy()

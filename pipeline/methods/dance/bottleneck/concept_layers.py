@@ -1,0 +1,351 @@
+"""Stage `concept_layers`: one bias-free linear layer per concept type (DANCE eq. 4 and 5, SALF-CBM loss 1)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.data.table import join_shards
+from pipeline.jobs import stage
+from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, read_samples
+from pipeline.methods.dance.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
+from pipeline.methods.dance.bottleneck.leakage import leakage_projection
+from pipeline.methods.dance.bottleneck.spatial import (
+    POOLINGS,
+    SpatialData,
+    concept_maps,
+    pool,
+    slices_of_frames,
+    train_spatial_layer,
+)
+from pipeline.methods.dance.settings import ConceptLayers
+
+logger = logging.getLogger("conceptreel")
+
+
+def align(ids: list[str], values: np.ndarray, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of ``values`` for the samples.
+
+    Returns:
+        values ``[n_samples, ...]``, zeros where a sample has no row, and has_row bool ``[n_samples]``.
+    """
+    row_of = {key: row for row, key in enumerate(ids)}
+    rows = np.array([row_of.get(key, -1) for key in samples.videos.video_id])
+    has_row = rows >= 0
+    result = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+    result[has_row] = values[rows[has_row]]
+    return result, has_row
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the layers learn to say about the samples.
+
+    Attributes:
+        motion_names: of the discovered motion concepts; empty where no model kind has them.
+        labels: multi-hot ``[n, n_motion]``; labelled: bool ``[n]``. Videos whose clips were all dropped teach nothing
+            (DANCE supplement 2.2), but get a decision.
+        names, types: of the ``m`` concepts in words that passed the filters.
+        texts: their embeddings ``[m, E]``.
+        similarity: of every sample to them, ``[n, m]``; has_similarity: bool ``[n]``.
+    """
+
+    motion_names: list[str]
+    labels: np.ndarray
+    labelled: np.ndarray
+    names: list[str]
+    types: np.ndarray
+    texts: np.ndarray
+    similarity: np.ndarray
+    has_similarity: np.ndarray
+
+    def seen(self, train: np.ndarray) -> np.ndarray:
+        """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
+        return self.labels[train & self.labelled].any(0)
+
+    def hidden_from(self, kind: str, samples: Samples, features: np.ndarray, rank: int) -> np.ndarray | None:
+        """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer; None for rank 0."""
+        if not rank:
+            return None
+        train, val = samples.split("train"), samples.split("val")
+        known = (train | val) & self.labelled & self.has_similarity
+        motion = self.labels[:, self.seen(train)]
+        targets = np.concatenate([motion, self.similarity], 1)[known]
+        is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
+        return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
+
+
+def read_targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
+    """Motion labels and similarities of the samples, joined by id."""
+    motion_names: list[str] = []
+    labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
+    if with_motion:
+        table, described = job.read_table("motion_labels")
+        motion_names = described["names"]
+        hot = np.zeros((table.num_rows, len(motion_names)), np.float32)
+        for row, concepts in enumerate(table["concepts"].to_pylist()):
+            hot[row, concepts] = 1
+        labels, labelled = align(table["video_id"].to_pylist(), hot, samples)
+    ((arrays, described),) = job.read_arrays("pseudo_labels")
+    similarity, has_similarity = align(described["video_id"], arrays["similarity"], samples)
+    types = np.array(described["types"])
+    return Targets(
+        motion_names, labels, labelled, described["names"], types, arrays["texts"], similarity, has_similarity
+    )
+
+
+def _row(layer: str, kind: str, name: str, quality: float, kept: bool, reason: str) -> dict:
+    return {"layer": layer, "type": kind, "name": name, "quality": float(quality), "kept": kept, "reason": reason}
+
+
+def _options(settings: ConceptLayers) -> dict[str, Any]:
+    return {
+        "learning_rate": settings.learning_rate,
+        "batch_size": settings.batch_size,
+        "max_steps": settings.max_steps,
+        "eval_every": settings.eval_every,
+        "patience": settings.patience,
+        "seed": settings.seed,
+    }
+
+
+def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
+    """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
+    seen = targets.seen(samples.split("train"))
+    fit, check = (samples.split(name) & targets.labelled for name in ("train", "val"))
+    projection = targets.hidden_from("motion", samples, samples.features, settings.leakage_rank)
+    layers = [
+        train_motion_layer(
+            samples.features[fit],
+            targets.labels[fit][:, seen],
+            samples.features[check],
+            targets.labels[check][:, seen],
+            optimizer=settings.optimizer,
+            weight_decay=weight_decay,
+            projection=projection,
+            feature_scaling=settings.feature_scaling,
+            **_options(settings),
+        )
+        for weight_decay in settings.motion_weight_decay
+    ]
+    losses = [layer.loss for layer in layers]
+    layer = layers[int(np.argmin(losses))]
+    logger.info(
+        "motion: %d concepts; validation cross-entropy by weight decay: %s",
+        seen.sum(),
+        ", ".join(f"{decay:g} → {loss:.4f}" for decay, loss in zip(settings.motion_weight_decay, losses, strict=True)),
+    )
+    quality = iter(layer.quality)
+    rows = [
+        _row("global", "motion", name, next(quality), True, "")
+        if has_positive
+        else _row("global", "motion", name, np.nan, False, "no training video shows it")
+        for name, has_positive in zip(targets.motion_names, seen, strict=True)
+    ]
+    return layer.weight, rows
+
+
+def _kept(layer: str, targets: Targets, columns: np.ndarray, quality: np.ndarray, cutoff: float) -> list[dict]:
+    """Rows of the concepts of one layer: kept, or dropped because they cannot be read from the features."""
+    return [
+        _row(
+            layer,
+            str(targets.types[column]),
+            targets.names[column],
+            value,
+            bool(value >= cutoff),
+            "" if value >= cutoff else f"projection: validation similarity {value:.3f} < {cutoff}",
+        )
+        for column, value in zip(columns, quality, strict=True)
+    ]
+
+
+def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes that see the whole clip, and one row per concept."""
+    fit, check = (samples.split(name) & targets.has_similarity for name in ("train", "val"))
+    weights, rows = [np.zeros((0, samples.features.shape[1]), np.float32)], []
+    for kind in TYPES[1:]:
+        columns = np.flatnonzero(targets.types == kind)
+        if not len(columns):
+            continue
+        layer = train_text_layer(
+            samples.features[fit],
+            targets.similarity[fit][:, columns],
+            samples.features[check],
+            targets.similarity[check][:, columns],
+            weight_decay=settings.text_weight_decay,
+            projection=targets.hidden_from(kind, samples, samples.features, settings.leakage_rank),
+            feature_scaling=settings.feature_scaling,
+            **_options(settings),
+        )
+        kept = layer.quality >= settings.projection_cutoff
+        logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
+        weights.append(layer.weight[kept])
+        rows += _kept("global", targets, columns, layer.quality, settings.projection_cutoff)
+    return np.concatenate(weights), rows
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the maps learn from.
+
+    Attributes:
+        maps: feature maps ``[n, S, h, w, D]``; regions: prompt embeddings ``[n, K, h, w, E]``.
+        has_prompts: bool ``[n]``.
+        slices: of the maps, in which each prompted frame lies, ``[K]``.
+    """
+
+    maps: np.ndarray
+    regions: np.ndarray
+    has_prompts: np.ndarray
+    slices: np.ndarray
+
+
+def read_places(job: stage.Job, samples: Samples, targets: Targets) -> Places:
+    """Maps and prompts of the samples, joined by id.
+
+    Raises:
+        StageError: a video has no maps, or prompts and texts come from different encoders.
+    """
+    joined = join_shards(job, "maps", "maps")
+    maps, has_maps = align(joined.video_id, joined.values, samples)
+    if not has_maps.all():
+        raise stage.StageError(
+            f"{(~has_maps).sum()} videos have a feature but no maps, for example "
+            f"{samples.videos.video_id[~has_maps][0]}; delete backbone/maps and run the pipeline again"
+        )
+    prompts = join_shards(job, "prompts", "regions")
+    regions, has_prompts = align(prompts.video_id, prompts.values, samples)
+    if regions.shape[-1] != targets.texts.shape[1]:
+        raise stage.StageError(
+            f"prompts are embedded in {regions.shape[-1]} dimensions, texts in {targets.texts.shape[1]}; "
+            f"context.prompts and context.texts must name the same dual encoder"
+        )
+    slices = slices_of_frames(prompts.attributes["frames"], prompts.attributes["n_frames"], maps.shape[1])
+    return Places(maps, regions, has_prompts, slices)
+
+
+def _map_layer(
+    settings: ConceptLayers, samples: Samples, targets: Targets, places: Places
+) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+    # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
+    mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
+    weights, rows = [], []
+    for kind in TYPES[1:]:
+        columns = np.flatnonzero(targets.types == kind)
+        if not len(columns):
+            continue
+        projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
+        fit, check = (
+            SpatialData.of(places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices)
+            for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
+        )
+        layer = train_spatial_layer(
+            fit, check, projection=projection, weight_decay=settings.map_weight_decay, **_options(settings)
+        )
+        kept = layer.quality >= settings.map_cutoff
+        logger.info("%s maps: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
+        weights.append(layer.weight[kept])
+        rows += _kept("map", targets, columns, layer.quality, settings.map_cutoff)
+    weight = np.concatenate(weights)
+    pooled = np.concatenate(
+        [
+            np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS])
+            for block in np.array_split(places.maps, max(1, len(places.maps) // 64))
+        ],
+        1,
+    )
+    return weight, pooled, rows
+
+
+def train_layers(
+    settings: ConceptLayers, samples: Samples, targets: Targets, places: Places | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any], list[dict]]:
+    """The layers of all model kinds.
+
+    Args:
+        places: needed by the kinds that have maps.
+
+    Returns:
+        arrays and content of the artifact ``concept_layers``, see `concepts_of` of `activations`, and one row per
+        concept.
+
+    Raises:
+        StageError: no concept is left.
+    """
+    train = samples.split("train")
+    rows: list[dict] = []
+    weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
+    if set(settings.kinds) != {"salf"}:
+        weight, found = _motion_layer(settings, samples, targets)
+        weights.append(weight)
+        rows += found
+    if "dance" in settings.kinds:
+        weight, found = _global_layers(settings, samples, targets)
+        weights.append(weight)
+        rows += found
+    arrays: dict[str, np.ndarray] = {}
+    content: dict[str, Any] = {"kinds": settings.kinds}
+    if places is not None:
+        map_weight, pooled, found = _map_layer(settings, samples, targets, places)
+        rows += found
+        statistics = [standardise_fit(values[train]) for values in pooled]
+        arrays |= {
+            "map_weight": map_weight,
+            "map_activations": pooled.astype(np.float32),
+            "map_mean": np.stack([mean for mean, _ in statistics]),
+            "map_std": np.stack([std for _, std in statistics]),
+        }
+        content["video_id"] = samples.videos.video_id.tolist()
+    weight = np.concatenate(weights).astype(np.float32)
+    mean, std = standardise_fit(samples.features[train] @ weight.T)
+    arrays |= {"weight": weight, "mean": mean, "std": std}
+    for layer, prefix in (("global", ""), ("map", "map_")):
+        own = [row for row in rows if row["layer"] == layer and row["kept"]]
+        content |= {f"{prefix}names": [row["name"] for row in own], f"{prefix}types": [row["type"] for row in own]}
+    if not content["names"] and not content["map_names"]:
+        raise stage.StageError(
+            "no concept is left; loosen context.concepts, or projection_cutoff and map_cutoff of "
+            "bottleneck.concept_layers"
+        )
+    return arrays, content, rows
+
+
+def build(job: stage.Job) -> None:
+    """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
+    settings = ConceptLayers.model_validate(job.settings)
+    samples = read_samples(job)
+    stage.limit_threads(samples.features.size)
+    job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
+    targets = read_targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
+    for kind in TYPES[1:]:
+        if not (targets.types == kind).any():
+            logger.warning("no %s concept passed the filters", kind)
+    candidates, _ = job.read_table("concepts")
+    rows = [
+        _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
+        for item in candidates.to_pylist()
+        if not item["kept"]
+    ]
+    places = read_places(job, samples, targets) if set(settings.kinds) != {"dance"} else None
+    arrays, content, found = train_layers(settings, samples, targets, places)
+    rows += found
+    job.write_arrays(
+        "concept_layers",
+        arrays,
+        content,
+        n_ok=len(content["names"]) + len(content["map_names"]),
+        failed=samples.failed,
+        dtype="float32",
+    )
+    table = pa.table({key: [row[key] for row in rows] for key in rows[0]})
+    job.write_table("concept_table", table)
+
+
+if __name__ == "__main__":
+    stage.run("concept_layers", build)

@@ -1,0 +1,263 @@
+"""A model on another data set, or on a split that it was not trained on: accuracy, and what an edited weight changes.
+
+DANCE supplement 3.2 and 6.3: a model of UCF-101 is asked about UCF-101-SCUBA (other backgrounds) and Mimetics (mime),
+and misleading weights between concepts and classes are edited by hand, without training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.entries import plain
+from pipeline.data.lines import lines_of
+from pipeline.jobs.stage import StageError
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.store.arrays import read_arrays
+from pipeline.store.names import NameUnknown, find
+from pipeline.store.tables import read_table
+
+# Settings of `data.decode` that decide what a model sees of a video.
+SEEN = ("n_frames", "sampling", "stride", "size")
+# Settings that name a network.
+ENCODER = ("model", "revision", "sha256")
+
+
+@dataclass(frozen=True)
+class VideoSet:
+    """Videos of a results folder that have a feature.
+
+    Attributes:
+        video_id: ``n`` ids; class_name: of each.
+        features: ``[n, D]``; maps: ``[n, S, h, w, D']``, None for a model without maps.
+        class_names: of the data set.
+    """
+
+    video_id: list[str]
+    class_name: list[str]
+    features: np.ndarray
+    maps: np.ndarray | None
+    class_names: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Decisions on the videos whose classes the model knows.
+
+    Attributes:
+        label: true class of the model, int64 ``[n]``; decided: its decision.
+        among: its decision among the classes that the videos have.
+    """
+
+    label: np.ndarray
+    decided: np.ndarray
+    among: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.decided == self.label
+
+
+def read_videos(results: Path, split: str, model: ConceptModel) -> VideoSet:
+    """Videos of a split with what the model reads of them.
+
+    Raises:
+        StageError: there is no such split, no feature, or what is there was made by another encoder than the model's.
+    """
+    table, described = read_table(results / "data" / "index.parquet")
+    rows = {row["video_id"]: row for row in table.to_pylist() if row["status"] == "ok"}
+    splits = sorted({row["split"] for row in rows.values()})
+    if split != "all" and split not in splits:
+        raise StageError(f"{results} has no split `{split}`; it has {', '.join(splits)}, and --split all takes all")
+    features = _joined(results, "features", "features")
+    _check_encoder(results, model, features[2])
+    maps = None
+    if model.has_maps:
+        maps = _joined(results, "maps", "maps")
+        # A tuned network has another name where another data set takes it; it is known by its weights.
+        unlike = {"pooling", *(ENCODER if _tuned(model, maps[2]) else ())}
+        wanted, made = (
+            {key: value for key, value in settings.items() if key not in unlike}
+            for settings in (model.about["maps"], maps[2]["settings"])
+        )
+        if wanted != made:
+            raise StageError(f"{results}/backbone/maps was made with other settings than those that the model reads")
+    row_of_map = {key: row for row, key in enumerate(maps[0])} if maps else {}
+    chosen = [
+        row
+        for row, key in enumerate(features[0])
+        if key in rows and split in ("all", rows[key]["split"]) and (maps is None or key in row_of_map)
+    ]
+    if not chosen:
+        raise StageError(f"no video of split `{split}` of {results} has a feature")
+    ids = [features[0][row] for row in chosen]
+    return VideoSet(
+        ids,
+        [rows[key]["class_name"] for key in ids],
+        features[1][chosen],
+        maps[1][[row_of_map[key] for key in ids]] if maps else None,
+        described["class_names"],
+    )
+
+
+def _joined(results: Path, name: str, array: str) -> tuple[list[str], np.ndarray, dict[str, Any]]:
+    """Ids, values and provenance of a sharded artifact of the backbone."""
+    paths = sorted((results / "backbone" / name).glob("[!.]*.zarr.zip"))
+    if not paths:
+        raise StageError(
+            f"{results}/backbone/{name} holds nothing; `snakemake --cores all "
+            f"{results}/backbone/{name}/000-of-NNN.zarr.zip …` makes its shards"
+        )
+    parts = [read_arrays(path) for path in paths]
+    ids = [key for _, attributes in parts for key in attributes["video_id"]]
+    filled = [arrays[array] for arrays, _ in parts if len(arrays[array])]
+    if not filled:
+        raise StageError(f"no video of {results} has {name}")
+    return ids, np.concatenate(filled), parts[0][1]["provenance"]
+
+
+def _tuned(model: ConceptModel, record: dict[str, Any]) -> bool:
+    """Whether an artifact with this provenance was made by the tuned network of a model."""
+    return "finetuned" in model.about and record.get("weights") == model.about["finetuned"]
+
+
+def _check_encoder(results: Path, model: ConceptModel, record: dict[str, Any]) -> None:
+    """Refuse features of another network, or of clips that were cut another way."""
+    wanted, made = model.about["features"], record["settings"]
+    tuned = _tuned(model, record)
+    if "finetuned" in model.about and not tuned:
+        raise StageError(
+            f"{results}: its features are not of the network that the model was tuned with; set "
+            f"backbone.features.model to {wanted['model']} and backbone.finetune.enabled to false"
+        )
+    imported = made.get("source", "computed") != "computed" or wanted["source"] != "computed"
+    for key in () if imported or tuned else ("model", "revision"):
+        if made.get(key) != wanted[key]:
+            raise StageError(
+                f"{results}: backbone.features.{key} is {made.get(key)}, the model was trained on features of "
+                f"{wanted[key]}; give both data sets the same encoder"
+            )
+    for path in sorted((results / "data" / "clips").glob("[!.]*.zarr.zip"))[:1]:
+        cut = read_arrays(path)[1]["provenance"]["settings"]
+        for key in () if imported else SEEN:
+            needed = key != "stride" or cut.get("sampling") == "dense"
+            if needed and cut.get(key) != model.about["decode"][key]:
+                raise StageError(
+                    f"{results}: data.decode.{key} is {cut.get(key)}, the model was trained with "
+                    f"{model.about['decode'][key]}"
+                )
+
+
+def read_map(path: Path, there: Sequence[str], model: Sequence[str]) -> dict[str, int]:
+    """Class of a data set → class of the model, from lines ``class of the data set,class of the model``.
+
+    Args:
+        there, model: the names of both.
+
+    Raises:
+        StageError: a line has no two parts, a class is unknown, or one stands there twice.
+    """
+    result: dict[str, int] = {}
+    for number, line in lines_of(path, "--map names a file of `class of the data set,class of the model`"):
+        if line.startswith("#"):
+            continue
+        parts = [part.strip() for part in line.split(",")]
+        if len(parts) != 2 or not all(parts):
+            raise StageError(f"{path}, line {number}: expected `class of the data set,class of the model`")
+        try:
+            find(parts[0], there, "class of the data set")
+            label = find(parts[1], model, "class of the model")
+        except NameUnknown as error:
+            raise StageError(f"{path}, line {number}: {error}") from None
+        if parts[0] in result:
+            raise StageError(f"{path}, line {number}: `{parts[0]}` is there twice")
+        result[parts[0]] = label
+    if not result:
+        raise StageError(f"{path} maps no class")
+    return result
+
+
+def map_by_name(there: Sequence[str], model: Sequence[str]) -> dict[str, int]:
+    """The classes that both have, whatever their spelling of blanks and capitals.
+
+    Raises:
+        StageError: there is none.
+    """
+    label_of = {plain(name): label for label, name in enumerate(model)}
+    result = {name: label_of[plain(name)] for name in there if plain(name) in label_of}
+    if not result:
+        raise StageError("the data set and the model have no class name in common; say which is which with --map FILE")
+    return result
+
+
+def activations_of(model: ConceptModel, videos: VideoSet) -> np.ndarray:
+    """Standardised activations ``[n, M]``.
+
+    Raises:
+        StageError: the features have another width than the model's.
+    """
+    try:
+        return model.activations(videos.features, None if videos.maps is None else model.maps(videos.maps))
+    except ValueError as error:
+        raise StageError(str(error)) from None
+
+
+def decide(model: ConceptModel, z: np.ndarray, label: np.ndarray) -> Outcome:
+    """Decisions on activations ``[n, M]`` with true classes ``[n]``."""
+    logits = z @ model.weight.T + model.bias  # [n, K]
+    own = np.unique(label)
+    return Outcome(label, logits.argmax(1), own[logits[:, own].argmax(1)])
+
+
+def typed_weight(text: str) -> float:
+    """A weight as somebody typed it.
+
+    Raises:
+        StageError: it is no finite number.
+    """
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise StageError(f"`{text}` is no weight; a number is wanted, 0 cuts the concept off from the class")
+    return weight
+
+
+def with_weight(model: ConceptModel, concept: str, class_name: str, value: str) -> tuple[ConceptModel, dict[str, Any]]:
+    """The model with one other concept-to-class weight (DANCE Figure 10), and what was changed.
+
+    Args:
+        concept: its name, or ``type:name`` where two types share one.
+        value: as typed.
+
+    Raises:
+        NameUnknown: no such concept or class.
+        StageError: the value is no finite number.
+    """
+    m, label = model.find_concept(concept), find(class_name, model.class_names, "class")
+    edited = model.reweight(label, m, typed_weight(value))
+    return edited, edited.about["edits"][-1]
+
+
+def by_class(model: ConceptModel, outcome: Outcome) -> list[dict[str, Any]]:
+    """Per class that occurs: number of videos, of right decisions, and what the wrong ones are mostly taken for."""
+    rows = []
+    for label in np.unique(outcome.label):
+        own = outcome.label == label
+        wrong = Counter(outcome.decided[own & ~outcome.right].tolist()).most_common(1)
+        rows.append(
+            {
+                "class": model.class_names[label],
+                "videos": int(own.sum()),
+                "right": int((own & outcome.right).sum()),
+                "taken_for": model.class_names[wrong[0][0]] if wrong else "",
+            }
+        )
+    return rows

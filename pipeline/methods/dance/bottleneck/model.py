@@ -1,0 +1,208 @@
+"""Stage `model`: everything a user needs in ``model.pt``, what it sees in every video, and the figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.backbone.finetuning.tuned import named_backbone
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.jobs import stage
+from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
+from pipeline.methods.dance.bottleneck.classifier import accuracy
+from pipeline.methods.dance.bottleneck.layers import standardise
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import ArtifactError, replace_when_done
+from pipeline.store.tables import read_attributes
+
+
+def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
+    """Share of samples whose class is among the k highest logits."""
+    logits = z @ weight.T + bias
+    own = logits[np.arange(len(y)), y][:, None]
+    return float(((logits > own).sum(1) < k).mean()) if len(y) else float("nan")
+
+
+def stage_seconds(folder: Path) -> dict[str, float]:
+    """Recorded run time per stage, summed over its shards, of the artifacts below a results folder."""
+    longest: dict[tuple[str, str], float] = {}
+    for path in sorted(folder.rglob("[!.]*")):
+        try:
+            if path.name.endswith(".zarr.zip"):
+                with Arrays(path) as artifact:
+                    record = artifact.attributes["provenance"]
+            elif path.suffix == ".parquet":
+                record = read_attributes(path)["provenance"]
+            else:
+                continue
+        except ArtifactError:
+            continue
+        job = (record["stage"], str(record["shard"]))
+        # A stage with two artifacts records its running time in each; the later one is the stage's.
+        longest[job] = max(longest.get(job, 0), record["seconds"])
+    seconds: dict[str, float] = {}
+    for (name, _), value in sorted(longest.items()):
+        seconds[name] = round(seconds.get(name, 0) + value, 3)
+    return seconds
+
+
+def type_columns(types: np.ndarray, kind: str) -> np.ndarray:
+    return np.ones(len(types), bool) if kind == "all" else types == kind
+
+
+def accuracies(
+    samples: Samples, z: np.ndarray, types: np.ndarray, arrays: dict[str, np.ndarray], rows: np.ndarray, prefix: str
+) -> dict[str, float]:
+    """Top-1 of the classifier over all concepts and over each type alone, on the given rows."""
+    y = samples.videos.label[rows]
+    return {
+        kind: accuracy(
+            z[rows][:, type_columns(types, kind)],
+            y,
+            arrays[f"{prefix}{kind}/weight"],
+            arrays[f"{prefix}{kind}/bias"],
+        )
+        for kind in (*TYPES, "all")
+        if f"{prefix}{kind}/weight" in arrays
+    }
+
+
+def kind_figures(
+    samples: Samples, concepts: Concepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
+) -> dict[str, Any]:
+    """Figures of one model kind; the accuracies of every split but those that were developed on."""
+    z = concepts.activations(samples.features)
+    types = np.array(concepts.types)
+    main = certificates[f"{prefix}all"]
+    figures = {
+        "n_concepts": {kind: int((types == kind).sum()) for kind in TYPES},
+        "nnz": main["nnz"],
+        "lambda": main["lambda"],
+        "kkt_gap": main["kkt_gap"],
+        "relative_duality_gap": main["relative_gap"],
+        "val_top1": main["val_top1"],
+        "val_top1_by_type": {
+            kind: certificates[f"{prefix}{kind}"]["val_top1"] for kind in TYPES if f"{prefix}{kind}" in certificates
+        },
+    }
+    if concepts.pooling:
+        figures["pooling"] = concepts.pooling
+    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
+        by_type = accuracies(samples, z, types, arrays, samples.split(split), prefix)
+        name = "" if split == "test" else f"{split}_"
+        figures[f"{name}top1"] = by_type["all"]
+        figures[f"{name}top1_by_type"] = by_type
+    return figures
+
+
+def build(job: stage.Job) -> None:
+    """Write the activations, the model and the metrics."""
+    samples = read_samples(job)
+    ((layers, described),) = job.read_arrays("concept_layers")
+    ((arrays, chosen),) = job.read_arrays("classifier")
+    table, _ = job.read_table("concept_table")
+    certificates = chosen["certificates"]
+    kinds = [
+        concepts_of(kind, layers, described, samples.videos, chosen["pooling"].get(kind)) for kind in chosen["kinds"]
+    ]
+    concepts = kinds[0]
+    z = concepts.activations(samples.features)
+    y = samples.videos.label.astype(np.int64)
+    test = samples.split("test")
+    figures = {
+        item.kind: kind_figures(samples, item, arrays, certificates, f"{item.kind}/" if position else "")
+        for position, item in enumerate(kinds)
+    }
+
+    if job.inputs.get("baselines"):
+        ((_, compared),) = job.read_arrays("baselines")
+        figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
+
+    metrics = {
+        "dataset": job.dataset,
+        "kind": concepts.kind,
+        "n_train": int(samples.split("train").sum()),
+        "n_val": int(samples.split("val").sum()),
+        "n_test": int(test.sum()),
+        "n_failed": len(samples.failed),
+        "n_classes": len(samples.videos.class_names),
+        **figures[concepts.kind],
+        "top5": top_k_accuracy(z[test], y[test], arrays["all/weight"], arrays["all/bias"], 5),
+        "backbone_top1": accuracy(
+            standardise(samples.features[test], arrays["backbone/mean"], arrays["backbone/std"]),
+            y[test],
+            arrays["backbone/weight"],
+            arrays["backbone/bias"],
+        ),
+        "top1_at_nec": {
+            name.removeprefix("nec_"): accuracy(z[test], y[test], arrays[f"{name}/weight"], arrays[f"{name}/bias"])
+            for name in certificates
+            if name.startswith("nec_")
+        },
+        "kinds": figures,
+    }
+    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT, "test"}):
+        metrics[f"n_{split}"] = int(samples.split(split).sum())
+    if job.inputs.get("evaluation"):
+        evaluation, _ = job.read_table("evaluation")
+        measured = dict(zip(evaluation["figure"].to_pylist(), evaluation["value"].to_pylist(), strict=True))
+        metrics["pck"] = measured["pck_test_visible"]
+        metrics["ceilings"] = {
+            name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")
+        }
+        metrics["evaluation"] = {name: value for name, value in measured.items() if not name.startswith("ceiling_")}
+    metrics["seconds"] = stage_seconds(job.outputs["model"].parent)
+
+    digest = job.write_arrays(
+        "activations",
+        {"z": z.astype(np.float32), "label": samples.videos.label.astype(np.int32)},
+        {
+            "video_id": samples.videos.video_id.tolist(),
+            "split": samples.videos.split.tolist(),
+            "class_names": samples.videos.class_names,
+            "names": concepts.names,
+            "types": concepts.types,
+        },
+        n_ok=len(z),
+        failed=samples.failed,
+    )
+    quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
+    n_whole = len(concepts.layer["weight"])
+    about = {
+        "dataset": job.dataset,
+        "kind": concepts.kind,
+        "quality": [
+            quality["global" if position < n_whole else "map", kind, name]
+            for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
+        ],
+        "decode": job.settings["decode"],
+        **named_backbone(job),
+        "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
+        "edits": [],
+        # Belongs together: whoever explains a video from the cache can tell whether it is this model's.
+        "activations": digest,
+    }
+    if concepts.pooling:
+        about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
+    medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
+    model = ConceptModel(
+        samples.videos.class_names,
+        concepts.names,
+        concepts.types,
+        concepts.layer,
+        arrays["all/weight"],
+        arrays["all/bias"],
+        medoids,
+        about | about_motion,
+    )
+    model.save(job.outputs["model"])
+    with replace_when_done(job.outputs["metrics"]) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    stage.run("model", build)

@@ -1,0 +1,246 @@
+"""Spatial concept layers: a 1×1 convolution without bias from feature maps to concept maps (SALF-CBM 3.3 and 3.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from pipeline.methods.dance.bottleneck.layers import cubed_cosine_columns, is_lower
+
+Pooling = Literal["mean", "softmax", "max"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "softmax", "max")
+
+# Validation pictures that a look at the loss takes at most: a similarity over so many is sure enough.
+EVALUATED = 2048
+# Pictures at a time where sums over all of them are formed.
+BLOCK = 512
+
+
+def slices_of_frames(frames: np.ndarray, n_frames: int, n_slices: int) -> np.ndarray:
+    """The slice of the feature maps in which each prompted frame lies.
+
+    Args:
+        frames: positions in the clip, ``[K]``; n_frames: of the clip; n_slices: S of the feature maps.
+
+    Returns:
+        int64 ``[K]`` in [0, S).
+    """
+    return np.asarray(frames) * n_slices // n_frames
+
+
+def concept_maps(maps: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """c of SALF-CBM 3.3: feature maps ``[..., D]`` through a convolution ``[M, D]``, float32 ``[..., M]``."""
+    return maps.astype(np.float32) @ weight.T.astype(np.float32)
+
+
+def pool(maps: np.ndarray, pooling: Pooling) -> np.ndarray:
+    """One activation per clip and concept, c* of SALF-CBM 3.4: over the places of each slice, then the mean of slices.
+
+    ``softmax`` weighs each place by the softmax of its own values, between ``mean`` and ``max``. It depends on the
+    scale of the map, which `train_spatial_layer` sets to 1.
+
+    Args:
+        maps: concept maps ``[n, S, h, w, M]``.
+
+    Returns:
+        ``[n, M]``.
+    """
+    # Not -1 for the places: there may be no concept left.
+    flat = maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3], maps.shape[-1])  # [n, S, p, M]
+    if pooling == "max":
+        slices = flat.max(2)
+    elif pooling == "mean":
+        slices = flat.mean(2)
+    else:
+        weights = np.exp(flat - flat.max(2, keepdims=True))
+        slices = (weights * flat).sum(2) / weights.sum(2)
+    return slices.mean(1)
+
+
+@dataclass(frozen=True)
+class SpatialData:
+    """Pictures with their prompts: feature maps and region embeddings of the same places.
+
+    Attributes:
+        maps: float16 ``[n, p, D]``; regions: float16 ``[n, p, E]``; texts: float32 ``[M, E]``.
+    """
+
+    maps: torch.Tensor
+    regions: torch.Tensor
+    texts: torch.Tensor
+
+    @classmethod
+    def of(cls, maps: np.ndarray, regions: np.ndarray, texts: np.ndarray, slices: np.ndarray) -> SpatialData:
+        """Every prompted frame of every clip as one picture.
+
+        Args:
+            maps: ``[n, S, h, w, D]``; regions: ``[n, K, h, w, E]``; texts: ``[M, E]``.
+            slices: the slice of each prompted frame, ``[K]``.
+        """
+        return cls(
+            torch.from_numpy(np.ascontiguousarray(maps[:, slices])).flatten(0, 1).flatten(1, 2),
+            torch.from_numpy(np.ascontiguousarray(regions)).flatten(0, 1).flatten(1, 2),
+            torch.from_numpy(np.ascontiguousarray(texts, np.float32)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def rows(self, chosen: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps ``[b, p, D]`` and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
+        regions = functional.normalize(self.regions[chosen].float(), dim=-1)
+        return self.maps[chosen].float(), regions @ self.texts.T
+
+    def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for start in range(0, len(self), BLOCK):
+            yield self.rows(slice(start, start + BLOCK))
+
+
+@dataclass(frozen=True)
+class SpatialLayer:
+    """A trained spatial layer.
+
+    Attributes:
+        weight: float32 ``[M, D]``, scaled so that a concept's map varies by a standard deviation of 1 within a place.
+        n_steps: steps after which the weights were best on validation.
+        steps, val_loss: ``[n_evaluations]``.
+        quality: float64 ``[M]``: cubed cosine similarity on validation, mean over the places.
+    """
+
+    weight: np.ndarray
+    n_steps: int
+    steps: np.ndarray
+    val_loss: np.ndarray
+    quality: np.ndarray
+
+
+def similarity(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The similarity in loss (1) of SALF-CBM, over pictures, per place and concept.
+
+    Args:
+        z: concept maps ``[n, p, M]``; target: prompt similarities ``[n, p, M]``.
+
+    Returns:
+        ``[p, M]``; 0 where a column is constant.
+    """
+    return cubed_cosine_columns(z.flatten(1), target.flatten(1)).unflatten(0, z.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Within-place second moments of the training pictures: covariance ``[D, D]``, cross ``[D, M]``, spread ``[M]``."""
+
+    covariance: torch.Tensor
+    cross: torch.Tensor
+    spread: torch.Tensor
+
+    @property
+    def variance(self) -> float:
+        return float(self.covariance.diagonal().mean())
+
+
+def _moments(data: SpatialData, projection: torch.Tensor) -> _Moments:
+    """Moments of the maps as they are after the projection ``[D, D]``."""
+    (places, width), concepts = data.maps.shape[1:], len(data.texts)
+    gram = torch.zeros(width, width, dtype=torch.float64)
+    cross = torch.zeros(width, concepts, dtype=torch.float64)
+    square = torch.zeros(concepts, dtype=torch.float64)
+    sum_x = torch.zeros(places, width, dtype=torch.float64)
+    sum_t = torch.zeros(places, concepts, dtype=torch.float64)
+    for x, target in data.blocks():
+        x, target = x.double(), target.double()
+        gram += torch.einsum("npd,npe->de", x, x)
+        cross += torch.einsum("npd,npm->dm", x, target)
+        square += (target**2).sum((0, 1))
+        sum_x += x.sum(0)
+        sum_t += target.sum(0)
+    total = len(data) * places
+    gram -= sum_x.T @ sum_x / len(data)
+    cross -= sum_x.T @ sum_t / len(data)
+    square -= (sum_t**2).sum(0) / len(data)
+    gram, cross = projection @ gram @ projection.T, projection @ cross
+    return _Moments(gram / total, cross / total, (square / total).clamp_min(0).sqrt())
+
+
+def train_spatial_layer(
+    train: SpatialData,
+    val: SpatialData,
+    *,
+    projection: np.ndarray | None = None,
+    learning_rate: float = 1e-3,
+    batch_size: int = 512,
+    max_steps: int = 10_000,
+    eval_every: int = 50,
+    patience: int = 10,
+    weight_decay: float = 0.0,
+    ridge: float = 0.1,
+    seed: int = 0,
+) -> SpatialLayer:
+    """Minimise loss (1) of SALF-CBM by Adam on mini-batches of pictures; its mean over places and concepts.
+
+    Places and concepts are independent in the loss but share the weights of a concept over all places. The start is the
+    ridge regression of the similarities within each place, because the loss has no gradient at zero.
+
+    Args:
+        train, val: pictures; val decides when to stop. The best weights are restored.
+        projection: ``[D, D]`` that the layer sees every place through, see `pipeline.methods.dance.bottleneck.leakage`.
+        weight_decay: λ of λ/2 ‖w‖² s² / var(z), as of `pipeline.methods.dance.bottleneck.layers.train_text_layer`.
+        ridge: regularisation of the start, as a part of the mean variance of a feature.
+        seed: of the mini-batches.
+
+    Raises:
+        ValueError: there are fewer than two pictures in a split, or the loss is not finite.
+    """
+    if min(len(train), len(val)) < 2:
+        raise ValueError(
+            f"a similarity over pictures needs at least 2 of them; there are {len(train)} training and {len(val)} "
+            f"validation pictures with prompts"
+        )
+    onto = torch.eye(train.maps.shape[-1]).double() if projection is None else torch.from_numpy(projection).double()
+    moments = _moments(train, onto)
+    # A step projects the weights: there are far fewer of them than places.
+    onto = onto.float()
+    regular = moments.covariance + max(ridge * moments.variance, 1e-12) * torch.eye(len(moments.covariance)).double()
+    flat = moments.spread <= 1e-9
+    scaled = moments.cross / torch.where(flat, torch.ones_like(moments.spread), moments.spread)
+    weight = torch.linalg.solve(regular, scaled).T.float().contiguous().requires_grad_()  # [M, D]
+
+    generator = torch.Generator().manual_seed(seed)
+    chosen_val = torch.randperm(len(val), generator=generator)[:EVALUATED]
+    x_val, target_val = val.rows(chosen_val)
+    optimizer = torch.optim.Adam([weight], lr=learning_rate)
+    n_batches = max(1, min(math.ceil(len(train) / batch_size), len(train) // 2))
+    batches: list[torch.Tensor] = []
+    steps, losses = [0], [-similarity(x_val @ (weight.detach() @ onto).T, target_val).mean().item()]
+    best, chosen = weight.detach().clone(), 0
+    while steps[-1] < max_steps and len(steps) - 1 - chosen < patience:
+        taken = min(eval_every, max_steps - steps[-1])
+        for _ in range(taken):
+            if not batches:
+                batches = list(torch.randperm(len(train), generator=generator).tensor_split(n_batches))
+            x, target = train.rows(batches.pop())
+            z = x @ (weight @ onto).T  # [b, p, M]
+            penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
+            penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
+            optimizer.zero_grad()
+            (penalty.mean() - similarity(z, target).mean()).backward()
+            optimizer.step()
+        steps.append(steps[-1] + taken)
+        with torch.no_grad():
+            losses.append(-similarity(x_val @ (weight @ onto).T, target_val).mean().item())
+        if not math.isfinite(losses[-1]):
+            raise ValueError(f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the maps")
+        if is_lower(losses[-1], losses[chosen]):
+            best, chosen = weight.detach().clone(), len(steps) - 1
+    # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
+    spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
+    best = best / torch.where(spread > 0, spread, torch.ones_like(spread))[:, None].float()
+    best = best @ onto
+    quality = similarity(x_val @ best.T, target_val).mean(0)
+    return SpatialLayer(best.numpy(), steps[chosen], np.array(steps), np.array(losses), quality.double().numpy())

@@ -1,0 +1,1 @@
+"""Models that others published, and features for other programs."""

@@ -1,0 +1,189 @@
+"""Commands that exchange models and matrices with other code: ``import``, ``export-model``, ``predict-features``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+
+def _class_names(path: Path | None) -> list[str] | None:
+    from pipeline.data.entries import ListError, read_class_list
+    from pipeline.exchange.errors import ForeignFileError
+
+    try:
+        return read_class_list(path) if path else None
+    except ListError as error:
+        raise ForeignFileError(str(error)) from None
+
+
+def _video_settings(call: argparse.Namespace) -> tuple[Any, Any]:
+    """What a video must go through, where --backbone says by which network the features were made."""
+    from pipeline.backbone.settings import Features
+    from pipeline.data.settings import Decode
+
+    if not call.backbone:
+        return None, None
+    decode = Decode(min_frames=1, n_frames=call.n_frames, size=call.size, sampling=call.sampling)
+    return decode, Features(source="computed", model=call.backbone, revision=call.revision)
+
+
+def _check_backbone(name: str, revision: str, width: int) -> None:
+    from pipeline.backbone.encoders import load_backbone
+    from pipeline.exchange.errors import ForeignFileError
+
+    found = load_backbone(name, revision).width
+    if found != width:
+        raise ForeignFileError(f"{name} gives {found} features, the folder's concepts read {width}")
+
+
+def import_model(call: argparse.Namespace) -> int:
+    """``conceptreel import FOLDER --out MODEL``: a published result folder as a model."""
+    from pipeline.exchange.errors import ForeignFileError
+    from pipeline.exchange.matrices import read_matrix
+    from pipeline.methods.dance.exchange import evaluate
+    from pipeline.methods.dance.exchange.published import read_published, to_model
+    from pipeline.methods.dance.exchange.safe import WEIGHTS, read_safe
+
+    if call.out.exists():
+        raise ForeignFileError(f"{call.out} exists; name another file with --out, or remove it")
+    if bool(call.features) != bool(call.list):
+        raise ForeignFileError("--features and --list go together: the matrix, and the labels of its rows")
+    stated = None
+    if (call.folder / WEIGHTS).is_file():
+        model = read_safe(call.folder)
+        print(f"{call.folder}: a model as safetensors")
+    else:
+        published = read_published(call.folder, call.type)
+        stated = published.stated_accuracy
+        name = call.dataset or call.out.resolve().parent.name
+        model = to_model(published, name, _class_names(call.class_list), *_video_settings(call))
+        print(
+            f"{call.folder}: {published.layout}, {len(model.concepts)} concepts, {len(model.class_names)} classes, "
+            f"{published.nonzero} of {model.weight.size} weights non-zero"
+        )
+        if call.backbone:
+            _check_backbone(call.backbone, call.revision, model.layer["weight"].shape[1])
+    if call.features:
+        _, features, labels = evaluate.labelled(read_matrix(call.features, call.array), call.list, model.class_names)
+        outcome = evaluate.evaluate(model, features, labels)
+        told = "the folder states no accuracy"
+        if stated is not None:
+            evaluate.check_stated(outcome, stated)
+            told = f"as the folder states ({stated:.6f})"
+        print(f"accuracy  {outcome.accuracy:.6f} ({outcome.right} of {outcome.total}), {told}")
+        model.about["metrics"] = {**model.about.get("metrics", {}), "top1": outcome.accuracy, "n_test": outcome.total}
+    model.save(call.out)
+    print(f"model     {call.out}")
+    return 0
+
+
+def export_model(call: argparse.Namespace) -> int:
+    """``conceptreel export-model MODEL --format F --out DIR``: for other people's code."""
+    import os
+
+    from pipeline.exchange.errors import ForeignFileError
+    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.exchange.published import write_published
+    from pipeline.methods.dance.exchange.safe import write_safe
+
+    model = load(call.model)
+    if call.out.exists() and (not call.out.is_dir() or any(call.out.iterdir())):
+        raise ForeignFileError(f"{call.out} exists and is not an empty folder; name another one with --out")
+    call.out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = call.out.with_name(f".{os.getpid()}.{call.out.name}")
+    temporary.mkdir()
+    try:
+        if call.format == "safetensors":
+            write_safe(temporary, model)
+        else:
+            write_published(temporary, model, call.format)
+        temporary.replace(call.out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for path in sorted(path for path in call.out.rglob("*") if path.is_file()):
+        print(path)
+    return 0
+
+
+def predict_features(call: argparse.Namespace) -> int:
+    """``conceptreel predict-features MODEL MATRIX``: decisions with their reasons, without a video."""
+    from pipeline.exchange.errors import ForeignFileError
+    from pipeline.exchange.matrices import read_matrix
+    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.exchange import evaluate
+
+    model = load(call.model)
+    if model.has_maps:
+        raise ForeignFileError(f"{call.model} locates its concepts; it needs videos: conceptreel predict")
+    matrix = read_matrix(call.matrix, call.array)
+    features, labels = matrix.values, None
+    ids = matrix.ids or [f"row {row}" for row in range(len(features))]
+    if call.list:
+        ids, features, labels = evaluate.labelled(matrix, call.list, model.class_names)
+    try:
+        predictions = model.predict(features, call.top)
+    except ValueError as error:
+        raise ForeignFileError(f"{call.matrix}: {error}") from None
+    found = [
+        {
+            "video": key,
+            "class": item.class_name,
+            "probability": item.probability,
+            "contributions": [asdict(part) for part in item.contributions],
+            **({} if labels is None else {"label": model.class_names[labels[row]]}),
+        }
+        for row, (key, item) in enumerate(zip(ids, predictions, strict=True))
+    ]
+    if call.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    for key, item in zip(ids, predictions, strict=True):
+        print(f"{key}: {item.class_name} ({item.probability:.1%})")
+        for part in item.contributions:
+            print(f"  {part.contribution:+7.3f}  {part.type:<6}  {part.concept}")
+    if labels is not None:
+        outcome = evaluate.Outcome(
+            sum(item.label == label for item, label in zip(predictions, labels, strict=True)), len(labels)
+        )
+        print(f"accuracy  {outcome.accuracy:.6f} ({outcome.right} of {outcome.total})")
+    return 0
+
+
+def add_commands(commands: Any) -> None:
+    """Add these commands to those of ``conceptreel``."""
+    command = commands.add_parser("import", help="a result folder of LF-CBM or DANCE, or safetensors, as a model")
+    command.add_argument("folder", type=Path, help="with W_c.pt, W_g.pt, …; with aggregated; or with model.safetensors")
+    command.add_argument("--out", type=Path, required=True, help="for example results/<name>/model.pt")
+    command.add_argument("--class-list", type=Path, help="one class name per line, in label order")
+    command.add_argument("--dataset", help="name of the data set; without it the folder of --out")
+    command.add_argument(
+        "--type", choices=("motion", "object", "scene"), help="of all concepts of a flat folder; without it: object"
+    )
+    command.add_argument("--features", type=Path, help="matrix that the stated accuracy must be reproduced from")
+    command.add_argument("--list", type=Path, help="`path label` of the rows of --features")
+    command.add_argument("--array", default="", help="name of the matrix in a file that holds several")
+    command.add_argument("--backbone", help="hub id or folder of the network of the features, to predict from videos")
+    command.add_argument("--revision", default="main", help="of --backbone")
+    command.add_argument("--n-frames", type=int, default=16, help="frames per clip for --backbone")
+    command.add_argument("--size", type=int, default=224, help="side of the clip in pixels for --backbone")
+    command.add_argument("--sampling", choices=("uniform", "dense"), default="uniform", help="of frames for --backbone")
+    command.set_defaults(run=import_model)
+
+    command = commands.add_parser("export-model", help="a model in the layout of LF-CBM or DANCE, or as safetensors")
+    command.add_argument("model", type=Path)
+    command.add_argument("--format", choices=("lf-cbm", "dance", "safetensors"), required=True)
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    command.set_defaults(run=export_model)
+
+    command = commands.add_parser("predict-features", help="class, probability and contributions from a feature matrix")
+    command.add_argument("model", type=Path)
+    command.add_argument("matrix", type=Path, help=".pt, .npy, .npz, .mat or .safetensors")
+    command.add_argument("--list", type=Path, help="`path label` of its rows: tells the accuracy")
+    command.add_argument("--array", default="", help="name of the matrix in a file that holds several")
+    command.add_argument("--top", type=int, default=3, help="contributions per row")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=predict_features)

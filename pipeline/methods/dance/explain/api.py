@@ -1,0 +1,306 @@
+"""Models as Python objects: ``load("results/demo/model.pt").predict("clip.mp4").explain()``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
+from pipeline.methods.dance.bottleneck.recogniser import load as load_core
+from pipeline.methods.dance.explain import editing
+from pipeline.methods.dance.explain.cached import Cached, look, read_cached
+from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
+from pipeline.methods.dance.explain.seen import Seen, pictures_of
+from pipeline.store.atomic import ArtifactError
+from pipeline.store.names import NameUnknown, find
+
+COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The reasons of a decision: concepts with what each adds to the logit."""
+
+    title: str
+    rows: list[Contribution] | list[Contrast]
+
+    @staticmethod
+    def _value(row: Contribution | Contrast) -> float:
+        return row.contribution if isinstance(row, Contribution) else row.difference
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int):
+        return self.rows[position]
+
+    def __str__(self) -> str:
+        lines = [f"  {self._value(row):+7.3f}  {row.type:<6}  {row.concept}" for row in self.rows]
+        return "\n".join([self.title, *(lines or ["  no concept speaks for or against it"])])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        largest = max((abs(self._value(row)) for row in self.rows), default=1.0)
+        bars = "".join(
+            f"<tr><td style='text-align:left'>{escape(row.concept)} <small>{row.type}</small></td>"
+            f"<td style='text-align:right'>{self._value(row):+.3f}</td>"
+            f"<td style='width:160px;text-align:left'><div style='height:10px;background:{COLOURS[row.type]};"
+            f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td>"
+            "</tr>"
+            for row in self.rows
+        )
+        return f"<b>{escape(self.title)}</b><table>{bars}</table>"
+
+
+def _nothing_seen() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a model says about one video.
+
+    Attributes:
+        source: path or id of the video.
+        z: standardised concept activations ``[M]``.
+        deactivated: names of the concepts that were set to zero.
+        look: gives frames and concept maps of the video when a picture is wanted; None where they are not known.
+    """
+
+    core: ConceptModel
+    source: str
+    z: np.ndarray
+    deactivated: tuple[str, ...] = ()
+    look: Callable[[], Seen | None] = field(default=_nothing_seen, repr=False, compare=False)
+
+    @property
+    def logits(self) -> np.ndarray:
+        """``[K]``."""
+        return self.core.weight @ self.z + self.core.bias
+
+    @functools.cached_property
+    def probabilities(self) -> np.ndarray:
+        return self.core.probabilities(self.z)[0]
+
+    @property
+    def label(self) -> int:
+        return int(self.probabilities.argmax())
+
+    @property
+    def class_name(self) -> str:
+        return self.core.class_names[self.label]
+
+    @property
+    def probability(self) -> float:
+        return float(self.probabilities[self.label])
+
+    def explain(self, class_name: str | None = None, against: str | None = None, top_k: int = 5) -> Explanation:
+        """The concepts that speak most for or against a class (the decided one), or for it and not another.
+
+        Raises:
+            NameUnknown: there is no such class.
+        """
+        label = self.label if class_name is None else find(class_name, self.core.class_names, "class")
+        name = self.core.class_names[label]
+        head = f"{self.source}: {name} ({self.probabilities[label]:.1%})"
+        if self.deactivated:
+            head += f" without {', '.join(self.deactivated)}"
+        if against is None:
+            return Explanation(head, self.core.explain(self.z, label, top_k))
+        other = find(against, self.core.class_names, "class")
+        head += f" and not {against} ({self.probabilities[other]:.1%})"
+        return Explanation(head, editing.contrast(self.core, self.z, label, other, top_k))
+
+    def without(self, *concepts: str) -> Decision:
+        """The decision if the video did not show these concepts.
+
+        Raises:
+            NameUnknown: there is no such concept.
+        """
+        rows = [self.core.find_concept(name) for name in concepts]
+        names = tuple(self.core.concepts[m] for m in rows)
+        return replace(self, z=editing.without(self.z, rows), deactivated=(*self.deactivated, *names))
+
+    def picture(self, concept: str) -> Image.Image | None:
+        """A motion concept as the strip of its medoid, a located concept as its heatmap over the frames.
+
+        Returns:
+            None for a concept that is only a text.
+
+        Raises:
+            NameUnknown: there is no such concept.
+            ArtifactError: the cache holds something else than the model has seen.
+        """
+        m = self.core.find_concept(concept)
+        pictures = pictures_of(self.core, m)
+        if pictures is None:
+            pictures = pictures_of(self.core, m, self.look())
+        return None if pictures is None else Image.fromarray(np.concatenate(list(pictures), 1))
+
+    def __str__(self) -> str:
+        return str(self.explain())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
+
+
+class Model:
+    """A concept bottleneck model with what it needs to look at a video, and with the videos it knows.
+
+    Attributes:
+        core: weights, names and settings, see `pipeline.methods.dance.bottleneck.recogniser.ConceptModel`.
+        results: the folder of its run, or None; known videos are read from there.
+    """
+
+    def __init__(self, core: ConceptModel, results: Path | None, predictor: Any = None):
+        self.core = core
+        self.results = results
+        self._predictor = predictor
+
+    @functools.cached_property
+    def cached(self) -> Cached:
+        """Activations of the videos of the run.
+
+        Raises:
+            ArtifactError: there is no run beside the model, or it is of another model.
+        """
+        if self.results is None:
+            raise ArtifactError("this model stands alone; say where its run is: load(path, results=FOLDER)")
+        return read_cached(self.results, self.core)
+
+    @property
+    def edits(self) -> list[dict]:
+        """What was changed by hand, oldest first."""
+        return self.core.about.get("edits", [])
+
+    def predict(self, source: str | Path | np.ndarray, maps: np.ndarray | None = None) -> Decision:
+        """The decision on a video file, on a video of the run by its id, or on a backbone feature ``[D]``.
+
+        Args:
+            maps: feature maps ``[S, rows, columns, D']`` on the model's grid, with a feature of a model that has them.
+
+        Raises:
+            VideoError: the file cannot be read.
+            NameUnknown: it is neither a file nor a known id.
+            ValueError: feature or maps do not fit the model.
+        """
+        if isinstance(source, np.ndarray):
+            if source.ndim != 1:
+                raise ValueError(f"one feature has the shape [D], got {list(source.shape)}")
+            concept_maps = None if maps is None else self.core.maps(maps[None])
+            return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
+        if Path(source).exists() or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
+            seen = self._see(Path(source))
+            z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
+            return Decision(self.core, str(source), z, look=lambda: seen)
+        try:
+            known = self.cached
+        except ArtifactError as error:
+            if self.results is not None:
+                raise
+            raise NameUnknown(f"{source} is no file; {error}") from None
+        row = find(str(source), known.video_id, "file or video")
+        name, z, folder = known.video_id[row], known.z[row], self.results
+        return Decision(self.core, name, z, look=functools.cache(lambda: look(folder, self.core, name, z)))
+
+    def _see(self, path: Path) -> Seen:
+        if self._predictor is None:
+            from pipeline.methods.dance.explain.predict import VideoPredictor  # loads the backbone
+
+            self._predictor = VideoPredictor(self.core)
+        return self._predictor.look(path)
+
+    def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
+        """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).
+
+        Raises:
+            NameUnknown: there is no such split.
+        """
+        rows = self.cached.rows(split)
+        margin = editing.margins(self.core, self.cached.z[rows], self.cached.label[rows])
+        wrong = np.flatnonzero(margin < 0)
+        order = wrong[np.argsort(margin[wrong], kind="stable")][:top_k]
+        return [self.predict(self.cached.video_id[rows[i]]) for i in order]
+
+    def reweight(self, class_name: str, concept: str, weight: float) -> Model:
+        """A model with one other concept-to-class weight; this one stays as it is.
+
+        Raises:
+            NameUnknown: there is no such class or concept.
+        """
+        label = find(class_name, self.core.class_names, "class")
+        edited = self.core.reweight(label, self.core.find_concept(concept), weight)
+        # Backbone and activations do not depend on the weight.
+        result = Model(edited, self.results, self._predictor)
+        if "cached" in self.__dict__:
+            result.__dict__["cached"] = self.cached
+        return result
+
+    def effect(self, other: Model, split: str) -> Effect:
+        """Videos of a split that another model decides rightly and this one wrongly, and the other way round."""
+        rows = self.cached.rows(split)
+        return editing.effect(self.core, other.core, self.cached.z[rows], self.cached.label[rows])
+
+    def accuracy(self, split: str) -> float:
+        """Top-1 on a split of the run."""
+        rows = self.cached.rows(split)
+        return float((editing.decisions(self.core, self.cached.z[rows]) == self.cached.label[rows]).mean())
+
+    def suggest_edits(
+        self, true: str | None = None, decided: str | None = None, split: str = "val"
+    ) -> dict[tuple[str, str], list[Suggestion]]:
+        """Edits that would win confused videos back, for one pair of classes or for all that are confused.
+
+        Raises:
+            NameUnknown: there is no such class or split.
+        """
+        rows = self.cached.rows(split)
+        z, y = self.cached.z[rows], self.cached.label[rows]
+        names = self.core.class_names
+        wanted = [(a, b) for a, b, _ in editing.confused_pairs(self.core, z, y)]
+        if true is not None:
+            wanted = [pair for pair in wanted if pair[0] == find(true, names, "class")]
+        if decided is not None:
+            wanted = [pair for pair in wanted if pair[1] == find(decided, names, "class")]
+        return {(names[a], names[b]): editing.suggest(self.core, z, y, a, b) for a, b in wanted}
+
+    def save(self, path: str | Path) -> None:
+        """Write the model with its edit log; the file that it was loaded from is left alone unless it is named."""
+        self.core.save(path)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.core.types.count(kind)} {kind}" for kind in COLOURS if self.core.types.count(kind))
+        edits = f", {len(self.edits)} edits" if self.edits else ""
+        return (
+            f"<model of {self.core.about['dataset']}: {len(self.core.class_names)} classes, {counts} concepts{edits}>"
+        )
+
+
+def load(path: str | Path, results: str | Path | None = None) -> Model:
+    """Open a model file.
+
+    Args:
+        results: folder of the run that it belongs to; the folder of the file if that holds a run.
+
+    Raises:
+        ArtifactError: it is absent, damaged, no model, or of a newer release.
+    """
+    core = load_core(path)
+    folder = Path(results) if results is not None else Path(path).resolve().parent
+    if results is None and not (folder / "bottleneck").is_dir():
+        return Model(core, None)
+    return Model(core, folder)

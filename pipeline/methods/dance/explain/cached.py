@@ -1,0 +1,107 @@
+"""The videos of a finished run as its model sees them, from the cache: no video is decoded and no network runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.entries import shard_of
+from pipeline.encoding.grid import positions
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.explain.regions import View
+from pipeline.methods.dance.explain.seen import Seen
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import ArtifactError
+from pipeline.store.names import find
+
+# An activation that is computed again from the cache differs by the rounding of float16 maps.
+SAME = 0.05
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What a model sees in the videos that it was trained and tested on.
+
+    Attributes:
+        video_id: ids; split: their splits, object ``[n]``.
+        z: activations float64 ``[n, M]``; label: int64 ``[n]``.
+    """
+
+    video_id: list[str]
+    split: np.ndarray
+    z: np.ndarray
+    label: np.ndarray
+
+    def rows(self, split: str) -> np.ndarray:
+        """Rows of a split.
+
+        Raises:
+            NameUnknown: there is no such split.
+        """
+        find(split, list(dict.fromkeys(self.split)), "split")
+        return np.flatnonzero(self.split == split)
+
+
+def _again(folder: Path) -> str:
+    return f"`snakemake --cores all {folder / 'model.pt'}` makes both again"
+
+
+def read_cached(folder: Path, model: ConceptModel) -> Cached:
+    """Activations of the run below ``results/<data set>``, refused where they are another model's.
+
+    Raises:
+        ArtifactError: absent, or made by another run than the model.
+    """
+    path = folder / "bottleneck" / "activations.zarr.zip"
+    with Arrays(path) as artifact:
+        attributes = artifact.attributes
+        if attributes["content_digest"] != model.about.get("activations"):
+            raise ArtifactError(f"{path} is not what this model has seen: one of the two is stale. {_again(folder)}")
+        return Cached(
+            attributes["video_id"],
+            np.array(attributes["split"], object),
+            artifact["z"].astype(np.float64),
+            artifact["label"].astype(np.int64),
+        )
+
+
+def _row(folder: Path, floor: str, video_id: str) -> tuple[Arrays, int] | None:
+    """The opened shard that holds a video, and its row there."""
+    for path in sorted((folder / floor).glob("*-of-*.zarr.zip")):
+        index, _, count = path.name.split(".")[0].partition("-of-")
+        if shard_of(video_id, int(count)) == int(index):
+            artifact = Arrays(path)
+            if video_id in artifact.attributes["video_id"]:
+                return artifact, artifact.attributes["video_id"].index(video_id)
+    return None
+
+
+def look(folder: Path, model: ConceptModel, video_id: str, z: np.ndarray) -> Seen | None:
+    """Frames, feature and concept maps of one video of the run; None where the run has no clips.
+
+    Args:
+        z: its activations ``[M]`` as the model knows them.
+
+    Raises:
+        ArtifactError: the cache holds something else than the model has seen.
+    """
+    clip, feature, maps = (
+        _row(folder, part, video_id) for part in ("data/clips", "backbone/features", "backbone/maps")
+    )
+    if clip is None or feature is None or (model.has_maps and maps is None):
+        return None
+    frames = clip[0].part("frames", clip[1])
+    height, width = (int(clip[0].attributes[name][clip[1]]) for name in ("height", "width"))
+    times = clip[0].part("frame_index", clip[1]) / clip[0].attributes["fps"][clip[1]]
+    vector = feature[0].part("features", feature[1])[None]
+    found = view = None
+    if model.has_maps:
+        places = model.about["maps"]
+        found = model.maps(maps[0].part("maps", maps[1])[None])
+        rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
+        view = View(height, width, rows, columns)
+    if np.abs(model.activations(vector, found)[0] - z).max() > SAME:
+        raise ArtifactError(f"the cache below {folder} is not what this model has seen; one is stale. {_again(folder)}")
+    return Seen(frames, times, vector, None if found is None else found[0], view)

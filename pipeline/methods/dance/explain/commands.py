@@ -1,0 +1,483 @@
+"""Commands that explain and edit: ``explain``, ``contrast``, ``failures``, ``ask``, ``edit``, ``suggest-edits``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.atomic import StageError
+
+
+def _check_current(results: Path, config_path: Path) -> None:
+    """Refuse a run that the configuration has outgrown: its numbers would be old.
+
+    Raises:
+        StageError: the activations were made with other settings than the configuration has now.
+    """
+    from pipeline.config import load
+    from pipeline.rules.stages import settings_digest
+    from pipeline.store.arrays import Arrays
+
+    path = results / "bottleneck" / "activations.zarr.zip"
+    if not (path.is_file() and config_path.is_file()):
+        return  # a run that was copied from elsewhere can be looked at, but not judged
+    section = load(config_path).datasets.get(results.resolve().name)
+    if section is None:
+        return
+    with Arrays(path) as artifact:
+        made_with = artifact.attributes["provenance"]["settings_digest"]
+    if made_with != settings_digest(section, "model"):
+        raise StageError(
+            f"{results} is stale: it was made with other settings than {config_path} has now; "
+            f"`snakemake --cores all {results / 'model.pt'}` makes it again, `conceptreel inspect {results}` tells what"
+        )
+
+
+def _open(call: argparse.Namespace) -> Any:
+    from pipeline.methods.dance.explain.api import load
+
+    model = load(call.model, call.results)
+    if model.results is not None:
+        _check_current(model.results, call.config)
+    return model
+
+
+def _decide(model: Any, source: str) -> Any:
+    from pipeline.data.readers import VideoError
+
+    try:
+        return model.predict(source)
+    except VideoError as error:
+        raise StageError(f"{source} cannot be read: {error}") from None
+
+
+def _located(call: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """A model with maps, its decision on the input, and what it sees there.
+
+    Raises:
+        StageError: the model has no maps, or the run keeps no clips.
+    """
+    model = _open(call)
+    if not model.core.has_maps:
+        raise StageError(
+            f"{call.model} has no maps: its concepts see the whole clip. A model with maps is made with "
+            f"bottleneck.concept_layers.kinds: [dance+salf] or [salf]"
+        )
+    decision = _decide(model, call.input)
+    seen = decision.look()
+    if seen is None:
+        raise StageError(f"the run of {call.model} keeps no clip of {call.input}; name a video file")
+    return model, decision, seen
+
+
+def _map_of(core: Any, name: str) -> int:
+    """Position of a concept's map among the maps.
+
+    Raises:
+        NameUnknown: there is no such concept. StageError: it has no map.
+    """
+    m = core.find_concept(name)
+    if m < core.n_whole:
+        raise StageError(f"`{name}` is a {core.types[m]} concept and has no map")
+    return m - core.n_whole
+
+
+def _region(call: argparse.Namespace, view: Any, radius: int) -> Any:
+    """The mask that --box, --point or --mask name, bool ``[height, width]``."""
+    from pipeline.methods.dance.explain.regions import box_mask, point_mask, read_mask
+
+    if call.box:
+        return box_mask(view.height, view.width, tuple(call.box))
+    if call.point:
+        return point_mask(view.height, view.width, tuple(call.point), radius)
+    return read_mask(call.mask)
+
+
+def _described(decision: Any, explanation: Any) -> dict[str, Any]:
+    return {
+        "video": decision.source,
+        "class": decision.class_name,
+        "probability": decision.probability,
+        "deactivated": list(decision.deactivated),
+        "probabilities": dict(zip(decision.core.class_names, map(float, decision.probabilities), strict=True)),
+        "reasons": [asdict(row) for row in explanation],
+    }
+
+
+def _say(call: argparse.Namespace, found: Any, text: str) -> int:
+    print(json.dumps(found, indent=2, ensure_ascii=False) if call.json else text)
+    return 0
+
+
+def explain(call: argparse.Namespace) -> int:
+    """``conceptreel explain MODEL INPUT --out DIR``: medoids and heatmaps of the strongest concepts; all as JSON."""
+    from pipeline.methods.dance.explain.overlay import write_animation, write_strip
+    from pipeline.methods.dance.explain.seen import medoid_of, pictures_of
+    from pipeline.store.atomic import replace_when_done
+
+    if call.out.exists() and not call.out.is_dir():
+        raise StageError(f"{call.out} is a file; --out names a folder")
+    model = _open(call)
+    decision = _decide(model, call.input)
+    core, seen = model.core, decision.look()
+    everything = decision.explain(top_k=len(core.concepts))
+    moving = [item for item in everything if medoid_of(core, item.index) is not None][: call.top]
+    located = [item for item in everything if core.has_maps and item.index >= core.n_whole][: call.top]
+    call.out.mkdir(parents=True, exist_ok=True)
+    answer: dict[str, Any] = {
+        "input": call.input,
+        "class": decision.class_name,
+        "probability": decision.probability,
+        "contributions": [asdict(item) for item in everything],
+        "motion": [],
+        "located": [],
+    }
+    for kind, items in (("motion", moving), ("located", located)):
+        for rank, item in enumerate(items, 1):
+            pictures = pictures_of(core, item.index, seen)
+            if pictures is None:
+                continue
+            stem = f"{kind}_{rank:02d}_{re.sub('[^A-Za-z0-9]+', '_', item.concept)}"
+            written = []
+            for suffix, write in ((".png", write_strip), (".gif", write_animation))[: 1 + (len(pictures) > 1)]:
+                with replace_when_done(call.out / f"{stem}{suffix}") as temporary:
+                    write(temporary, pictures)
+                written.append(f"{stem}{suffix}")
+            maps = {"map": seen.maps[..., item.index - core.n_whole].round(4).tolist()} if kind == "located" else {}
+            answer[kind].append({**asdict(item), **maps, "files": written})
+    if seen is not None:
+        answer["seconds"] = seen.times.tolist()
+    if seen is not None and seen.view is not None:
+        top, left, side = seen.view.square
+        answer["square"] = {"left": left, "top": top, "side": side}
+        answer["places"] = {"rows": seen.view.rows.tolist(), "columns": seen.view.columns.tolist()}
+    with replace_when_done(call.out / "explanation.json") as temporary:
+        temporary.write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    print(decision.explain(top_k=call.top))
+    for kind, word in (("motion", "what"), ("located", "where")):
+        for item in answer[kind]:
+            print(f"{word:<9} {call.out / item['files'][-1]}")
+    if core.has_maps and not answer["located"]:
+        print("where     no located concept contributes to this decision, or the run keeps no clips")
+    print(f"all       {call.out / 'explanation.json'}")
+    return 0
+
+
+def contrast(call: argparse.Namespace) -> int:
+    """``conceptreel contrast MODEL INPUT A B``: why A and not B."""
+    decision = _decide(_open(call), call.input)
+    explanation = decision.explain(call.for_class, against=call.against, top_k=call.top)
+    return _say(call, _described(decision, explanation), str(explanation))
+
+
+def failures(call: argparse.Namespace) -> int:
+    """``conceptreel failures MODEL``: wrong decisions of a split, the surest mistake first, and what misled each."""
+    model = _open(call)
+    cached = model.cached
+    label = dict(zip(cached.video_id, cached.label, strict=True))
+    wrong = model.failures(call.split)
+    found, lines = [], []
+    for decision in wrong[: call.top]:
+        true = model.core.class_names[label[decision.source]]
+        explanation = decision.explain(decision.class_name, against=true, top_k=call.reasons)
+        margin = float(decision.logits[label[decision.source]] - decision.logits[decision.label])
+        found.append({"true": true, "margin": margin, **_described(decision, explanation)})
+        lines.append(f"margin {margin:+.3f}  {explanation}")
+    total = int((cached.split == call.split).sum())
+    lines.append(f"{call.split}: top-1 {model.accuracy(call.split):.3f}, {len(wrong)} of {total} wrong")
+    return _say(call, found, "\n".join(lines))
+
+
+def ask(call: argparse.Namespace) -> int:
+    """``conceptreel ask MODEL INPUT --box …``: the concepts that are strongest in a region (Explain Anything)."""
+    from pipeline.methods.dance.explain.regions import RegionError, region_activations
+
+    model, _, seen = _located(call)
+    core = model.core
+    try:
+        mask = _region(call, seen.view, core.about["maps"]["radius"])
+        values = region_activations(seen.maps, seen.view, mask, call.reduce)
+    except RegionError as error:
+        raise StageError(str(error)) from None
+    order = sorted(range(len(values)), key=lambda m: -values[m])[: call.top]
+    found = [
+        {"concept": core.concepts[core.n_whole + m], "type": core.types[core.n_whole + m], "activation": values[m]}
+        for m in order
+    ]
+    lines = [f"  {item['activation']:+10.3f}  {item['type']:<6}  {item['concept']}" for item in found]
+    return _say(call, found, "\n".join(lines))
+
+
+def _check_edit(call: argparse.Namespace) -> None:
+    """Refuse what cannot be meant, before a model is opened.
+
+    Raises:
+        StageError: with what would be right.
+    """
+    region = call.box or call.point or call.mask
+    if not (call.concept or call.without or call.weight):
+        raise StageError(
+            "nothing to edit; give --weight CLASS CONCEPT WEIGHT, --without CONCEPT, or --concept with a region"
+        )
+    if bool(call.concept) != bool(region) or bool(call.concept) != (call.beta is not None):
+        raise StageError("an edit in a region needs all of --concept, --beta, and --box, --point or --mask")
+    if call.beta is not None and not math.isfinite(call.beta):
+        raise StageError(f"--beta {call.beta} is no number to add")
+    if (call.concept or call.without) and not call.input:
+        raise StageError("--concept and --without change what is seen in one video; name it: edit MODEL INPUT …")
+    if call.save and not call.weight:
+        raise StageError("--save keeps changed weights; what is changed in one video is no part of a model")
+    if call.save and call.save.exists():
+        raise StageError(f"{call.save} exists and stays as it is; --save names a new file")
+
+
+def _edited_model(call: argparse.Namespace, model: Any, found: dict[str, Any], lines: list[str]) -> Any:
+    """The model with all ``--weight`` of a call, and what they do to every split of the run."""
+    from pipeline.methods.dance.bottleneck.cross_domain import typed_weight
+
+    edited = model
+    for class_name, concept, weight in call.weight or []:
+        edited = edited.reweight(class_name, concept, typed_weight(weight))
+    for change in edited.edits[len(model.edits) :]:
+        found["edits"].append(change)
+        lines.append(
+            f"{change['concept']} → {change['class']}: weight {change['before']:+.3f} becomes {change['after']:+.3f}"
+        )
+    if model.results is not None and call.weight:
+        for split in dict.fromkeys(model.cached.split):
+            rows, effect = model.cached.rows(split), model.effect(edited, split)
+            before, after = model.accuracy(split), edited.accuracy(split)
+            found["splits"][split] = {
+                "before": before,
+                "after": after,
+                "fixed": [model.cached.video_id[rows[i]] for i in effect.fixed],
+                "broken": [model.cached.video_id[rows[i]] for i in effect.broken],
+            }
+            lines.append(
+                f"  {split:<8} {before:.3f} → {after:.3f}   {len(effect.fixed)} fixed, {len(effect.broken)} broken"
+            )
+    return edited
+
+
+def edit(call: argparse.Namespace) -> int:
+    """``conceptreel edit MODEL [INPUT] …``: the decision if a weight, a concept or a part of a picture were different.
+
+    Nothing is written but what ``--save`` names.
+    """
+    from pipeline.methods.dance.explain.regions import RegionError, edited
+
+    _check_edit(call)
+    model = _located(call)[0] if call.concept else _open(call)
+    found: dict[str, Any] = {"edits": [], "splits": {}}
+    lines: list[str] = []
+    changed = _edited_model(call, model, found, lines)
+    if call.input:
+        before = _decide(model, call.input)
+        after = replace(before, core=changed.core)
+        if call.concept:
+            core, seen = model.core, after.look()
+            concept = _map_of(core, call.concept)
+            try:
+                mask = _region(call, seen.view, core.about["maps"]["radius"])
+                maps = edited(seen.maps, seen.view, mask, concept, call.beta)
+            except RegionError as error:
+                raise StageError(str(error)) from None
+            after = replace(after, z=core.activations(seen.feature, maps[None])[0])
+        after = after.without(*call.without)
+        names = model.core.class_names
+        found |= {
+            "before": dict(zip(names, map(float, before.probabilities), strict=True)),
+            "after": dict(zip(names, map(float, after.probabilities), strict=True)),
+            "class_before": before.class_name,
+            "class_after": after.class_name,
+            "reasons_before": [asdict(row) for row in before.explain(top_k=call.top)],
+            "reasons_after": [asdict(row) for row in after.explain(top_k=call.top)],
+        }
+        lines.append(f"before: {before.class_name}, after: {after.class_name}")
+        shown = sorted(range(len(names)), key=lambda k: -max(before.probabilities[k], after.probabilities[k]))
+        lines += [
+            f"  {before.probabilities[k]:6.1%} → {after.probabilities[k]:6.1%}  {names[k]}" for k in shown[: call.top]
+        ]
+    if call.save:
+        changed.save(call.save)
+        found["saved"] = str(call.save)
+        lines.append(f"saved     {call.save}, with a log of {len(changed.edits)} edit{'s' * (len(changed.edits) > 1)}")
+    elif call.weight:
+        lines.append("nothing was written; --save NEW.pt keeps the edited model")
+    return _say(call, found, "\n".join(lines))
+
+
+def suggest_edits(call: argparse.Namespace) -> int:
+    """``conceptreel suggest-edits MODEL``: weights that are zero and would win confused videos back."""
+    model = _open(call)
+    cached, names, types = model.cached, model.core.concepts, model.core.types
+    found, lines = [], []
+    suggestions = model.suggest_edits(call.true, call.decided, call.split)
+    others = [split for split in dict.fromkeys(cached.split) if split not in (call.split, "train")]
+    rows = cached.rows(call.split)
+    for (true, decided), edits in suggestions.items():
+        lines.append(f"{true} taken for {decided}:")
+        for edit in edits[: call.top]:
+            edited = model.reweight(true, f"{types[edit.concept]}:{names[edit.concept]}", edit.weight)
+            elsewhere = {split: model.effect(edited, split) for split in others}
+            found.append(
+                {
+                    "true": true,
+                    "decided": decided,
+                    "concept": names[edit.concept],
+                    "type": types[edit.concept],
+                    "weight": edit.weight,
+                    "activation": edit.activation,
+                    "fixed": [cached.video_id[rows[i]] for i in edit.effect.fixed],
+                    "broken": [cached.video_id[rows[i]] for i in edit.effect.broken],
+                    "elsewhere": {
+                        split: {"fixed": len(item.fixed), "broken": len(item.broken)}
+                        for split, item in elsewhere.items()
+                    },
+                }
+            )
+            besides = "".join(f"; {split} +{len(item.fixed)} −{len(item.broken)}" for split, item in elsewhere.items())
+            lines.append(
+                f"  --weight '{true}' '{names[edit.concept]}' {edit.weight:.3f}   activation {edit.activation:+.2f}, "
+                f"{call.split} {len(edit.effect.fixed)} fixed, {len(edit.effect.broken)} broken{besides}"
+            )
+        if not edits:
+            lines.append("  no concept that they show and the class does not use would help")
+    if not suggestions:
+        pair = f"{call.true or 'anything'} taken for {call.decided or 'anything'}"
+        elsewhere = "".join(f", {model.accuracy(split):.3f} on `{split}`" for split in others)
+        lines.append(
+            f"no video of `{call.split}` is {pair if call.true or call.decided else 'confused'}; top-1 is "
+            f"{model.accuracy(call.split):.3f}{elsewhere}"
+        )
+    return _say(call, found, "\n".join(lines))
+
+
+def sanity(call: argparse.Namespace) -> int:
+    """``conceptreel sanity MODEL``: figures over a split for clips and labels that cannot be what they were."""
+    from pipeline.store.arrays import Arrays
+    from pipeline.store.tables import read_table
+
+    model = _open(call)
+    if model.results is None:
+        raise StageError(f"{call.model} stands alone; --results names the folder of its run")
+
+    def accept(path: Path, made_for: str | None) -> None:
+        if made_for != model.core.about.get("activations"):
+            raise StageError(f"{path} is of another model; `snakemake --cores all {path}` makes it again")
+
+    folder = model.results
+    found: dict[str, dict[str, float]] = {}
+    tables = {"sanity": folder / "explain" / "sanity.parquet", "retrained": folder / "explain" / "retrained.parquet"}
+    faithful = folder / "demo" / "faithfulness.zarr.zip"
+    present = [path for path in (*tables.values(), faithful) if path.is_file()]
+    if not present:
+        raise StageError(
+            f"{folder} holds no sanity checks; "
+            f"`snakemake --cores all {tables['sanity']} {tables['retrained']}` makes them"
+        )
+    if tables["sanity"].is_file():
+        table, about = read_table(tables["sanity"])
+        accept(tables["sanity"], about["activations"])
+        rows = [row for row in table.to_pylist() if row["split"] == call.split]
+        if not rows:
+            known = ", ".join(sorted(set(table["split"].to_pylist())))
+            raise StageError(f"explain.sanity.splits of the run has {known}, not `{call.split}`")
+        for row in rows:
+            found.setdefault(row["check"], {})[row["figure"]] = row["value"]
+    if faithful.is_file():
+        with Arrays(faithful) as artifact:
+            accept(faithful, artifact.attributes["activations"])
+            found["scene_swapped"] = artifact.attributes["figures"]["decisions"]["scene"]
+    if tables["retrained"].is_file():
+        table, about = read_table(tables["retrained"])
+        accept(tables["retrained"], about["activations"])
+        values: dict[str, list[float]] = {}
+        for row in table.to_pylist():
+            if row["run"] == "shuffled":
+                values.setdefault(row["figure"], []).append(row["value"])
+        found["labels_shuffled"] = {name: sum(items) / len(items) for name, items in values.items()}
+    if call.check and call.check not in found:
+        raise StageError(f"{folder} has no check `{call.check}`, only {', '.join(found)}")
+    shown = {call.check: found[call.check]} if call.check else found
+    lines = []
+    for check, figures in shown.items():
+        lines.append(check.replace("_", " "))
+        lines += [f"  {value:8.3f}  {name.replace('_', ' ')}" for name, value in figures.items() if value is not None]
+    return _say(call, shown, "\n".join(lines))
+
+
+def add_commands(commands: Any) -> None:
+    """Register the commands of this floor."""
+
+    def add(name: str, run: Any, text: str, as_json: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text)
+        command.add_argument("model", type=Path)
+        command.add_argument("--results", type=Path, help="folder of the run; by default the folder of the model")
+        command.add_argument(
+            "--config", type=Path, default=Path("config.yaml"), help="tells whether the run is up to date"
+        )
+        command.add_argument("--top", type=int, default=5, help="rows that are shown")
+        if as_json:
+            command.add_argument("--json", action="store_true", help="for programs")
+        command.set_defaults(run=run)
+        return command
+
+    def add_input(command: argparse.ArgumentParser, **options: Any) -> None:
+        command.add_argument(
+            "input", metavar="INPUT", help="a video or picture, or the id of a video of the run", **options
+        )
+
+    def add_region(command: argparse.ArgumentParser, required: bool) -> None:
+        region = command.add_mutually_exclusive_group(required=required)
+        region.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the input")
+        region.add_argument("--point", type=float, nargs=2, metavar=("X", "Y"), help="stands for a circle around it")
+        region.add_argument("--mask", type=Path, help="a picture of the input's size; everything but black is in")
+
+    command = add("explain", explain, "the strongest concepts as medoids and heatmaps over the frames", as_json=False)
+    add_input(command)
+    command.add_argument("--out", type=Path, required=True, help="folder for PNG, GIF and explanation.json")
+    command.set_defaults(top=3)
+
+    command = add("contrast", contrast, "why one class and not another")
+    add_input(command)
+    command.add_argument("for_class", metavar="CLASS")
+    command.add_argument("against", metavar="OTHER")
+
+    command = add("failures", failures, "wrong decisions, the surest mistake first, and what misled each")
+    command.add_argument("--split", default="test", help="of the run")
+    command.add_argument("--reasons", type=int, default=3, help="concepts per failure")
+
+    command = add("ask", ask, "the concepts that are strongest in a region")
+    add_input(command)
+    add_region(command, required=True)
+    command.add_argument(
+        "--reduce", choices=("sum", "mean"), default="sum", help="over the pixels; sum grows with the region"
+    )
+
+    command = add("edit", edit, "the decision if a weight, a concept or a part of the picture were different")
+    add_input(command, nargs="?")
+    command.add_argument(
+        "--weight", nargs=3, action="append", metavar=("CLASS", "CONCEPT", "WEIGHT"), help="may be given repeatedly"
+    )
+    command.add_argument("--without", action="append", default=[], metavar="CONCEPT", help="deactivate it in INPUT")
+    add_region(command, required=False)
+    command.add_argument("--concept", help="a located concept, changed in a region of INPUT")
+    command.add_argument("--beta", type=float, help="added to its map; the unit is a standard deviation")
+    command.add_argument("--save", type=Path, metavar="NEW.pt", help="write the model with its weights and edit log")
+
+    command = add("sanity", sanity, "how decisions and activations answer to clips that cannot be what they were")
+    command.add_argument("--split", default="test", help="of the run")
+    command.add_argument(
+        "--check", choices=("backwards", "frozen", "scene_swapped", "labels_shuffled"), help="only one"
+    )
+
+    command = add("suggest-edits", suggest_edits, "weights that would win confused videos back, with gain and loss")
+    command.add_argument("--true", metavar="CLASS", help="class of the videos")
+    command.add_argument("--decided", metavar="CLASS", help="class that they are taken for")
+    command.add_argument("--split", default="val", help="where confusions are looked for (never choose on test)")

@@ -1,0 +1,187 @@
+"""Stage `pictures`: the motion concepts as strips of skeletons, and explained clips."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.jobs import stage
+from pipeline.methods.dance.bottleneck.activations import concepts_of, motion_of, read_samples
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
+from pipeline.methods.dance.settings import Pictures
+from pipeline.motion.skeleton import draw_strip, skeleton
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import replace_when_done
+
+# Okabe and Ito's palette, distinguishable with colour blindness.
+COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
+
+
+def save(figure, path) -> None:
+    """Write a figure atomically; the date that matplotlib would add is left out, so that equal pictures are equal."""
+    import matplotlib.pyplot as plt
+
+    with replace_when_done(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    plt.close(figure)
+
+
+def draw_motion_concepts(model: ConceptModel, settings: Pictures):
+    """A sheet of medoid strips, most frequent concepts first, each with the class it speaks for most."""
+    import matplotlib.pyplot as plt
+
+    motion = [m for m, kind in enumerate(model.types) if kind == "motion"]
+    shown = sorted(range(len(model.medoids)), key=lambda k: (-model.about["n_videos"][k], k))[: settings.max_concepts]
+    joints = skeleton(model.about["skeleton"])
+    if not shown:
+        figure, axis = plt.subplots(figsize=(6, 1.2))
+        axis.axis("off")
+        reason = "The motion labels were imported: there are no medoids to draw."
+        if not motion:
+            reason = "This model has no motion concepts."
+        axis.text(0.5, 0.5, reason, ha="center", va="center")
+        return figure
+    columns = 3
+    rows = -(-len(shown) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(15, 1.95 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, k in zip(axes.flat, shown, strict=False):
+        axis.imshow(draw_strip(model.medoids[k], joints, settings.poses_per_strip))
+        weights = model.weight[:, motion[k]]
+        best = int(np.argmax(weights))
+        speaks = f"for {model.class_names[best]} ({weights[best]:+.2f})" if weights[best] > 0 else "not used"
+        axis.set_title(
+            f"{model.concepts[motion[k]]} · {model.about['n_videos'][k]} videos · {speaks}", fontsize=9, loc="left"
+        )
+    figure.suptitle(
+        f"Motion concepts of {model.about['dataset']}: {len(shown)} of {len(model.medoids)}, most frequent first; "
+        f"left side blue, right side orange",
+        fontsize=11,
+    )
+    figure.tight_layout()
+    return figure
+
+
+def _reasons(axis, contributions: list[Contribution]) -> None:
+    values = [item.contribution for item in contributions][::-1]
+    names = [f"{item.concept} ({item.type})" for item in contributions][::-1]
+    axis.barh(names, values, color=[COLOURS[item.type] for item in contributions][::-1])
+    axis.axvline(0, color="black", linewidth=0.6)
+    axis.set_xlabel("contribution to the logit: weight × activation", fontsize=8)
+    axis.tick_params(labelsize=9)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
+def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictures):
+    """One row per clip: its frames, the strongest contributions, and the medoid of the strongest motion concept."""
+    import matplotlib.pyplot as plt
+
+    joints = skeleton(model.about["skeleton"])
+    figure, axes = plt.subplots(
+        len(examples),
+        3,
+        figsize=(17, 2.5 * len(examples)),
+        squeeze=False,
+        width_ratios=[1.2, 1, 1.2],
+        layout="constrained",
+    )
+    motion = [m for m, kind in enumerate(model.types) if kind == "motion"]
+    for (frames_axis, reasons_axis, strip_axis), example in zip(axes, examples, strict=True):
+        frames_axis.axis("off")
+        strip_axis.axis("off")
+        prediction = example["prediction"]
+        verdict = (
+            "right" if prediction.label == example["label"] else f"wrong, is {model.class_names[example['label']]}"
+        )
+        frames_axis.set_title(
+            f"{example['video_id']}: {prediction.class_name} ({prediction.probability:.0%}, {verdict})",
+            fontsize=9,
+            loc="left",
+        )
+        if example["frames"] is not None:
+            frames_axis.imshow(np.concatenate(list(example["frames"]), 1))
+        else:
+            frames_axis.text(0.5, 0.5, "imported features: no frames", ha="center", va="center", fontsize=9)
+        _reasons(reasons_axis, prediction.contributions[: settings.top_k])
+        strongest = [item for item in prediction.contributions if item.type == "motion" and item.contribution > 0]
+        if strongest and len(model.medoids):
+            strip_axis.imshow(
+                draw_strip(model.medoids[motion.index(strongest[0].index)], joints, settings.poses_per_strip)
+            )
+            strip_axis.set_title(f"{strongest[0].concept}, medoid", fontsize=9, loc="left")
+    return figure
+
+
+def choose_examples(y: np.ndarray, probabilities: np.ndarray, count: int) -> list[int]:
+    """Rows that tell most: the surest right one, then the surest wrong one, then right ones of other classes."""
+    predicted = probabilities.argmax(1)
+    certain = probabilities.max(1)
+    right = [int(i) for i in np.argsort(-certain, kind="stable") if predicted[i] == y[i]]
+    wrong = [int(i) for i in np.argsort(-certain, kind="stable") if predicted[i] != y[i]]
+    chosen = right[:1] + wrong[:1]
+    seen = {int(y[i]) for i in chosen}
+    for row in right[1:]:
+        if len(chosen) < count and int(y[row]) not in seen:
+            chosen.append(row)
+            seen.add(int(y[row]))
+    return chosen[:count]
+
+
+def build(job: stage.Job) -> None:
+    """Write both pictures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    settings = Pictures.model_validate(job.settings)
+    samples = read_samples(job)
+    ((layers, described),) = job.read_arrays("concept_layers")
+    ((classifier, chosen),) = job.read_arrays("classifier")
+    kind = chosen["kinds"][0]
+    concepts = concepts_of(kind, layers, described, samples.videos, chosen["pooling"].get(kind))
+    medoids, about = motion_of(job, described if "motion" in concepts.types else None)
+    model = ConceptModel(
+        samples.videos.class_names,
+        concepts.names,
+        concepts.types,
+        concepts.layer,
+        classifier["all/weight"],
+        classifier["all/bias"],
+        medoids,
+        {"dataset": job.dataset, **about},
+    )
+    save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
+
+    shown = samples.split("test") if samples.split("test").any() else samples.split("val")
+    rows = np.flatnonzero(shown)
+    z = concepts.activations(samples.features)[rows]
+    y = samples.videos.label[rows]
+    shown_rows = choose_examples(y, model.probabilities(z), settings.explained_clips)
+    predictions = model.decide(z[shown_rows], max(settings.top_k, 10))
+    frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in shown_rows])
+    examples = [
+        {
+            "video_id": samples.videos.video_id[rows[i]],
+            "label": int(y[i]),
+            "prediction": prediction,
+            "frames": frames.get(samples.videos.video_id[rows[i]]),
+        }
+        for i, prediction in zip(shown_rows, predictions, strict=True)
+    ]
+    save(draw_explanations(model, examples, settings), job.outputs["explanations"])
+
+
+def clip_frames(job: stage.Job, wanted: list[str], count: int = 5) -> dict[str, np.ndarray]:
+    """A few frames of the wanted videos, uint8 ``[count, H, W, 3]``, from the model clips if there are any."""
+    found = {}
+    for path in job.inputs.get("clips", []):
+        with Arrays(path) as artifact:
+            for row, key in enumerate(artifact.attributes["video_id"]):
+                if key in wanted:
+                    clip = artifact.part("frames", row)
+                    found[key] = clip[np.linspace(0, len(clip) - 1, count).round().astype(int)]
+    return found
+
+
+if __name__ == "__main__":
+    stage.run("pictures", build)

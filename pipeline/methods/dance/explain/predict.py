@@ -1,0 +1,90 @@
+"""From a video or a picture to a decision with its reasons, and with the places of its concepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.backbone.encoders import encode, load_backbone
+from pipeline.backbone.finetuning.tuned import check
+from pipeline.backbone.maps import on_grid
+from pipeline.backbone.settings import Features
+from pipeline.data.decode import decode_video
+from pipeline.data.settings import Decode
+from pipeline.encoding.grid import positions
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
+from pipeline.methods.dance.explain.regions import View
+from pipeline.methods.dance.explain.seen import Seen
+from pipeline.store.atomic import StageError
+
+
+class VideoPredictor:
+    """A model together with its backbone, loaded once for many videos."""
+
+    def __init__(self, model: ConceptModel):
+        self.model = model
+        self.decode = Decode.model_validate(model.about["decode"])
+        self.features = Features.model_validate(model.about["features"])
+        if self.features.source != "computed":
+            raise StageError(
+                f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
+                f"is not known, so it cannot look at a video. From features it predicts: conceptreel predict-features, "
+                f"in Python model.predict(features)"
+            )
+        if "finetuned" in model.about:
+            check(Path(self.features.model), model.about["finetuned"])
+        self.backbone = load_backbone(self.features.model, self.features.revision, sha256=self.features.sha256)
+        self.places = model.about.get("maps")
+        # The feature never has the CLS token twice; the maps may.
+        self.map_backbone = self.backbone
+        if self.places and self.places["cls_token"]:
+            self.map_backbone = load_backbone(self.features.model, self.features.revision, cls_token=True)
+
+    def look(self, path: Path) -> Seen:
+        """Decode a video or picture and encode it.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        decoded = decode_video(path, self.decode)
+        clip = decoded["frames"]
+        feature = encode(self.backbone, clip[None], 1)
+        times = decoded["timestamps"][decoded["frame_index"]]
+        if not self.places:
+            return Seen(clip, times, feature, None, None)
+        grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
+        maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))
+        rows, columns = (positions(count, placement, radius) for count in grid)
+        view = View(decoded["height"], decoded["width"], rows, columns)
+        return Seen(clip, times, feature, maps[0], view)
+
+    def _maps(self, maps: np.ndarray) -> np.ndarray:
+        """Concept maps on the model's grid of the backbone's feature maps ``[n, S, h, w, D]``."""
+        where = {name: self.places[name] for name in ("grid", "placement", "radius")}
+        return self.model.maps(on_grid(torch.from_numpy(maps), **where).numpy())
+
+    def decision(self, seen: Seen, top_k: int = 5, maps: np.ndarray | None = None) -> Prediction:
+        """The decision on a clip, or what it would be with other maps ``[S, rows, columns, M - m]``."""
+        used = seen.maps if maps is None else maps
+        return self.model.predict(seen.feature, top_k, None if used is None else used[None])[0]
+
+    def activations(self, frames: np.ndarray, batch_size: int = 4) -> np.ndarray:
+        """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``."""
+        if not self.places:
+            return self.model.activations(encode(self.backbone, frames, batch_size))
+        parts = []
+        for start in range(0, len(frames), batch_size):
+            full = encode(self.map_backbone, frames[start : start + batch_size], batch_size, "maps")
+            if self.backbone.pools_maps:  # one pass gives both
+                with torch.inference_mode():
+                    features = self.backbone.pooled(torch.from_numpy(full).to(self.backbone.device)).cpu().numpy()
+            else:
+                features = encode(self.backbone, frames[start : start + batch_size], batch_size)
+            parts.append(self.model.activations(features, self._maps(full)))
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
+
+    def predict(self, path: Path, top_k: int = 5) -> Prediction:
+        """The decision on one video file."""
+        return self.decision(self.look(path), top_k)

@@ -1,0 +1,517 @@
+"""Stage `report`: one page on a data set's model that needs no network: accuracy, concepts, reasons, checks, costs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.table import VideoTable, read_index
+from pipeline.encoding.grid import positions
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job
+from pipeline.methods.dance.bottleneck.activations import TYPES
+from pipeline.methods.dance.bottleneck.model import stage_seconds
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
+from pipeline.methods.dance.explain import editing
+from pipeline.methods.dance.explain.curves import curves
+from pipeline.methods.dance.explain.editing import Contrast
+from pipeline.methods.dance.explain.overlay import shares
+from pipeline.methods.dance.explain.page import charts, images, quality
+from pipeline.methods.dance.explain.regions import View
+from pipeline.methods.dance.explain.sanity import read_model
+from pipeline.methods.dance.explain.seen import medoid_of
+from pipeline.methods.dance.settings import Report
+from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
+from pipeline.motion.skeleton import draw_strip, skeleton
+from pipeline.store.arrays import Arrays
+from pipeline.store.atomic import replace_when_done
+
+TEMPLATE = Path(__file__).parent / "page" / "template.html"
+# The page is sent by mail and opened on telephones.
+MAX_BYTES = 15_000_000
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The videos of the run, in the order of the activations.
+
+    Attributes:
+        z: activations ``[n, M]``; label ``[n]``; split, video_id: object ``[n]``.
+    """
+
+    video_id: np.ndarray
+    split: np.ndarray
+    label: np.ndarray
+    z: np.ndarray
+
+    def rows(self, split: str) -> np.ndarray:
+        return np.flatnonzero(self.split == split)
+
+
+class Clips:
+    """Frames and concept maps of single videos, found in the shards when they are asked for."""
+
+    def __init__(self, job: Job, model: ConceptModel):
+        self.model = model
+        self.place: dict[str, dict[str, tuple[Path, int]]] = {"clips": {}, "maps": {}}
+        for name, found in self.place.items():
+            for path in job.inputs.get(name, []):
+                with Arrays(path) as artifact:
+                    found |= {key: (path, row) for row, key in enumerate(artifact.attributes["video_id"])}
+
+    def _part(self, name: str, array: str, video_id: str) -> np.ndarray | None:
+        if video_id not in self.place[name]:
+            return None
+        path, row = self.place[name][video_id]
+        with Arrays(path) as artifact:
+            return artifact.part(array, row)
+
+    def frames(self, video_id: str) -> np.ndarray | None:
+        """uint8 ``[T, H, W, 3]``, or None where the run keeps no clips."""
+        return self._part("clips", "frames", video_id)
+
+    def frame_index(self, video_id: str) -> np.ndarray | None:
+        return self._part("clips", "frame_index", video_id)
+
+    def picture(self, video_id: str, concept: int) -> str | None:
+        """A clip as the concept sees it: its strongest place, or a middle frame for a concept without a map."""
+        frames = self.frames(video_id)
+        if frames is None:
+            return None
+        maps = self._part("maps", "maps", video_id) if concept >= self.model.n_whole else None
+        if maps is None:
+            return images.still(images.sized(frames[len(frames) // 2]))
+        places = self.model.about["maps"]
+        rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
+        found = self.model.maps(maps[None])[0, ..., concept - self.model.n_whole]
+        return images.still(
+            images.hottest(frames, View(images.SIDE, images.SIDE, rows, columns).heatmap(shares(found)))
+        )
+
+
+def accuracy_rows(metrics: dict[str, Any], model: ConceptModel, videos: Videos, majority: int) -> list[dict]:
+    """The model, its parts, other kinds, and what needs no concepts: one row each."""
+    ceilings = metrics.get("ceilings", {})
+    other = sorted(
+        key[: -len("_top1")] for key in metrics if key.endswith("_top1") and key not in ("backbone_top1", "val_top1")
+    )
+    rows = [
+        {
+            "name": f"all concepts ({metrics['kind']})",
+            "test": metrics["top1"],
+            "val": metrics["val_top1"],
+            "nnz": metrics["nnz"],
+            "note": "the model of this report",
+            **{name: metrics[f"{name}_top1"] for name in other},
+        }
+    ]
+    rows += [
+        {
+            "name": f"{kind} concepts alone",
+            "test": metrics["top1_by_type"][kind],
+            "val": metrics["val_top1_by_type"].get(kind),
+            "note": f"{metrics['n_concepts'][kind]} concepts"
+            + (f"; {ceilings[kind]:.3f} is the most that this type can tell" if kind in ceilings else ""),
+            **{name: metrics.get(f"{name}_top1_by_type", {}).get(kind) for name in other},
+        }
+        for kind in TYPES
+        if kind in metrics["top1_by_type"]
+    ]
+    rows += [
+        {
+            "name": f"model kind {kind}",
+            "test": figures["top1"],
+            "val": figures["val_top1"],
+            "nnz": figures["nnz"],
+            "note": ", ".join(f"{count} {name}" for name, count in figures["n_concepts"].items() if count),
+            **{name: figures.get(f"{name}_top1") for name in other},
+        }
+        for kind, figures in metrics["kinds"].items()
+        if kind != metrics["kind"]
+    ]
+    rows += [
+        {
+            "name": f"{count} effective concepts per class",
+            "test": value,
+            "note": "the path's last solution if it ends before",
+        }
+        for count, value in metrics["top1_at_nec"].items()
+    ]
+    rows.append(
+        {
+            "name": "backbone features",
+            "test": metrics["backbone_top1"],
+            "note": "the same sparse classifier, no concepts",
+        }
+    )
+    test = videos.label[videos.rows("test")]
+    if len(test):
+        rows.append(
+            {
+                "name": "always the same class",
+                "test": float((test == majority).mean()),
+                "note": f"{model.class_names[majority]}, the most frequent in train; chance is "
+                f"{1 / len(model.class_names):.3f}",
+            }
+        )
+    return [{**dict.fromkeys(other), **row} for row in rows], other
+
+
+def confusions(model: ConceptModel, z: np.ndarray, y: np.ndarray, count: int) -> list[dict]:
+    """Pairs of classes that are confused most: by wrong decisions, then by the probability that goes astray."""
+    probabilities = model.probabilities(z)
+    decided = probabilities.argmax(1)
+    n = len(model.class_names)
+    wrong, astray = np.zeros((n, n)), np.zeros((n, n))
+    np.add.at(wrong, (y, decided), 1)
+    np.add.at(astray, y, probabilities)
+    pairs = [(wrong[a, b] + wrong[b, a], astray[a, b] + astray[b, a], a, b) for a in range(n) for b in range(a + 1, n)]
+    pairs.sort(key=lambda pair: (-pair[0], -pair[1]))
+    total = np.bincount(y, minlength=n)
+    return [
+        {
+            "first": a,
+            "second": b,
+            "wrong": int(number),
+            "videos": int(total[a] + total[b]),
+            "astray": float(mass / max(1, total[a] + total[b])),
+        }
+        for number, mass, a, b in pairs[:count]
+    ]
+
+
+def _bar(item: Contribution | Contrast, value: float, largest: float) -> dict:
+    """A concept and its bar, whose width is the part of the largest value."""
+    return {"name": item.concept, "type": item.type, "value": value, "width": abs(value) / largest}
+
+
+def class_rows(model: ConceptModel, top_k: int) -> list[dict]:
+    """Each class with its largest weights."""
+    largest = np.abs(model.weight).max()
+    return [
+        {
+            "name": name,
+            "used": int(np.count_nonzero(model.weight[k])),
+            "concepts": [_bar(item, item.weight, largest) for item in editing.top_concepts(model, k, top_k)],
+        }
+        for k, name in enumerate(model.class_names)
+    ]
+
+
+def speaks_for(model: ConceptModel, concept: int) -> str:
+    """The class that a concept speaks for most, in words."""
+    weights = model.weight[:, concept]
+    best = int(weights.argmax())
+    return f"for {model.class_names[best]} ({weights[best]:+.2f})" if weights[best] > 0 else "not used for any class"
+
+
+def motion_cards(
+    job: Job, model: ConceptModel, clips: Clips, count: int, truth: dict[str, Any] | None
+) -> tuple[list[dict], int]:
+    """Motion concepts, most frequent first, each as a moving medoid beside its source; and how many there are."""
+    own = [m for m, kind in enumerate(model.types) if kind == "motion"]
+    source: dict[str, tuple[str, int]] = {}
+    if job.inputs.get("motion_concepts"):
+        ((_, about),) = job.read_arrays("motion_concepts")
+        source = {
+            name: (video_id, start)
+            for name, video_id, start in zip(
+                about["names"], about["medoid_video_id"], about["medoid_start"], strict=False
+            )
+        }
+    frequency = model.about["n_videos"] or [0] * len(own)
+    cards = []
+    for k in sorted(range(len(own)), key=lambda k: (-frequency[k], k))[:count]:
+        m = own[k]
+        medoid = medoid_of(model, m)
+        video_id, start = source.get(model.concepts[m], (None, 0))
+        picture = None
+        if medoid is not None:
+            joints = skeleton(model.about["skeleton"])
+            frames = clips.frames(video_id) if video_id else None
+            picture = images.moving(
+                images.dancing(medoid, joints, frames, clips.frame_index(video_id) if video_id else None, start)
+            )
+        shown = []
+        if truth and "development" in truth["clusters"]:
+            counts = truth["clusters"]["development"]["counts"][truth["concepts"].index(model.concepts[m])]
+            shown = [
+                f"{name} {share:.0%}"
+                for name, share in zip(truth["motions"], np.array(counts) / max(1, sum(counts)), strict=True)
+                if share >= 0.1
+            ]
+        cards.append(
+            {
+                "name": model.concepts[m],
+                "videos": frequency[k],
+                "quality": model.about["quality"][m],
+                "speaks": speaks_for(model, m),
+                "picture": picture,
+                "source": video_id,
+                "truth": ", ".join(shown),
+            }
+        )
+    return cards, len(own)
+
+
+def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, count: int) -> list[dict]:
+    """Concepts of one type in words, most used first, with the clips that activate them most."""
+    own = [m for m, name in enumerate(model.types) if name == kind]
+    used = sorted(own, key=lambda m: (-np.abs(model.weight[:, m]).max(), m))[:count]
+    cards = []
+    for m in used:
+        best = np.argsort(-videos.z[:, m], kind="stable")[:3]
+        cards.append(
+            {
+                "name": model.concepts[m],
+                "quality": model.about["quality"][m],
+                "speaks": speaks_for(model, m),
+                "located": m >= model.n_whole,
+                "clips": [
+                    {
+                        "id": videos.video_id[row],
+                        "split": videos.split[row],
+                        "value": float(videos.z[row, m]),
+                        "picture": clips.picture(videos.video_id[row], m),
+                    }
+                    for row in best
+                ],
+            }
+        )
+    return cards
+
+
+def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.ndarray, top_k: int) -> list[dict]:
+    """Decisions with their reasons, and why not the class that should have won or came second."""
+    cards = []
+    logits = videos.z[rows] @ model.weight.T + model.bias
+    for row, values, probabilities in zip(rows, logits, model.probabilities(videos.z[rows]), strict=True):
+        label, true = int(values.argmax()), int(videos.label[row])
+        other = true if label != true else int(np.argsort(-values, kind="stable")[1])
+        reasons = model.explain(videos.z[row], label, top_k)
+        against = editing.contrast(model, videos.z[row], label, other, top_k)
+        largest = max(
+            [abs(item.contribution) for item in reasons] + [abs(item.difference) for item in against], default=1
+        )
+        frames = clips.frames(videos.video_id[row])
+        pictures = []
+        for item in [item for item in reasons if item.contribution > 0][:3]:
+            medoid = medoid_of(model, item.index)
+            if medoid is not None:
+                picture = images.still(draw_strip(medoid, skeleton(model.about["skeleton"]), 6, height=112))
+            elif item.index >= model.n_whole:
+                picture = clips.picture(videos.video_id[row], item.index)
+            else:
+                picture = None  # it is a text: the words are all there is to see
+            pictures.append({"name": item.concept, "type": item.type, "picture": picture})
+        cards.append(
+            {
+                "id": videos.video_id[row],
+                "decided": model.class_names[label],
+                "true": model.class_names[true],
+                "right": label == true,
+                "other": model.class_names[other],
+                "probability": float(probabilities[label]),
+                "margin": float(values[true] - np.delete(values, true).max()),
+                "frames": None if frames is None else images.still(images.frame_strip(frames)),
+                "reasons": [_bar(item, item.contribution, largest) for item in reasons],
+                "against": [_bar(item, item.difference, largest) for item in against],
+                "pictures": pictures,
+            }
+        )
+    return cards
+
+
+def edit_rows(model: ConceptModel, videos: Videos) -> list[dict]:
+    """The best suggested edit of every confused pair of validation, with what it does to test."""
+    rows, test = videos.rows("val"), videos.rows("test")
+    found = []
+    z, y = videos.z[rows], videos.label[rows]
+    for true, decided, number in editing.confused_pairs(model, z, y):
+        for edit in editing.suggest(model, z, y, true, decided)[:1]:
+            edited = model.reweight(edit.label, edit.concept, edit.weight)
+            there = editing.effect(model, edited, videos.z[test], videos.label[test])
+            found.append(
+                {
+                    "true": model.class_names[true],
+                    "decided": model.class_names[decided],
+                    "videos": number,
+                    "concept": model.concepts[edit.concept],
+                    "weight": edit.weight,
+                    "val": f"{len(edit.effect.fixed)} fixed, {len(edit.effect.broken)} broken",
+                    "test": f"{len(there.fixed)} fixed, {len(there.broken)} broken",
+                }
+            )
+    return found
+
+
+def _table(job: Job, name: str) -> list[dict]:
+    return job.read_table(name)[0].to_pylist() if job.inputs.get(name) else []
+
+
+def sanity_rows(job: Job, faithful: dict[str, Any] | None) -> list[dict]:
+    """Clips that cannot be what they were: one row per check and split, one column per figure."""
+    rows: dict[tuple[str, str], dict] = {}
+    names = {"backwards": "played backwards", "frozen": "one frame repeated"}
+    for item in _table(job, "sanity"):
+        key = (names[item["check"]], item["split"])
+        rows.setdefault(key, {"check": key[0], "split": key[1]})[item["figure"]] = item["value"]
+    result = list(rows.values())
+    if faithful:
+        result += [
+            {"check": f"another {factor}", "split": "test clips, rendered again", **values}
+            for factor, values in faithful["decisions"].items()
+        ]
+    return result
+
+
+def retrained_rows(job: Job) -> list[dict]:
+    """Mean and range over the runs of each variant: one row per figure."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for item in _table(job, "retrained"):
+        values.setdefault(item["figure"], {}).setdefault(item["run"], []).append(item["value"])
+    return [{"figure": figure, **by_run} for figure, by_run in values.items()]
+
+
+def localisation_rows(job: Job) -> tuple[list[str], list[dict]]:
+    """Where concepts are, against the true masks: figures that every method has, and one row per method."""
+    rows: dict[str, dict[str, float]] = {}
+    for item in _table(job, "localisation"):
+        rows.setdefault(item["method"], {})[item["figure"]] = item["value"]
+    methods = {name: found for name, found in rows.items() if "pointing" in found}
+    shared = [name for name in next(iter(methods.values()), {}) if all(name in found for found in methods.values())]
+    return shared, [{"method": name, **found} for name, found in methods.items()]
+
+
+def _majority(videos: Videos) -> int:
+    return int(np.bincount(videos.label[videos.rows("train")]).argmax())
+
+
+def build(job: Job) -> None:
+    """Write the page."""
+    import jinja2
+
+    settings = Report.model_validate(job.settings)
+    model, arrays, described = read_model(job)
+    index: VideoTable = read_index(job)
+    metrics = json.loads(job.note_file("metrics", job.input("metrics")).read_text())
+    videos = Videos(
+        np.array(described["video_id"], object),
+        np.array(described["split"], object),
+        arrays["label"].astype(np.int64),
+        arrays["z"].astype(np.float64),
+    )
+    clips = Clips(job, model)
+    ((classifier, chosen),) = job.read_arrays("classifier")
+    faithful, matrices = None, {}
+    if job.inputs.get("faithfulness"):
+        ((matrices, about),) = job.read_arrays("faithfulness")
+        faithful = about["figures"]
+
+    asked = "test" if len(videos.rows("test")) else "val"
+    rows = videos.rows(asked)
+    z, y = videos.z[rows], videos.label[rows]
+    counts = np.zeros((len(model.class_names),) * 2)
+    np.add.at(counts, (y, model.probabilities(z).argmax(1)), 1)
+    pairs = confusions(model, z, y, settings.pairs)
+    margin = editing.margins(model, z, y)
+    order = rows[np.argsort(margin, kind="stable")]
+    n_wrong = int((margin < 0).sum())
+    # Where little goes wrong, the narrowest right decisions tell most.
+    shown = order[: max(min(n_wrong, settings.failures), min(len(order), settings.failures // 2))]
+    removal = curves(model, z)
+    accuracy, other_splits = accuracy_rows(metrics, model, videos, _majority(videos))
+    cards, n_motion = motion_cards(job, model, clips, settings.max_concepts, faithful)
+    seconds = stage_seconds(job.outputs["report"].parent)
+    certificate = chosen["certificates"]["all"]
+    layers = _table(job, "concept_table")
+    drops = [row for row in layers if not row["kept"]]
+    localisation_columns, localisation = localisation_rows(job)
+
+    figures = {
+        "confusion": charts.matrix(counts, model.class_names, model.class_names, "true class", "decided class"),
+        "path": charts.path(
+            classifier["path/lambda"],
+            classifier["path/accuracy"],
+            classifier["path/nnz"],
+            certificate["lambda"],
+            len(model.class_names),
+            metrics["top1_at_nec"],
+        ),
+        "seconds": charts.bars(list(seconds), list(seconds.values()), "seconds, all shards together", charts.GREY),
+        "removal": charts.removal(removal),
+        **{f"pair-{i}": charts.sankey(model, pair["first"], pair["second"]) for i, pair in enumerate(pairs)},
+        **quality.layer_charts(layers),
+    }
+    poses = None
+    if job.inputs.get("poses"):
+        poses, pose_figures = quality.pose_quality(job)
+        figures |= pose_figures
+    if faithful:
+        figures["response"] = charts.matrix(
+            matrices["response"], [f"{kind} concepts" for kind in TYPES], list(TYPES), "react", "what was changed", 2
+        )
+        for part, found in faithful["clusters"].items():
+            figures[f"clusters-{part}"] = charts.matrix(
+                np.array(found["counts"]), faithful["concepts"], faithful["motions"], "motion concept", "true motion"
+            )
+    page = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template(TEMPLATE.name)
+    text = page.render(
+        dataset=job.dataset,
+        model=model,
+        metrics=metrics,
+        index=index,
+        asked=asked,
+        accuracy=accuracy,
+        other_splits=other_splits,
+        classes=class_rows(model, settings.top_k),
+        pairs=[
+            {**pair, "first": model.class_names[pair["first"]], "second": model.class_names[pair["second"]]}
+            for pair in pairs
+        ],
+        motion=cards,
+        n_motion=n_motion,
+        words={kind: text_cards(model, videos, clips, kind, settings.max_concepts) for kind in TYPES[1:]},
+        n_words={kind: model.types.count(kind) for kind in TYPES[1:]},
+        drops=drops,
+        drop_counts=Counter((row["type"], row["reason"].partition(":")[0]) for row in drops).most_common(),
+        samples=sample_cards(model, videos, clips, shown, settings.top_k),
+        n_wrong=n_wrong,
+        n_asked=len(rows),
+        edits=edit_rows(model, videos),
+        edit_log=model.about.get("edits", []),
+        poses=poses,
+        certificate=certificate,
+        sanity=sanity_rows(job, faithful),
+        retrained=retrained_rows(job),
+        faithful=faithful,
+        response=matrices.get("response"),
+        standard_error=matrices.get("standard_error"),
+        types=TYPES,
+        wanted_ratio=WANTED_RATIO,
+        areas=removal.areas(),
+        localisation=localisation,
+        localisation_columns=localisation_columns,
+        total_seconds=sum(seconds.values()),
+        colours=charts.COLOURS,
+        charts={name: charts.html(figure, name) for name, figure in figures.items()},
+        library=charts.library(),
+    )
+    if len(text.encode()) > MAX_BYTES:
+        raise stage.StageError(
+            f"the report would have {len(text.encode()) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}; lower "
+            f"explain.report.max_concepts or failures"
+        )
+    with replace_when_done(job.outputs["report"]) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    stage.run("report", build)

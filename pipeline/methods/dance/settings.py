@@ -1,0 +1,134 @@
+"""What may be configured about DANCE and SALF-CBM: the sections `bottleneck` and `explain`."""
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from pipeline.settings import Section
+
+Kind = Literal["dance+salf", "dance", "salf"]
+
+
+class ConceptLayers(Section):
+    kinds: list[Kind] = Field(
+        default=["dance+salf"],
+        min_length=1,
+        description="dance: all concepts see the whole clip; salf: objects and scenes as maps, no motion; dance+salf: "
+        "motion and maps. The first makes model.pt, the others are reported beside it",
+    )
+    optimizer: Literal["adam", "lbfgs"] = Field(
+        "lbfgs", description="of the motion layer; its problem is convex, lbfgs gets as low in less time (S: adam)"
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="S")
+    batch_size: int = Field(512, ge=2, description="S")
+    max_steps: int = Field(10_000, ge=1, description="S: step limit under early stopping")
+    eval_every: int = Field(10, ge=1)
+    patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
+    motion_weight_decay: list[Annotated[float, Field(ge=0)]] = Field(
+        default=[0.3, 0.03, 0.003],
+        min_length=1,
+        description="penalties of the motion layer, free of scale; the one with the best validation loss is taken",
+    )
+    text_weight_decay: float = Field(
+        0.3, ge=0, description="penalty of the text layers, free of scale; chosen on validation of Penn Action"
+    )
+    leakage_rank: int = Field(
+        0, ge=0, description="directions of the other types that each layer must not see; 0 is the paper"
+    )
+    feature_scaling: Literal["none", "std", "center_std"] = Field(
+        "none", description="of the features inside the layers (paper: none)"
+    )
+    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
+    map_weight_decay: float = Field(0.3, ge=0, description="penalty of the concept maps, free of scale")
+    map_cutoff: float = Field(
+        0.1, description="validation similarity of a map, mean over its places, below it is dropped"
+    )
+    max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
+    seed: int = 0
+
+
+class Classifier(Section):
+    alpha: float = Field(0.99, ge=0, le=1, description="share of the L1 term (S)")
+    n_lambdas: int = Field(100, ge=1)
+    min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a part of λ_max")
+    tolerance: float = Field(1e-6, gt=0, description="relative duality gap")
+    pooling: list[Literal["mean", "softmax", "max"]] = Field(
+        default=["mean", "softmax", "max"],
+        min_length=1,
+        description="of concept maps; the one with the best validation accuracy is taken",
+    )
+    refit: bool = Field(True, description="after the choice on validation, solve again on train and validation")
+    nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
+
+
+class Baselines(Section):
+    kinds: list[Literal["backbone", "backbone-sparse", "attributes", "lf-cbm-entangled", "lf-cbm-disentangled"]] = (
+        Field(
+            default_factory=list,
+            description="model kinds to compare with: the backbone with a dense or a sparse head; a concept "
+            "bottleneck of attributes; Label-Free CBM with sentences that mix everything, or with objects, scenes and "
+            "temporal sentences",
+        )
+    )
+    attributes: str = Field("", description="CSV of classes × attributes (the form of UCF-101's), relative to the root")
+    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the sentence (S)")
+
+    @pydantic.model_validator(mode="after")
+    def _attributes_are_named(self):
+        if "attributes" in self.kinds and not self.attributes:
+            raise ValueError("the kind attributes needs a file in `attributes`")
+        return self
+
+
+class Bottleneck(Section):
+    concept_layers: ConceptLayers = ConceptLayers()
+    classifier: Classifier = Classifier()
+    baselines: Baselines = Baselines()
+
+
+class Pictures(Section):
+    poses_per_strip: int = Field(6, ge=2)
+    max_concepts: int = Field(48, ge=1, description="motion concepts on one sheet, most used first")
+    explained_clips: int = Field(3, ge=1)
+    top_k: int = Field(3, ge=1)
+
+
+class Sanity(Section):
+    splits: list[str] = Field(default=["test"], min_length=1, description="whose clips are played backwards and frozen")
+
+
+class Retrained(Section):
+    seeds: int = Field(5, ge=1, description="runs with another validation split and another order of batches")
+    shuffles: int = Field(2, ge=1, description="runs with concept labels that belong to other videos")
+
+
+class Report(Section):
+    max_concepts: int = Field(48, ge=1, description="motion concepts in the gallery, most used first; as many in words")
+    pairs: int = Field(6, ge=1, description="class pairs that are confused most")
+    failures: int = Field(12, ge=1, description="wrong decisions, the surest mistake first")
+    top_k: int = Field(5, ge=1, description="concepts per class and per decision")
+
+
+class Localise(Section):
+    tolerance: int = Field(
+        4, ge=0, description="pixels by which the pointing game may miss (Zhang et al. 2018: 15 at about 500 pixels)"
+    )
+    min_pixels: int = Field(20, ge=1, description="pictures that show less of the object do not count")
+    min_spread: float = Field(3.0, ge=0, description="clips whose object's position varies less do not tell of motion")
+    integration_steps: int = Field(16, ge=1, description="of Integrated Gradients")
+    betas: list[float] = Field(default=[1.0, 4.0, 16.0, 64.0], description="strengths of the local interventions")
+
+
+class Counterfactuals(Section):
+    split: Literal["train", "test", "shifted"] = Field("test", description="whose clips are made again with changes")
+    seed: int = Field(0, ge=0, description="draws what a factor is changed to")
+
+
+class Explain(Section):
+    pictures: Pictures = Pictures()
+    sanity: Sanity = Sanity()
+    retrained: Retrained = Retrained()
+    report: Report = Report()
+    counterfactuals: Counterfactuals = Counterfactuals()
+    localise: Localise = Localise()

@@ -1,0 +1,156 @@
+"""Stage `faithfulness`: what the concepts say against what the clips show, which only the demo can know."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.demo.classes import FACTORS
+from pipeline.jobs import stage
+from pipeline.jobs.stage import Job, StageError
+from pipeline.methods.dance.bottleneck.activations import TYPES
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.explain.sanity import read_model, response
+
+# A type must answer to its own change so many times as strongly as to another's.
+WANTED_RATIO = 3.0
+
+
+def contingency(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """Counts int64 ``[n_rows, n_columns]`` of pairs."""
+    result = np.zeros((n_rows, n_columns), np.int64)
+    np.add.at(result, (rows, columns), 1)
+    return result
+
+
+def purity(counts: np.ndarray) -> float:
+    """Part of the pairs that fall on the most frequent column of their row."""
+    return float(counts.max(1).sum() / counts.sum())
+
+
+def normalised_mutual_information(counts: np.ndarray) -> float:
+    """Mutual information of rows and columns over the arithmetic mean of their entropies; 0 where one is constant."""
+    joint = counts / counts.sum()
+    rows, columns = joint.sum(1), joint.sum(0)
+
+    def entropy(p: np.ndarray) -> float:
+        p = p[p > 0]
+        return float(-(p * np.log(p)).sum())
+
+    mean = (entropy(rows) + entropy(columns)) / 2
+    return (entropy(rows) + entropy(columns) - entropy(joint.ravel())) / mean if mean > 0 else 0.0
+
+
+def agreement(concept: np.ndarray, truth: np.ndarray, n_concepts: int, n_values: int, seed: int = 0) -> dict:
+    """How well one label follows from the other, and what shuffled labels would reach.
+
+    Args:
+        concept: int ``[n]``; truth: int ``[n]``.
+    """
+    counts = contingency(concept, truth, n_concepts, n_values)
+    rng = np.random.default_rng([7301, seed])
+    chance = [contingency(concept, rng.permutation(truth), n_concepts, n_values) for _ in range(100)]
+    return {
+        "purity": purity(counts),
+        "nmi": normalised_mutual_information(counts),
+        "purity_of_shuffled": float(np.mean([purity(item) for item in chance])),
+        "nmi_of_shuffled": float(np.mean([normalised_mutual_information(item) for item in chance])),
+        "n": int(counts.sum()),
+        "counts": counts.tolist(),
+    }
+
+
+def response_matrix(model: ConceptModel, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How strongly each type of concept answers to a change of each factor.
+
+    Args:
+        z: activations ``[1 + 3, n, M]``: of the clips as they were, and with another motion, object and scene.
+
+    Returns:
+        mean absolute change of an activation in standard deviations of the training videos, ``[types, factors]``, NaN
+        for a type without concepts; and its standard error over the clips.
+    """
+    change = np.abs(z[1:] - z[:1])  # [factors, n, M]
+    mean = np.full((len(TYPES), len(FACTORS)), np.nan)
+    error = mean.copy()
+    for row, kind in enumerate(TYPES):
+        own = np.array(model.types) == kind
+        if own.any():
+            per_clip = change[..., own].mean(2)  # [factors, n]
+            mean[row] = per_clip.mean(1)
+            error[row] = per_clip.std(1) / np.sqrt(per_clip.shape[1])
+    return mean, error
+
+
+def shortfalls(matrix: np.ndarray) -> list[dict]:
+    """Where a type answers to its own change less than `WANTED_RATIO` times as strongly as to another's."""
+    return [
+        {"type": kind, "factor": factor, "ratio": float(matrix[i, i] / matrix[i, j])}
+        for i, kind in enumerate(TYPES)
+        for j, factor in enumerate(FACTORS)
+        if i != j and np.isfinite(matrix[i]).all() and not matrix[i, i] >= WANTED_RATIO * matrix[i, j]
+    ]
+
+
+def build(job: Job) -> None:
+    """Write the figures as one artifact: matrices as arrays, the rest in its attributes."""
+    model, arrays, described = read_model(job)
+    ((_, shown),) = job.read_arrays("truth")
+    ((changes, about),) = job.read_arrays("counterfactuals")
+    if about["activations"] != described["content_digest"]:
+        raise StageError("the counterfactual clips were judged by another model; run the pipeline again")
+    motion_of = dict(zip(shown["video_id"], shown["motion"], strict=True))
+    motions = sorted(set(shown["motion"]))
+    split = dict(zip(described["video_id"], described["split"], strict=True))
+    names = [name for name, kind in zip(model.concepts, model.types, strict=True) if kind == "motion"]
+    figures: dict = {"motions": motions, "concepts": names, "clusters": {}, "activations": {}}
+    if names:
+        table, labelled = job.read_table("motion_labels")
+        number = [labelled["names"].index(name) for name in names]
+        for part, wanted in (("development", DEVELOPMENT), ("test", ("test",))):
+            pairs = [
+                (number.index(concept), motions.index(motion_of[row["video_id"]]))
+                for row in table.to_pylist()
+                if split.get(row["video_id"]) in wanted
+                for concept in row["concepts"]
+                if concept in number
+            ]
+            if pairs:
+                rows, columns = np.array(pairs).T
+                figures["clusters"][part] = agreement(rows, columns, len(names), len(motions))
+        own = np.flatnonzero(np.array(model.types) == "motion")
+        for part in ("test", "shifted"):
+            rows = [row for row, key in enumerate(described["video_id"]) if split[key] == part]
+            if rows:
+                fires = arrays["z"][rows][:, own].argmax(1)
+                true = np.array([motions.index(motion_of[described["video_id"][row]]) for row in rows])
+                figures["activations"][part] = agreement(fires, true, len(names), len(motions))
+    z = changes["z"].astype(np.float64)
+    matrix, error = response_matrix(model, z)
+    figures["shortfalls"] = shortfalls(matrix)
+    figures["decisions"] = {}
+    for position, factor in enumerate(FACTORS, 1):
+        expected = [variants[position] for variants in about["class"]]
+        decided = model.probabilities(z[position]).argmax(1)
+        is_class = [i for i, name in enumerate(expected) if name is not None]
+        right = [model.class_names[decided[i]] == expected[i] for i in is_class]
+        figures["decisions"][factor] = {
+            **response(model, z[0], z[position], changes["label"]),
+            "n_with_class": len(is_class),
+            "right_with_class": float(np.mean(right)) if right else None,
+        }
+    job.write_arrays(
+        "faithfulness",
+        {"response": matrix, "standard_error": error},
+        {
+            "types": list(TYPES),
+            "factors": list(FACTORS),
+            "figures": figures,
+            "activations": described["content_digest"],
+        },
+        n_ok=z.shape[1],
+    )
+
+
+if __name__ == "__main__":
+    stage.run("faithfulness", build)

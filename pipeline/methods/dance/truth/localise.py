@@ -1,0 +1,427 @@
+"""Stage `localise`: do concept maps show where things are? Against the demo's masks, beside GradCAM and Integrated
+Gradients on the same backbone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pipeline.backbone.encoders import Backbone, load_backbone
+from pipeline.backbone.finetuning.tuned import tuned_backbone
+from pipeline.context.encoders import load_dual_encoder
+from pipeline.context.prompts import PromptGrid, prompt_frames
+from pipeline.context.settings import Prompts
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.data.table import VideoTable, join_shards
+from pipeline.encoding import checkpoints
+from pipeline.encoding.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
+from pipeline.jobs import stage
+from pipeline.methods.dance.bottleneck.activations import Concepts, activations, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.layers import average_precision
+from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
+from pipeline.methods.dance.explain.regions import Interpolation, View, edited
+from pipeline.methods.dance.settings import Localise
+from pipeline.store.atomic import StageError
+
+# Where heatmaps are cut: at their mean plus this part of the way to their maximum.
+CUTS = tuple(number / 10 for number in range(10))
+
+
+def rectified(maps: np.ndarray) -> np.ndarray:
+    """What is above the mean of a clip: heat of ``[S, H, W]`` that has no zero of its own.
+
+    GradCAM and Integrated Gradients drop what is below zero. A concept map comes of a convolution without bias, and
+    its zero means nothing.
+    """
+    return np.maximum(maps - maps.mean(), 0)
+
+
+@dataclass
+class Tally:
+    """Counts of one method over all pictures; see `figures`.
+
+    Zero-shot segmentation is the protocol of Chefer et al. (CVPR 2021): a heatmap is cut at its mean; pixel accuracy
+    and intersection over union are counted over all pixels of all pictures, average precision is a mean over pictures.
+    Where a map is cut decides much of that. So intersection over union is also counted at each of `CUTS`: the best one
+    of a method on validation is its ``mean_iou_fitted``.
+    """
+
+    tolerance: int
+    hits: int = 0
+    near: int = 0
+    pictures: int = 0
+    right: int = 0
+    pixels: int = 0
+    # [cut, background or object]
+    intersection: np.ndarray = field(default_factory=lambda: np.zeros((len(CUTS), 2)))
+    union: np.ndarray = field(default_factory=lambda: np.zeros((len(CUTS), 2)))
+    precision: float = 0.0
+
+    def add(self, heat: np.ndarray, mask: np.ndarray) -> None:
+        """One heatmap ``[H, W]`` and the true mask, bool ``[H, W]``."""
+        y, x = np.unravel_index(heat.argmax(), heat.shape)
+        self.hits += int(mask[y, x])
+        t = self.tolerance
+        self.near += int(mask[max(0, y - t) : y + t + 1, max(0, x - t) : x + t + 1].any())
+        mean, peak = heat.mean(), heat.max()
+        self.right += int(((heat > mean) == mask).sum())
+        self.pixels += mask.size
+        for cut, part in enumerate(CUTS):
+            found = heat > mean + part * (peak - mean)
+            for label in (False, True):
+                self.intersection[cut, int(label)] += ((found == label) & (mask == label)).sum()
+                self.union[cut, int(label)] += ((found == label) | (mask == label)).sum()
+        self.precision += float(average_precision(heat.reshape(-1, 1), mask.reshape(-1, 1))[0])
+        self.pictures += 1
+
+    def mean_iou(self) -> np.ndarray:
+        """Mean of the intersections over union of background and object, for each of `CUTS`."""
+        return (self.intersection / np.maximum(self.union, 1)).mean(1)
+
+    def figures(self, cut: int) -> dict[str, float]:
+        """Pointing game (Zhang et al. 2018), strict and with its tolerance, and zero-shot segmentation.
+
+        Args:
+            cut: which of `CUTS` serves this method best on validation.
+        """
+        return {
+            "pointing": self.near / self.pictures,
+            "pointing_strict": self.hits / self.pictures,
+            "pixel_accuracy": self.right / self.pixels,
+            "mean_iou": float(self.mean_iou()[0]),
+            "mean_iou_fitted": float(self.mean_iou()[cut]),
+            "mean_average_precision": self.precision / self.pictures,
+        }
+
+
+class Head(torch.nn.Module):
+    """Linear read-outs of the pooled maps, with the maps as a layer that captum can hook."""
+
+    def __init__(self, backbone: Backbone, weight: np.ndarray, bias: np.ndarray):
+        super().__init__()
+        self.backbone = backbone
+        self.maps = torch.nn.Identity()
+        self.register_buffer("weight", torch.from_numpy(weight).float().to(backbone.device))
+        self.register_buffer("bias", torch.from_numpy(bias).float().to(backbone.device))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``[b, T, 3, H, W]`` → ``[b, outputs]``."""
+        maps = self.maps(self.backbone.maps(pixels).movedim(-1, 1))  # [b, D, S, h, w]
+        return self.backbone.pooled(maps.movedim(1, -1)) @ self.weight.T + self.bias
+
+
+def grad_cam(head: Head, pixels: torch.Tensor, output: int) -> np.ndarray:
+    """GradCAM (Selvaraju et al. 2017) at the last feature maps: ``[S, h, w]``, not negative."""
+    from captum.attr import LayerGradCam
+
+    result = LayerGradCam(head, head.maps).attribute(
+        pixels.requires_grad_(), target=output, relu_attributions=True, attr_dim_summation=True
+    )
+    return result.detach()[0, 0].cpu().numpy()
+
+
+def integrated_gradients(head: Head, pixels: torch.Tensor, output: int, steps: int) -> np.ndarray:
+    """Integrated Gradients (Sundararajan et al. 2017) from a grey clip: ``[T, H, W]``, positive part over colours."""
+    from captum.attr import IntegratedGradients
+
+    result = IntegratedGradients(head).attribute(pixels, target=output, n_steps=steps, internal_batch_size=1)
+    return result.detach()[0].sum(1).clamp_min(0).cpu().numpy()
+
+
+def concept_named(word: str, names: list[str], types: list[str]) -> int | None:
+    """Position of the object concept that means ``word``: it itself, or the first name that has it as a word."""
+    own = [m for m, kind in enumerate(types) if kind == "object"]
+    exact = [m for m in own if names[m] == word]
+    within = [m for m in own if word in names[m].split()]
+    return next(iter(exact + within), None)
+
+
+def centroid(weights: np.ndarray) -> np.ndarray:
+    """Mean (x, y) of non-negative weights ``[H, W]``: ``[2]``."""
+    y, x = np.indices(weights.shape)
+    total = weights.sum()
+    return np.array([(x * weights).sum(), (y * weights).sum()]) / total if total > 0 else np.full(2, np.nan)
+
+
+def motion_agreement(paths: list[tuple[np.ndarray, np.ndarray]], min_spread: float) -> float:
+    """Correlation of where a heatmap and the object are over time, in clips whose object moves.
+
+    Args:
+        paths: per clip the centroids of heatmap and mask, each ``[S, 2]`` in pixels.
+        min_spread: clips whose object's position varies less (standard deviation in pixels) do not count.
+    """
+    pairs = []
+    for found, true in paths:
+        known = np.isfinite(found).all(1) & np.isfinite(true).all(1)
+        if known.sum() > 1 and true[known].std(0).max() >= min_spread:
+            pairs.append((found[known] - found[known].mean(0), true[known] - true[known].mean(0)))
+    if not pairs:
+        return float("nan")
+    first, second = (np.concatenate([pair[k].ravel() for pair in pairs]) for k in (0, 1))
+    scale = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / scale) if scale > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip of a split that nothing was developed on.
+
+    Attributes:
+        row: its sample row.
+        frames: uint8 ``[T, H, W, 3]``; masks: true ones per slice, bool ``[S, side, side]``.
+    """
+
+    row: int
+    video_id: str
+    split: str
+    label: int
+    frames: np.ndarray
+    masks: np.ndarray
+    object: str
+
+
+def _cases(job: stage.Job, videos: VideoTable, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
+    ((truth, known),) = job.read_arrays("truth")
+    row_of = {key: row for row, key in enumerate(known["video_id"])}
+    wanted = {videos.video_id[row]: int(row) for row in np.flatnonzero(chosen)}
+    for arrays, described in job.read_arrays("clips"):
+        for position, video_id in enumerate(described["video_id"]):
+            if video_id not in wanted:
+                continue
+            row, true = wanted[video_id], row_of[video_id]
+            frames = arrays["frames"][position]
+            shown = arrays["frame_index"][position][prompt_frames(len(frames), n_slices)]
+            masks = np.unpackbits(truth["object_mask"][truth["offsets"][true] + shown], axis=2).astype(bool)
+            yield Case(row, video_id, videos.split[row], int(videos.label[row]), frames, masks, known["object"][true])
+
+
+class Interventions:
+    """Local interventions (SALF-CBM 3.6) on the true object's concept, inside its mask, with one model kind.
+
+    Attributes:
+        outcomes: per split and β the clips whose decision becomes right (``fixed``) or wrong (``broken``).
+        wrong, clips: per split the clips decided wrongly before, and all of them.
+        wrong_object: of the wrong ones those decided for a class with another object. The others are mistaken in the
+            motion or the scene, which more of the true object cannot tell.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        concepts: Concepts,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        betas: list[float],
+        objects: dict[int, str],
+    ):
+        """
+        Args:
+            weight, bias: of the classifier; objects: of each class's clips.
+        """
+        self.kind, self.concepts, self.weight, self.bias = kind, concepts, weight, bias
+        self.betas, self.objects = betas, objects
+        self.outcomes: Counter[tuple[str, float, str]] = Counter()
+        self.wrong: Counter[str] = Counter()
+        self.wrong_object: Counter[str] = Counter()
+        self.clips: Counter[str] = Counter()
+
+    def decide(self, feature: np.ndarray, maps: np.ndarray) -> int:
+        """The class for a feature ``[D]`` and concept maps ``[S, h, w, M]``."""
+        z = activations(feature[None], self.concepts.layer, pool(maps[None], self.concepts.pooling))
+        return int((z @ self.weight.T + self.bias).argmax())
+
+    def add(self, case: Case, feature: np.ndarray, maps: np.ndarray, view: View, target: int) -> None:
+        """One clip of class ``case.label``, whose object is the located concept ``target``."""
+        before = self.decide(feature, maps)
+        was_right = before == case.label
+        self.clips[case.split] += 1
+        self.wrong[case.split] += not was_right
+        self.wrong_object[case.split] += self.objects[before] != self.objects[case.label]
+        for beta in self.betas:
+            changed = np.concatenate(
+                [
+                    edited(part[None], view, mask, target, beta) if mask.any() else part[None]
+                    for part, mask in zip(maps, case.masks, strict=True)
+                ]
+            )
+            is_right = self.decide(feature, changed) == case.label
+            self.outcomes[case.split, beta, "fixed"] += is_right and not was_right
+            self.outcomes[case.split, beta, "broken"] += was_right and not is_right
+
+    def rows(self) -> list[tuple[str, str, float]]:
+        """Method, figure, value."""
+        counts = [(f"n_{split}", number) for split, number in self.clips.items()]
+        counts += [(f"{split}_wrong_before", self.wrong[split]) for split in self.clips]
+        counts += [(f"{split}_wrong_object_before", self.wrong_object[split]) for split in self.clips]
+        counts += [
+            (f"{split}_{what}_by_beta_{beta:g}", self.outcomes[split, beta, what])
+            for split in self.clips
+            for beta in self.betas
+            for what in ("fixed", "broken")
+        ]
+        return [(self.kind, figure, float(value)) for figure, value in counts]
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """GradCAM and Integrated Gradients on the backbone that the maps come from.
+
+    They are asked for the classifier over bare features, and for the concept layer that sees the whole clip.
+
+    Attributes:
+        head: of all outputs; n_classes: so many of them are classes, the others concepts.
+        names, types: of the concepts.
+    """
+
+    head: Head
+    n_classes: int
+    names: list[str]
+    types: list[str]
+    integration_steps: int
+
+    def heatmaps(self, case: Case, n_slices: int) -> dict[str, np.ndarray]:
+        """Method → ``[S, side, side]``."""
+        side = case.masks.shape[1]
+        pixels = self.head.backbone.pixels(case.frames[None])
+        outputs = {"class": case.label}
+        if (own := concept_named(case.object, self.names, self.types)) is not None:
+            outputs["concept"] = self.n_classes + own
+        heat = {}
+        for name, output in outputs.items():
+            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(self.head, pixels, output), side, smooth_interpolation)
+            gradients = integrated_gradients(self.head, pixels.detach(), output, self.integration_steps)
+            shown = gradients[prompt_frames(len(gradients), n_slices)]
+            heat[f"Integrated Gradients, {name}"] = _enlarged(shown, side, interpolation)
+        return heat
+
+
+def _rivals(
+    backbone: Backbone, layers: dict, described: dict, classifier: dict[str, np.ndarray], settings: Localise
+) -> Rivals:
+    class_weight = classifier["backbone/weight"] / classifier["backbone/std"]
+    class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]
+    weight = np.concatenate([class_weight, layers["weight"]])
+    head = Head(backbone, weight, np.concatenate([class_bias, np.zeros(len(layers["weight"]))]))
+    return Rivals(head, len(class_weight), described["names"], described["types"], settings.integration_steps)
+
+
+def build(job: stage.Job) -> None:
+    """Write one row per method and figure."""
+    settings = Localise.model_validate(job.settings["localise"])
+    places = job.settings["maps"]
+    samples = read_samples(job)
+    ((layers, described),) = job.read_arrays("concept_layers")
+    ((classifier, about),) = job.read_arrays("classifier")
+    located = [kind for kind in about["kinds"] if kind != "dance"]
+    if not located:
+        raise StageError("no model kind has maps; see bottleneck.concept_layers.kinds")
+    ((_, known),) = job.read_arrays("truth")
+    object_of = dict(zip(known["video_id"], known["object"], strict=True))
+    objects = {
+        int(label): object_of[key] for key, label in zip(samples.videos.video_id, samples.videos.label, strict=True)
+    }
+    interventions = []
+    for kind in located:
+        prefix = f"{kind}/" if about["kinds"].index(kind) else ""
+        concepts = concepts_of(kind, layers, described, samples.videos, about["pooling"][kind])
+        weight, bias = classifier[f"{prefix}all/weight"], classifier[f"{prefix}all/bias"]
+        interventions.append(Interventions(kind, concepts, weight, bias, settings.betas, objects))
+    joined = join_shards(job, "maps", "maps")
+    map_row = {key: row for row, key in enumerate(joined.video_id)}
+    prompted = Prompts.model_validate(job.settings["prompts"])
+    grid = PromptGrid(load_dual_encoder(prompted.model, prompted.revision, prompted.sha256), prompted)
+    ((pseudo, words),) = job.read_arrays("pseudo_labels")
+    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
+    rivals = _rivals(backbone, layers, described, classifier, settings)
+
+    n_slices = joined.values.shape[1]
+    rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
+    counted: dict[str, dict[str, Tally]] = {"val": {}, "test": {}}
+    paths: list[tuple[np.ndarray, np.ndarray]] = []
+    n_unknown = 0
+    # Validation decides where heatmaps are cut.
+    chosen = ~samples.split("train")
+    for case in stage.progress(
+        _cases(job, samples.videos, chosen, n_slices), "localise", total=int(chosen.sum()), unit="clip"
+    ):
+        target = concept_named(case.object, described["map_names"], described["map_types"])
+        if target is None:
+            n_unknown += 1
+            continue
+        side = case.masks.shape[1]
+        view = View(side, side, rows, columns)
+        maps = concept_maps(joined.values[map_row[case.video_id]], layers["map_weight"])  # [S, h, w, M]
+        for item in interventions:
+            if case.split not in DEVELOPMENT:
+                item.add(case, samples.features[case.row], maps, view, target)
+        if case.split not in ("val", "test"):
+            continue
+        # The cache has no prompts of test clips: nothing but this comparison asks for them.
+        shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
+        regions = grid.embed(shown, checkpoints.batch_size("prompts")).astype(np.float32)
+        regions = regions.reshape(len(shown), len(rows), len(columns), -1)
+        similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
+        heat = {
+            "concept maps": rectified(view.heatmap(maps[..., target])),
+            "prompts themselves": rectified(
+                view.heatmap(similarity[np.arange(n_slices) * len(similarity) // n_slices])
+            ),
+            "middle of the picture": np.broadcast_to(rectified(_middle(side)), (n_slices, side, side)),
+            **rivals.heatmaps(case, n_slices),
+        }
+        for name, values in heat.items():
+            tally = counted[case.split].setdefault(name, Tally(settings.tolerance))
+            for picture, mask in zip(values, case.masks, strict=True):
+                if mask.sum() >= settings.min_pixels:
+                    tally.add(picture, mask)
+        if case.split == "test":
+            found = heat["concept maps"]
+            paths.append(
+                (np.stack([centroid(picture) for picture in found]), np.stack([centroid(mask) for mask in case.masks]))
+            )
+    tallies = counted["test"]
+    if not tallies:
+        raise StageError("no object of a test clip is among the concepts with maps")
+    table = [
+        (name, figure, value)
+        for name, tally in tallies.items()
+        for figure, value in tally.figures(_best_cut(counted["val"], name)).items()
+    ]
+    table += [
+        ("concept maps", "moves_with_object", motion_agreement(paths, settings.min_spread)),
+        ("concept maps", "n_clips_without_concept", n_unknown),
+        ("concept maps", "n_pictures", tallies["concept maps"].pictures),
+    ]
+    table += [row for item in interventions for row in item.rows()]
+    job.write_table(
+        "localisation",
+        pa.table({key: [row[i] for row in table] for i, key in enumerate(("method", "figure"))}).append_column(
+            "value", pa.array([float(row[2]) for row in table])
+        ),
+    )
+
+
+def _best_cut(validation: dict[str, Tally], name: str) -> int:
+    """Which of `CUTS` serves a method best; the mean, where no clip of validation shows its object."""
+    return int(validation[name].mean_iou().argmax()) if name in validation else 0
+
+
+def _middle(side: int) -> np.ndarray:
+    """A heatmap that knows nothing: warmest in the middle, ``[side, side]``."""
+    place = cell_positions(side) - 0.5
+    return -np.hypot(place[:, None], place[None])
+
+
+def _enlarged(maps: np.ndarray, side: int, interpolate: Interpolation) -> np.ndarray:
+    """``[S, h, w]`` → ``[S, side, side]``: smooth from places, as concept maps are enlarged, linear from pixels."""
+    axes = [interpolate(cell_positions(count), cell_positions(side)) for count in maps.shape[1:]]
+    return resample(maps.astype(np.float64), *axes)
+
+
+if __name__ == "__main__":
+    stage.run("localise", build)

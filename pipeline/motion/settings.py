@@ -1,0 +1,100 @@
+"""What may be configured about the floor `motion`: one model per stage."""
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field
+
+from pipeline.settings import SHA256, Section
+
+
+class Poses(Section):
+    source: Literal["computed", "penn_action", "coco", "mmaction", "arrays"] = Field(
+        "computed",
+        description="penn_action: the .mat annotations of that data set (13 joints); coco: keypoint JSON; mmaction: "
+        "skeleton pickle, read safely; arrays: .npy, .npz, .mat or .pt (docs/exchange.md)",
+    )
+    path: str = Field("", description="file or folder of imported poses, relative to the root of the data set")
+    skeleton: Literal["coco", "penn_action"] = "coco"
+    model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
+    revision: str = Field("main", description="branch, tag or commit of the hub repository")
+    sha256: str = SHA256
+    expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO, the joints of published files)")
+    boxes: Literal["detected", "annotations", "whole_frame", "refined"] = Field(
+        "detected",
+        description="detected: by the detector, linked into tracks; annotations: from boxes_path, linked likewise; "
+        "whole_frame: the frame is the person box; refined: a second look at the first pose's box",
+    )
+    boxes_path: str = Field(
+        "",
+        description="CSV or Parquet table of annotated boxes, relative to the root of the data set: video_id, frame, "
+        "x0, y0, x1, y1, and score if there is one",
+    )
+    detector: str = Field("PekingU/rtdetr_r50vd_coco_o365", description="hub id or folder of an RT-DETR checkpoint")
+    detector_revision: str = "main"
+    detector_sha256: str = SHA256
+    min_box_score: float = Field(0.5, ge=0, le=1, description="boxes above it begin a track; others only continue one")
+    flip_test: bool = Field(False, description="average with the mirrored picture; a little better, twice the cost")
+    box_padding: float = Field(1.25, ge=1, description="person box is enlarged by this factor (ViTPose: 1.25)")
+    min_joint_confidence: float = Field(0.2, ge=0, le=1, description="joints above it make the refined person box")
+    min_person_confidence: float = Field(0.3, ge=0, le=1, description="frames below it hold no person")
+    max_gap: int = Field(5, ge=0, description="longest gap in frames that a track may have, and that is interpolated")
+    max_failed_fraction: float = Field(0.05, ge=0, le=1)
+
+
+class Keyframes(Section):
+    source: Literal["computed", "list"] = Field("computed", description="list: a text file `video_id frame frame …`")
+    path: str = ""
+    measure: Literal["sum", "count"] = Field(
+        "sum", description="sum of differences (S) or count of changed pixels (official code, follows codec GOPs)"
+    )
+    threshold: float = Field(0.3, ge=0, le=1, description="relative peak height (official code)")
+    threshold_long: float = Field(0.5, ge=0, le=1, description="the same for long videos (official code: +0.2)")
+    long_video: int = Field(70, ge=1, description="longer than so many frames is long")
+    min_distance: int = Field(1, ge=1, description="frames between two peaks")
+    baseline_degree: int = Field(2, ge=0, description="degree of the polynomial that is subtracted first")
+
+
+class PoseClips(Section):
+    length: int = Field(25, ge=2, description="frames per clip, L (S: 20 or 25)")
+    per_video: int = Field(12, ge=1, description="at most so many clips per video, S")
+    min_confidence: float = Field(0.5, ge=0, le=1, description="mean joint confidence (S)")
+    min_cosine: float = Field(0.92, ge=-1, le=1, description="adjacent-frame similarity (S)")
+    cosine_on: Literal["raw", "centred"] = "centred"
+    normalise: Literal["clip", "frame_axis"] = Field(
+        "clip",
+        description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)",
+    )
+    selection: Literal["keyframes", "random", "uniform"] = Field(
+        "keyframes", description="what the clips are cut around; random and uniform: frames to compare with (S Table 3)"
+    )
+    seed: int = Field(0, ge=0, description="of the random selection")
+
+
+class MotionConcepts(Section):
+    source: Literal["discovered", "imported"] = "discovered"
+    path: dict[str, str] = Field(default_factory=dict, description="split → JSON or pickle of published motion labels")
+    method: Literal["finch", "kmeans", "som"] = Field(
+        "finch", description="kmeans and som (a self-organizing map): to compare with (S Table 2); they need n_concepts"
+    )
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    partition: int | None = Field(None, description="FINCH partition by index, 0 the finest")
+    n_concepts: int | None = Field(None, description="wanted number of concepts")
+    nearest: bool = Field(True, description="take the partition nearest to n_concepts instead of refining to it")
+    min_videos: int = Field(1, ge=1, description="a cluster seen in fewer videos is no concept")
+    seed: int = Field(0, ge=0, description="of the starts of kmeans")
+
+    @pydantic.model_validator(mode="after")
+    def _number_is_known(self):
+        if self.method != "finch" and self.n_concepts is None:
+            raise ValueError(f"method {self.method} needs n_concepts: it does not find the number itself")
+        if self.partition is not None and self.n_concepts is not None:
+            raise ValueError("give either partition or n_concepts: each of them decides the number")
+        return self
+
+
+class Motion(Section):
+    poses: Poses = Poses()
+    keyframes: Keyframes = Keyframes()
+    pose_clips: PoseClips = PoseClips()
+    motion_concepts: MotionConcepts = MotionConcepts()

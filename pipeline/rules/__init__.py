@@ -1,0 +1,1 @@
+"""Declarations of stages and a configuration, turned into rules, targets and status."""

@@ -1,0 +1,257 @@
+"""How far a run is, from its caches and logs alone: neither Snakemake nor a scheduler has to be there."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Dataset
+from pipeline.jobs import joblog
+from pipeline.rules.stages import STAGES, reads, settings_digest, shards
+from pipeline.store.inspect import inspect_artifact, is_artifact
+
+# What the last two stages leave is for people, so it is no artifact of a floor.
+DELIVERED = {
+    "model": ("model.pt", "metrics.json"),
+    "pictures": ("explain/motion_concepts.png", "explain/explanations.png"),
+}
+# Where SLURM writes what a job prints before its own log begins, or after it was killed; below the run folder.
+SLURM_LOGS = Path(".snakemake/slurm_logs")
+STATES = ("done", "running", "failed", "waiting")
+
+
+@dataclass
+class Failure:
+    """A job that has to run again.
+
+    Attributes:
+        job: ``poses 003-of-064``, or the stage alone.
+        error: the last error line.
+        log: where to read on.
+        slurm: job id, empty outside SLURM.
+    """
+
+    job: str
+    error: str
+    log: str
+    slurm: str = ""
+
+
+@dataclass
+class StageStatus:
+    """One stage.
+
+    Attributes:
+        total: jobs that it needs: shards, or 1.
+        stale: finished jobs that today's settings or code would run again; they count as waiting.
+        seconds: median run time of the finished jobs, None before the first has finished.
+        longest_seconds, peak_mb: of all jobs whose log tells it.
+        asked_minutes, asked_mb: largest requests.
+        left_seconds: estimate for the rest, None where nothing is known yet.
+    """
+
+    stage: str
+    total: int
+    done: int = 0
+    running: int = 0
+    failed: int = 0
+    waiting: int = 0
+    stale: int = 0
+    seconds: float | None = None
+    longest_seconds: float = 0.0
+    peak_mb: int = 0
+    asked_minutes: int = 0
+    asked_mb: int = 0
+    left_seconds: float | None = None
+    failures: list[Failure] = field(default_factory=list)
+
+
+def needed_stages(section: Dataset | None, folder: Path) -> list[str]:
+    """Stages that lead to the model of a data set, in the order of `STAGES`.
+
+    Args:
+        section: None if the configuration is not at hand; then the stages that have left a log or an artifact.
+    """
+    if section is None:
+        return [
+            name
+            for name, stage in STAGES.items()
+            if (folder / "logs" / name).exists()
+            or (folder / "logs" / f"{name}.log").exists()
+            or any(list(folder.glob(f"{stage.floor}/{part.replace('{shard}', '*')}")) for part in stage.artifacts)
+        ]
+    generated = section.data.index.source == "generated"
+    needed = {"index", *(("generate", "evaluate") if generated else ())}
+    waiting = ["model", "pictures", *needed]
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        waiting += [
+            other for other in reads(section, name) if other not in needed and (generated or other != "evaluate")
+        ]
+    return [name for name in STAGES if name in needed]
+
+
+def known_shards(section: Dataset | None, folder: Path) -> list[str]:
+    """Shard names of a data set; without its configuration those of the largest count that some file names."""
+    if section is not None:
+        return shards(section)
+    names = (re.match(r"[0-9]+-of-([0-9]+)\.", path.name) for path in folder.glob("*/*/*-of-*"))
+    count = max((int(name[1]) for name in names if name), default=0)
+    return [f"{index:03d}-of-{count:03d}" for index in range(count)]
+
+
+def outputs_of(folder: Path, stage: str, shard: str) -> list[Path]:
+    """Files that one job leaves; ``shard`` is empty for stages without shards."""
+    known = STAGES[stage]
+    return [folder / known.floor / part.replace("{shard}", shard) for part in known.artifacts] + [
+        folder / name for name in DELIVERED.get(stage, ())
+    ]
+
+
+def slurm_words(run_folder: Path, stage: str, slurm: str) -> str:
+    """What SLURM said about a job that its own log does not explain, for example ``DUE TO TIME LIMIT``."""
+    if not slurm:
+        return ""
+    for path in sorted((run_folder / SLURM_LOGS / f"rule_{stage}").rglob(f"{slurm}.log")):
+        lines = path.read_text(errors="replace").splitlines()
+        told = [line for line in lines if "oom" in line.lower() or "CANCELLED" in line or "DUE TO" in line]
+        if told:
+            return told[-1].strip()
+    return ""
+
+
+def _stale(section: Dataset | None, stage: str, outputs: Iterable[Path]) -> tuple[bool, float | None, str]:
+    """Whether a finished job would run again, its seconds, and why its artifact cannot be read."""
+    seconds = None
+    for path in outputs:
+        if not is_artifact(path):
+            continue
+        report, attributes = inspect_artifact(path)
+        if report.problem:
+            return False, None, report.problem
+        seconds = max(seconds or 0.0, report.seconds)
+        made_with = attributes["provenance"].get("settings_digest")
+        if report.stale or (section is not None and made_with != settings_digest(section, stage)):
+            return True, seconds, ""
+    return False, seconds, ""
+
+
+def stage_status(
+    folder: Path, stage: str, section: Dataset | None, parts: list[str], run_folder: Path, now: float
+) -> StageStatus:
+    """Count the jobs of one stage; see `StageStatus`."""
+    keys = parts if STAGES[stage].sharded else [""]
+    status = StageStatus(stage, len(keys))
+    seconds: list[float] = []
+    for shard in keys:
+        log = joblog.read(folder / "logs" / (f"{stage}/{shard}.log" if shard else f"{stage}.log"), now)
+        if log:
+            status.longest_seconds = max(status.longest_seconds, log.seconds)
+            status.peak_mb = max(status.peak_mb, log.peak_mb)
+            status.asked_mb = max(status.asked_mb, log.asked_mb)
+            status.asked_minutes = max(status.asked_minutes, log.asked_minutes)
+        job = f"{stage} {shard}".strip()
+        outputs = outputs_of(folder, stage, shard)
+        if all(path.is_file() for path in outputs):
+            stale, took, problem = _stale(section, stage, outputs)
+            if problem:
+                status.failed += 1
+                status.failures.append(Failure(job, problem, str(log.path) if log else ""))
+                continue
+            took = log.seconds if log and log.state == "ok" else took
+            seconds += [took] if took else []
+            status.longest_seconds = max(status.longest_seconds, took or 0.0)
+            status.stale += stale
+            status.waiting += stale
+            status.done += not stale
+        elif log is None or log.state == "ok":
+            status.waiting += 1
+        elif log.state == "running":
+            status.running += 1
+        else:
+            error = log.error or slurm_words(run_folder, stage, log.slurm)
+            unexplained = "killed without a word: out of memory, a time limit, or the machine went down"
+            status.failed += 1
+            status.failures.append(Failure(job, error or unexplained, str(log.path), log.slurm))
+    if seconds:
+        status.seconds = statistics.median(seconds)
+    left = status.total - status.done
+    if not left:
+        status.left_seconds = 0.0
+    elif status.seconds is not None:
+        status.left_seconds = math.ceil(left / max(1, status.running)) * status.seconds
+    return status
+
+
+def run_status(
+    folder: Path, section: Dataset | None, run_folder: Path = Path("."), now: float | None = None
+) -> list[StageStatus]:
+    """Status of every stage of a data set.
+
+    Args:
+        folder: ``results/<data set>``.
+        section: its configuration, or None where that is not at hand.
+        run_folder: where Snakemake runs, for what SLURM has said.
+    """
+    now = time.time() if now is None else now
+    parts = known_shards(section, folder)
+    return [stage_status(folder, stage, section, parts, run_folder, now) for stage in needed_stages(section, folder)]
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them; ``?`` for what is not known."""
+    if seconds is None:
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def table(stages: list[StageStatus]) -> list[list[str]]:
+    """Rows of the printed table, without its header."""
+    rows = []
+    for item in stages:
+        asked_time = f" of {item.asked_minutes} min" if item.asked_minutes else ""
+        asked_memory = f" of {item.asked_mb}" if item.asked_mb else ""
+        rows.append(
+            [
+                item.stage,
+                f"{item.done}/{item.total}",
+                *(str(getattr(item, name) or "") for name in STATES[1:]),
+                str(item.stale or ""),
+                duration(item.longest_seconds) + asked_time if item.longest_seconds else "",
+                f"{item.peak_mb}{asked_memory} MB" if item.peak_mb else "",
+                duration(item.left_seconds),
+            ]
+        )
+    return rows
+
+
+HEADER = ["stage", "done", *STATES[1:], "stale", "longest", "memory", "left"]
+
+
+def closing_words(stages: list[StageStatus]) -> str:
+    """One line for the whole run."""
+    counts = Counter({name: sum(getattr(item, name) for item in stages) for name in STATES})
+    total = sum(item.total for item in stages)
+    left = sum(item.left_seconds or 0.0 for item in stages)
+    unknown = [item.stage for item in stages if item.left_seconds is None]
+    words = f"{counts['done']} of {total} jobs done, {counts['running']} running, {counts['failed']} failed"
+    if not left and not unknown:
+        return f"{words}; nothing is left to do"
+    without = f", without {', '.join(unknown)}" if unknown else ""
+    return f"{words}; about {duration(left)} left at this pace{without}"
+
+
+def as_dict(stages: list[StageStatus]) -> list[dict[str, Any]]:
+    """For ``--json``."""
+    return [asdict(item) for item in stages]

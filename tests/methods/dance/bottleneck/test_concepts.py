@@ -1,0 +1,55 @@
+"""Which concepts each model kind takes from the layers that all kinds share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.data.table import VideoTable
+from pipeline.methods.dance.bottleneck.activations import concepts_of
+
+DESCRIBED = {
+    "names": ["motion 000", "motion 001", "ball", "gym"],
+    "types": ["motion", "motion", "object", "scene"],
+    "map_names": ["ball", "beach"],
+    "map_types": ["object", "scene"],
+    "video_id": ["b", "a"],
+}
+ARRAYS = {
+    "weight": np.arange(8.0).reshape(4, 2),
+    "mean": np.arange(4.0),
+    "std": np.ones(4),
+    "map_weight": np.ones((2, 3)),
+    # mean, softmax, max; rows b and a
+    "map_activations": np.arange(12.0).reshape(3, 2, 2),
+    "map_mean": np.arange(6.0).reshape(3, 2),
+    "map_std": np.full((3, 2), 2.0),
+}
+
+
+@pytest.fixture
+def videos() -> VideoTable:
+    ids = np.array(["a", "b"], object)
+    return VideoTable(ids, ids, np.zeros(2, np.int32), ids, ids, ["c"])
+
+
+def test_dance_sees_whole_clips(videos):
+    concepts = concepts_of("dance", ARRAYS, DESCRIBED, videos)
+    assert concepts.names == DESCRIBED["names"] and concepts.pooled is None and concepts.pooling is None
+    assert "map_weight" not in concepts.layer
+    np.testing.assert_allclose(concepts.activations(np.array([[1.0, 0], [0, 1]])), [[0, 1, 2, 3], [1, 2, 3, 4]])
+
+
+def test_dance_and_salf_has_motion_and_maps(videos):
+    concepts = concepts_of("dance+salf", ARRAYS, DESCRIBED, videos, "max")
+    assert concepts.names == ["motion 000", "motion 001", "ball", "beach"]
+    assert concepts.types == ["motion", "motion", "object", "scene"]
+    # Rows are joined by video id: a is the second one of the artifact. (10 - 4) / 2 and (11 - 5) / 2.
+    np.testing.assert_allclose(concepts.activations(np.zeros((2, 2)))[0], [0, -1, 3, 3])
+    np.testing.assert_allclose(concepts.activations(np.zeros((2, 2)))[1], [0, -1, 2, 2])
+
+
+def test_salf_has_no_motion(videos):
+    concepts = concepts_of("salf", ARRAYS, DESCRIBED, videos, "mean")
+    assert concepts.names == ["ball", "beach"] and concepts.layer["weight"].shape == (0, 2)
+    np.testing.assert_allclose(concepts.activations(np.zeros((2, 2))), [[1, 1], [0, 0]])

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.store.atomic import ArtifactError
+
+
+@pytest.fixture
+def model() -> ConceptModel:
+    """Two classes, three concepts, two features: everything can be worked out by hand."""
+    return ConceptModel(
+        class_names=["left", "right"],
+        concepts=["motion 000", "ball", "gym"],
+        types=["motion", "object", "scene"],
+        layer={
+            "weight": np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+            "mean": np.array([0.0, 1.0, 0.0]),
+            "std": np.array([1.0, 2.0, 1.0]),
+        },
+        weight=np.array([[2.0, 0.0, -1.0], [0.0, 3.0, 0.0]]),
+        bias=np.array([0.5, -0.5]),
+        medoids=np.zeros((1, 4, 17, 2), np.float32),
+        about={"dataset": "test", "edits": []},
+    )
+
+
+def test_activations_are_standardised(model):
+    np.testing.assert_allclose(model.activations(np.array([3.0, 5.0])), [[3.0, 2.0, 8.0]])
+
+
+def test_contributions_sum_to_the_logit(model):
+    z = model.activations(np.array([[3.0, 5.0]]))
+    prediction = model.predict(np.array([[3.0, 5.0]]))[0]
+    logits = z @ model.weight.T + model.bias  # [[-1.5, 5.5]]
+    assert prediction.class_name == "right"
+    assert prediction.probability == pytest.approx(1 / (1 + np.exp(-7.0)))
+    assert sum(item.contribution for item in prediction.contributions) + model.bias[1] == pytest.approx(logits[0, 1])
+    assert [(item.concept, item.type, item.contribution) for item in prediction.contributions] == [
+        ("ball", "object", 6.0)
+    ]
+    left = model.explain(z[0], 0)
+    assert [(item.concept, item.contribution) for item in left] == [("gym", -8.0), ("motion 000", 6.0)]
+
+
+def test_wrong_width_is_told(model):
+    with pytest.raises(ValueError, match="features have 3 dimensions, the model was trained on 2"):
+        model.predict(np.zeros((1, 3)))
+
+
+def test_round_trip(model, tmp_path):
+    model.save(tmp_path / "model.pt")
+    again = load(tmp_path / "model.pt")
+    assert (again.class_names, again.concepts, again.types, again.about) == (
+        model.class_names,
+        model.concepts,
+        model.types,
+        model.about,
+    )
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    np.testing.assert_allclose(
+        again.probabilities(again.activations(x)), model.probabilities(model.activations(x)), rtol=1e-6
+    )
+
+
+class Hostile:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_nothing_is_executed(tmp_path):
+    torch.save({"format": Hostile()}, tmp_path / "hostile.pt")
+    with pytest.raises(ArtifactError, match="not a model file"):
+        load(tmp_path / "hostile.pt")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ({"format": "other"}, "not a model of this project"),
+        ({"version": 99}, "version 99, this release reads 1"),
+        ({"json": "{"}, "incomplete"),
+        ({"classifier_bias": torch.zeros(5)}, "inconsistent"),
+        ({"layer_std": torch.zeros(3)}, "inconsistent"),
+    ],
+)
+def test_wrong_files_are_told(model, tmp_path, edit, words):
+    model.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, **edit}, tmp_path / "wrong.pt")
+    with pytest.raises(ArtifactError, match=words):
+        load(tmp_path / "wrong.pt")
+    with pytest.raises(ArtifactError, match="does not exist"):
+        load(tmp_path / "none.pt")
+
+
+@pytest.fixture
+def located(model) -> ConceptModel:
+    """The same with a fourth concept that has a map over two features of four places."""
+    layer = {
+        "weight": model.layer["weight"],
+        "mean": np.append(model.layer["mean"], 1.0),
+        "std": np.append(model.layer["std"], 2.0),
+        "map_weight": np.array([[1.0, 10.0]]),
+    }
+    about = {**model.about, "maps": {"pooling": "max"}}
+    weight = np.concatenate([model.weight, [[0.0], [4.0]]], 1)
+    return ConceptModel(
+        model.class_names,
+        [*model.concepts, "sea"],
+        [*model.types, "scene"],
+        layer,
+        weight,
+        model.bias,
+        model.medoids,
+        about,
+    )
+
+
+MAPS = np.array([[0, 1], [2, 0], [1, 1], [0, 0]], float).reshape(1, 1, 2, 2, 2)
+
+
+def test_maps_become_activations(located):
+    maps = located.maps(MAPS)
+    assert maps.reshape(-1).tolist() == [10, 2, 11, 0]
+    z = located.activations(np.array([[3.0, 5.0]]), maps)
+    np.testing.assert_allclose(z, [[3.0, 2.0, 8.0, 5.0]])  # (11 - 1) / 2
+    assert located.predict(np.array([[3.0, 5.0]]), maps=maps)[0].contributions[0].concept == "sea"
+
+
+def test_maps_that_are_missing_or_too_wide_are_told(model, located):
+    with pytest.raises(ValueError, match="needs the feature maps"):
+        located.predict(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="has no maps"):
+        model.maps(MAPS)
+    with pytest.raises(ValueError, match="features have 3 dimensions, the model was trained on 2"):
+        located.maps(np.zeros((1, 1, 2, 2, 3)))
+
+
+def test_round_trip_with_maps(located, tmp_path):
+    located.save(tmp_path / "model.pt")
+    again = load(tmp_path / "model.pt")
+    x = np.array([[3.0, 5.0]])
+    np.testing.assert_allclose(again.activations(x, again.maps(MAPS)), located.activations(x, located.maps(MAPS)))
+
+
+def test_files_of_version_1_are_read(model, tmp_path):
+    model.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert "map_weight" not in content
+    torch.save({**content, "version": 1}, tmp_path / "old.pt")
+    x = np.array([[3.0, 5.0]])
+    np.testing.assert_allclose(load(tmp_path / "old.pt").activations(x), model.activations(x))
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.zeros(2)])
+def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
+    located.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, "map_weight": tensor}, tmp_path / "wrong.pt")
+    with pytest.raises(ArtifactError, match="inconsistent"):
+        load(tmp_path / "wrong.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layer_weight", torch.zeros(1, 1).expand(2**20, 2**20)),
+        ("version", torch.zeros(3)),
+        ("format", torch.zeros(3)),
+        ("json", "[" * 100_000),
+    ],
+)
+def test_hostile_values_are_refused_before_memory_is_taken(model, tmp_path, name, value):
+    model.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, name: value}, tmp_path / "hostile.pt")
+    with pytest.raises(ArtifactError, match=r"claim more|has version|not a model|incomplete"):
+        load(tmp_path / "hostile.pt")

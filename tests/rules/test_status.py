@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.cli import main
+from pipeline.config import Config
+from pipeline.jobs import joblog, stage
+from pipeline.rules.stages import settings_json, shards
+from pipeline.rules.status import duration, run_status
+
+OWN = {"data": {"shards": 4, "index": {"source": "folders"}}}
+PUBLISHED = {
+    "data": {"shards": 1},
+    "motion": {"poses": {"source": "penn_action"}, "keyframes": {"source": "list"}},
+    "context": {"dual_encoder": {"source": "tensor"}, "texts": {"source": "tensor"}},
+    "backbone": {"features": {"source": "tensor"}},
+    "bottleneck": {"concept_layers": {"kinds": ["dance"]}},
+}
+CONFIG = {"datasets": {"own": OWN, "published": PUBLISHED, "demo": {"data": {"index": {"source": "generated"}}}}}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    result = tmp_path / "results" / "own"
+    result.mkdir(parents=True)
+    return result
+
+
+def artifact(path, name: str, module: str) -> None:
+    """An artifact as the stage ``name`` of the data set `own` would write it today."""
+    arguments = ["--dataset", "own", "--settings", settings_json(Config.model_validate(CONFIG), "own", name)]
+    job = stage.Job(name, module, stage.parser().parse_args([*arguments, "--output", "x", str(path)]))
+    job.write_arrays("x", {"v": np.arange(3)}, {"video_id": ["a", "b", "c"]}, n_ok=3)
+
+
+def log(path, ended=None, error="", **started) -> None:
+    record = {"time": 0, "pid": 0, "host": "", "slurm": "", "mem_mb": 8000, "minutes": 60, **started}
+    lines = [f"INFO started {json.dumps(record)}"]
+    lines += [f"ERROR {error}"] if error else []
+    lines += [f"INFO ended {json.dumps(ended)}"] if ended else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"2033-05-18 03:33:20,000 {line}\n" for line in lines))
+
+
+@pytest.fixture
+def half(folder):
+    """Poses: 000 and 001 done, 002 failed for lack of memory, 003 killed by SLURM's time limit."""
+    names = shards(Config.model_validate(CONFIG).datasets["own"])
+    for name, seconds, memory in zip(names[:2], (100, 200), (900, 1500), strict=True):
+        artifact(folder / f"motion/poses/{name}.zarr.zip", "poses", "pipeline.motion.poses")
+        log(folder / f"logs/poses/{name}.log", {"outcome": "ok", "seconds": seconds, "peak_mb": memory})
+    failed = {"outcome": "failed", "seconds": 10, "peak_mb": 8100}
+    log(folder / f"logs/poses/{names[2]}.log", failed, "poses: out of memory; ask for more than 8000 MB", slurm="71_3")
+    log(folder / f"logs/poses/{names[3]}.log", slurm="71_4", host="node-of-old")
+    os.utime(folder / f"logs/poses/{names[3]}.log", (0, 0))
+    printed = folder.parents[1] / f".snakemake/slurm_logs/rule_poses/own/{names[3]}/71_4.log"
+    printed.parent.mkdir(parents=True)
+    printed.write_text("slurmstepd: error: *** JOB 71 ON n1 CANCELLED AT 2033-05-18T03:33:20 DUE TO TIME LIMIT ***\n")
+    return folder
+
+
+def poses(folder, now=4e9):
+    section = Config.model_validate(CONFIG).datasets["own"]
+    (found,) = (item for item in run_status(folder, section, folder.parents[1], now) if item.stage == "poses")
+    return found
+
+
+def test_counts_times_and_memory(half):
+    found = poses(half)
+    assert (found.total, found.done, found.running, found.failed, found.waiting) == (4, 2, 0, 2, 0)
+    assert (found.seconds, found.longest_seconds, found.left_seconds) == (150, 200, 300)
+    assert (found.peak_mb, found.asked_mb, found.asked_minutes) == (8100, 8000, 60)
+
+
+def test_why_a_job_failed_and_where_to_read_on(half):
+    first, second = poses(half).failures
+    assert (first.job, first.slurm) == ("poses 002-of-004", "71_3")
+    assert first.error == "poses: out of memory; ask for more than 8000 MB"
+    assert first.log.endswith("logs/poses/002-of-004.log")
+    assert "DUE TO TIME LIMIT" in second.error
+
+
+def test_a_job_whose_log_is_fresh_is_running(half):
+    found = poses(half, joblog.SILENT_SECONDS / 2)
+    assert (found.running, found.failed) == (1, 1)
+
+
+def test_a_killed_job_that_nobody_explains(half):
+    log(half / "logs/poses/003-of-004.log", host="node-of-old")
+    os.utime(half / "logs/poses/003-of-004.log", (0, 0))
+    assert "killed without a word" in poses(half).failures[1].error
+
+
+def test_unreadable_and_stale_artifacts_are_not_done(half):
+    path = half / "motion/poses/000-of-004.zarr.zip"
+    path.write_bytes(path.read_bytes()[:-40])
+    found = poses(half)
+    assert (found.done, found.failed) == (1, 3)
+    assert "damaged" in found.failures[0].error
+    config = Config.model_validate({"datasets": {"own": {**OWN, "motion": {"poses": {"max_gap": 9}}}}})
+    (found,) = (i for i in run_status(half, config.datasets["own"], now=4e9) if i.stage == "poses")
+    assert (found.done, found.stale, found.waiting) == (0, 1, 1)
+
+
+def test_stages_that_a_data_set_does_not_need_are_not_listed(folder):
+    config = Config.model_validate(CONFIG)
+    names = {key: [item.stage for item in run_status(folder, config.datasets[key])] for key in config.datasets}
+    assert "decode" not in names["published"] and "poses" in names["published"]
+    assert {"decode", "texts", "pictures", "model"} <= set(names["own"])
+    assert "evaluate" not in names["own"] and {"generate", "evaluate"} <= set(names["demo"])
+
+
+def test_without_a_configuration_the_files_tell_the_shards(half, capsys):
+    (half.parents[1] / "config.yaml").unlink()
+    assert main(["status", "results/own"]) == 1
+    printed = capsys.readouterr().out
+    assert "2/4" in printed and "decode" not in printed
+
+
+def test_the_command(half, capsys):
+    assert main(["status", "results/own"]) == 1
+    printed = capsys.readouterr().out
+    assert "8100 of 8000 MB" in printed and "3 min of 60 min" in printed
+    assert "failed: poses 002-of-004 (SLURM job 71_3): poses: out of memory" in printed
+    assert "2 of " in printed and "without index, decode" in printed
+    assert main(["status", "results/own", "--json"]) == 1
+    by_stage = {item["stage"]: item for item in json.loads(capsys.readouterr().out)}
+    assert by_stage["poses"]["done"] == 2 and by_stage["decode"]["waiting"] == 4
+    assert main(["status", "results/none"]) == 2
+    (half.parent / "empty").mkdir()
+    assert main(["status", "results/empty"]) == 2
+    errors = capsys.readouterr().err
+    assert "does not exist" in errors and "neither artifacts nor logs" in errors
+
+
+def test_durations():
+    assert [duration(value) for value in (None, 0, 99, 3000, 9000)] == ["?", "0 s", "99 s", "50 min", "2 h 30 min"]
