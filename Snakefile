@@ -10,13 +10,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/demo.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/motion.smk"
-include: "workflow/rules/context.smk"
-include: "workflow/rules/backbone.smk"
-include: "workflow/rules/bottleneck.smk"
-include: "workflow/rules/explain.smk"
+include: "workflow/rules/stages.smk"
 
 
 rule all:

@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np  # noqa: E402
 
-from pipeline import load  # noqa: E402
+from conceptreel import load  # noqa: E402
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import yaml  # noqa: E402
 
-from pipeline.config import Config  # noqa: E402
+from pipeline.config import validate  # noqa: E402
 from pipeline.jobs import stage  # noqa: E402
-from pipeline.rules.stages import STAGES, settings_json, shards  # noqa: E402
+from pipeline.rules.graph import STAGES, settings_json, shards  # noqa: E402
 
 STAGE_NAMES = ("decode", "poses", "keyframes", "pose_clips", "dual_encoder", "features", "maps")
 VIDEOS = 208  # of UCF-101 in one of 64 shards
@@ -36,7 +36,7 @@ def write_cache(folder: Path, n_shards: int) -> int:
     """A results folder with every artifact of the sharded stages; their number."""
     raw = {"datasets": {"big": {"data": {"shards": n_shards}}}}
     (folder / "config.yaml").write_text(yaml.safe_dump(raw))
-    config = Config.model_validate(raw)
+    config = validate(raw)
     written = 0
     for name in STAGE_NAMES:
         known = STAGES[name]
@@ -44,7 +44,14 @@ def write_cache(folder: Path, n_shards: int) -> int:
             ids = [f"v_SomeAction_g{i:02d}_c{part:02d}" for i in range(VIDEOS)]
             for artifact in known.artifacts:
                 path = folder / "results/big" / known.floor / artifact.replace("{shard}", shard)
-                arguments = ["--dataset", "big", "--settings", settings_json(config, "big", name), "--shard", shard]
+                arguments = [
+                    "--dataset",
+                    "big",
+                    "--settings",
+                    settings_json(config.datasets["big"], name),
+                    "--shard",
+                    shard,
+                ]
                 call = stage.parser().parse_args([*arguments, "--output", "x", str(path)])
                 job = stage.Job(name, f"pipeline.{known.floor}.{name}", call)
                 if path.suffix == ".parquet":

@@ -22,7 +22,7 @@ import yaml  # noqa: E402
 
 from pipeline import config as configuration  # noqa: E402
 from pipeline.methods.dance.bottleneck.activations import TYPES  # noqa: E402
-from pipeline.rules.stages import settings_json  # noqa: E402
+from pipeline.rules.graph import settings_json  # noqa: E402
 from pipeline.store.arrays import read_arrays  # noqa: E402
 
 
@@ -57,10 +57,10 @@ def main() -> None:
                 "pseudo_labels": "context/pseudo_labels.zarr.zip",
             }
             given = [part for name, path in inputs.items() for part in ("--input", name, str(results / path))]
-            chosen = ["--settings", settings_json(settings, options.dataset, "concept_layers")]
+            chosen = ["--settings", settings_json(settings.datasets[options.dataset], "concept_layers")]
             outputs = ["--output", "concept_layers", layers, "--output", "concept_table", table]
             run("concept_layers", [*common, *chosen, "--log", f"{folder}/log", *given, *outputs])
-            chosen = ["--settings", settings_json(settings, options.dataset, "classifier")]
+            chosen = ["--settings", settings_json(settings.datasets[options.dataset], "classifier")]
             outputs = ["--input", "concept_layers", layers, "--output", "classifier", classifier]
             run("classifier", [*common, *chosen, "--log", f"{folder}/log", *outputs])
             certificates = read_arrays(Path(classifier))[1]["certificates"]

@@ -1,28 +1,15 @@
-"""Conceptreel: action recognition that explains itself.
+"""The implementation of Conceptreel; what other programs may rely on is the package ``conceptreel``.
 
-One folder per floor of the pipeline: data, motion, context, backbone, bottleneck, explain, and the embedded demo.
-Beside them: ``config`` (what may be configured), ``stage`` (the entry shared by every stage), ``store`` (the only
-code that opens or writes an artifact), ``exchange`` (files that others made or want to read) and ``cli`` (the
-``conceptreel`` command).
+From below, with no import upward:
+
+- ``settings`` and ``store``: sections of the configuration; the only code that opens or writes an artifact
+- ``jobs``: one call of one stage, and how stages are declared
+- ``learning``, ``encoding``: what several methods, or several encoders, share
+- ``demo``: generated videos; ``data``, ``exchange``: videos and their labels, files that others made
+- ``motion``, ``context``, ``backbone``: the floors that look at videos
+- ``methods``: what stands on the floors, a folder each
+- ``config``, ``rules``: the whole configuration, and the graph of stages under it
+- ``inspection``, ``ablations``, every ``commands`` module, and ``cli``
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pipeline.methods.dance.explain.api import Model
-
-__version__ = "0.1.0"
-__all__ = ["load"]
-
-
-def load(path: str | Path, results: str | Path | None = None) -> Model:
-    """Open a model file; see `pipeline.methods.dance.explain.api.load`."""
-    from pipeline.methods.dance.explain.api import (
-        load as open_model,  # the Snakefile imports this package and needs no torch
-    )
-
-    return open_model(path, results)
+__version__ = "0.2.0"

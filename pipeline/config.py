@@ -6,8 +6,12 @@ The models of the sections stand beside the code that they are for (``pipeline/<
 from __future__ import annotations
 
 import difflib
+import functools
+import os
 import reprlib
 import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,46 +21,71 @@ from pydantic import Field
 
 from pipeline.backbone.settings import Backbone
 from pipeline.context.settings import Context
-from pipeline.data.settings import Data
+from pipeline.data.settings import Data, Index
 from pipeline.demo.settings import Demo
-from pipeline.methods.dance.settings import Bottleneck, Explain
+from pipeline.methods.registry import METHODS
 from pipeline.motion.settings import Motion
 from pipeline.settings import ConfigError, Section
 
+# One file per published set, with the experiments that are usual on it.
+PUBLISHED = Path(__file__).parent / "data" / "sets"
+# The one in C reads the published sets in a tenth of the time.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class Dataset(Section):
-    @pydantic.model_validator(mode="after")
-    def _maps_need_an_encoder(self):
-        kinds = self.bottleneck.concept_layers.kinds
-        if self.backbone.features.source != "computed" and kinds != ["dance"]:
-            raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")
-        return self
 
-    @pydantic.model_validator(mode="after")
-    def _tuning_needs_an_encoder(self):
-        if self.backbone.features.source != "computed" and self.backbone.finetune.enabled:
-            raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")
-        return self
+class _Floors(Section):
+    """What every data set or experiment has, whichever methods are there."""
 
-    @pydantic.model_validator(mode="after")
-    def _language_needs_sentences(self):
-        needed = {"lf-cbm-entangled": "spatio_temporal", "lf-cbm-disentangled": "temporal"}
-        for kind in self.bottleneck.baselines.kinds:
-            if kind in needed and needed[kind] not in self.context.sentences.files:
-                raise ValueError(f"the kind {kind} needs {needed[kind]} in context.sentences.files")
-        return self
-
+    dataset: str = Field(
+        "",
+        description="makes this an experiment on the videos of that data set: other splits, labels or settings. What "
+        "it does not say is as there; what depends on videos and encoders alone is made once, in that set's folder",
+    )
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()
     backbone: Backbone = Backbone()
-    bottleneck: Bottleneck = Bottleneck()
-    explain: Explain = Explain()
     demo: Demo = Demo()
     ablations: dict[str, dict[str, dict[str, Any]]] = Field(
         default_factory=dict,
         description="more variants for `conceptreel ablate`: table → variant → settings that differ, as dotted keys",
     )
+    # Filled in where the section is looked up: its name, the section of its data set if it is an experiment, and the
+    # settings of the `data.index` of all experiments on its videos, its own first.
+    _name: str = pydantic.PrivateAttr("")
+    _base: Any = pydantic.PrivateAttr(None)
+    _experiments: list[dict[str, Any]] = pydantic.PrivateAttr(default_factory=list)
+    # Digests of the settings of stages, see `pipeline.rules.graph`.
+    _digests: dict[str, str] = pydantic.PrivateAttr(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of its folder below ``results``."""
+        return self._name
+
+    @property
+    def base(self) -> _Floors | None:
+        """The data set that an experiment is on; None for a data set."""
+        return self._base
+
+    @property
+    def experiments(self) -> list[dict[str, Any]]:
+        return self._experiments or [self.data.index.model_dump(mode="json")]
+
+    @pydantic.model_validator(mode="after")
+    def _methods_agree(self):
+        for method in METHODS.values():
+            method.check(self)
+        return self
+
+
+# A method adds its sections beside the floors.
+Dataset = pydantic.create_model(
+    "Dataset",
+    __base__=_Floors,
+    __module__=__name__,
+    **{name: (model, model()) for method in METHODS.values() for name, model in method.sections.items()},
+)
 
 
 class DecoderLimits(Section):
@@ -82,52 +111,38 @@ class Runtime(Section):
     decoder: DecoderLimits = DecoderLimits()
 
 
-class Config(Section):
-    data_root: str = Field("data", description="folder above the data sets; absolute or relative to the run folder")
-    runtime: Runtime = Runtime()
-    datasets: dict[str, Dataset]
-
-
-def _model_at(location: tuple, model: type[pydantic.BaseModel] = Config) -> type[pydantic.BaseModel] | None:
+def _model_at(location: tuple, model: type[pydantic.BaseModel]) -> type[pydantic.BaseModel] | None:
     """The section that a pydantic error location points into, or None where it leaves the tree of sections."""
     for step in location:
         field = model.model_fields.get(step) if isinstance(step, str) else None
-        annotation = field.annotation if field else model if model is Dataset else None
-        if annotation is None:
-            return None
-        for candidate in (annotation, *typing.get_args(annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, pydantic.BaseModel):
-                model = candidate
-                break
-        else:
+        kinds = (field.annotation, *typing.get_args(field.annotation)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)), None)
+        if model is None:
             return None
     return model
 
 
-def _section_of(location: tuple) -> type[pydantic.BaseModel] | None:
-    if location[:1] == ("datasets",):
-        return Dataset if len(location) == 2 else _model_at(location[2:], Dataset)
-    return _model_at(location)
+def checked(model: type[Section], raw: Any, source: str, place: tuple[str, ...] = ()) -> Any:
+    """A raw section as its model.
 
-
-def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
-    """Check a raw configuration.
+    Args:
+        place: where the section stands in the file.
 
     Raises:
         ConfigError: with one line per mistake; an unknown key comes with the nearest known one.
     """
     try:
-        return Config.model_validate(raw)
+        return model.model_validate(raw)
     except pydantic.ValidationError as error:
         lines = []
         for problem in error.errors():
             location = problem["loc"]
-            key = ".".join(str(step) for step in location)
+            key = ".".join(map(str, (*place, *location)))
             if problem["type"] == "extra_forbidden":
-                section = _section_of(location[:-1])
+                section = _model_at(location[:-1], model)
                 known = sorted(section.model_fields) if section else []
-                near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-                hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+                close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+                hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
                 lines.append(f"unknown key `{key}`; {hint}")
             else:
                 given = f" (given: {reprlib.repr(problem['input'])})" if problem["type"] != "missing" else ""
@@ -135,15 +150,141 @@ def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
         raise ConfigError(f"{source}:\n  " + "\n  ".join(lines)) from None
 
 
-def load(path: str | Path = "config.yaml") -> Config:
-    """Read and check a configuration file.
+# ------------------------------------------------------------------------------------------------- sections by name
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A section with another one's keys over its own, at every depth; everything but mappings is replaced."""
+    both = {**base, **over}
+    for key in base.keys() & over.keys():
+        if isinstance(base[key], dict) and isinstance(over[key], dict):
+            both[key] = merged(base[key], over[key])
+    return both
+
+
+@functools.cache
+def published() -> dict[str, dict[str, Any]]:
+    """Sections of the published data sets and of the demo, as their files have them."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(PUBLISHED.glob("*.yaml")):
+        found.update(_parsed(path))
+    return found
+
+
+class Datasets(Mapping[str, Dataset]):
+    """Sections by name: those of the configuration and the published ones, each checked when it is asked for.
 
     Raises:
-        ConfigError: the file is missing, is not YAML or does not fit the schema.
+        ConfigError: when a section that does not fit is asked for.
     """
-    path = Path(path)
+
+    def __init__(self, own: Mapping[str, Any], source: str = "config.yaml"):
+        self._own, self._source = own, source
+        self._found: dict[str, Dataset] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._own, **published()})
+
+    def __len__(self) -> int:
+        return len({**self._own, **published()})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in published()
+
+    def raw(self, name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The section as it stands in the files: the user's over the published one, over that of its data set."""
+        own = self._own.get(name) or {}
+        if not isinstance(own, dict):
+            raise ConfigError(f"{self._source}:\n  `datasets.{name}`: a mapping is wanted (given: {reprlib.repr(own)})")
+        section = merged(published().get(name, {}), own)
+        base = section.get("dataset")
+        if not base or not isinstance(base, str):
+            return section
+        if base not in self or base in (*seen, name):
+            why = "is an experiment on itself" if base in self else near(base, self)
+            raise ConfigError(f"{self._source}:\n  `datasets.{name}.dataset`: `{base}` {why}")
+        below = self.raw(base, (*seen, name))
+        fixed = [key for key in ("root", "shards") if key in section.get("data", {})]
+        if fixed and section["data"][fixed[0]] != below.get("data", {}).get(fixed[0]):
+            raise ConfigError(
+                f"{self._source}:\n  `datasets.{name}.data.{fixed[0]}`: an experiment takes its videos from `{base}`, "
+                f"which says it; remove the key"
+            )
+        # Comparisons vary what a section says itself. Below an experiment on an experiment is one data set.
+        inherited = {key: value for key, value in below.items() if key != "ablations"}
+        return {**merged(inherited, section), "dataset": below.get("dataset") or base}
+
+    def __getitem__(self, name: str) -> Dataset:
+        if name not in self._found:
+            if name not in self:
+                raise KeyError(name)
+            section = checked(Dataset, self.raw(name), self._source, ("datasets", name))
+            section._name = name
+            section._base = self[section.dataset] if section.dataset else None
+            if not section.dataset:
+                indexes = (self.raw(other).get("data", {}).get("index", {}) for other in self.experiments_on(name))
+                section._experiments = [Index.model_validate(raw).model_dump(mode="json") for raw in indexes]
+            self._found[name] = section
+        return self._found[name]
+
+    def experiments_on(self, name: str) -> list[str]:
+        """Names of all sections that use the videos of a data set, its own first."""
+        links = {other: {**published().get(other, {}), **(self._own.get(other) or {})}.get("dataset") for other in self}
+        found = [name]
+        for other in found:
+            found += [key for key, base in links.items() if base == other]
+        return found
+
+
+class _Frame(Section):
+    data_root: str = Field("data", description="folder above the data sets; absolute or relative to the run folder")
+    runtime: Runtime = Runtime()
+    datasets: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration; see `_Frame` for the keys."""
+
+    data_root: str = "data"
+    runtime: Runtime = field(default_factory=Runtime)
+    datasets: Datasets = field(default_factory=lambda: Datasets({}))
+
+    def root_of(self, name: str, results: str | Path = "results", data_root: str = "") -> str:
+        """Folder of a data set's videos and lists, absolute; that of a generated one lies in its results.
+
+        Args:
+            results: the folder of that name in the run folder.
+            data_root: instead of that of the configuration.
+        """
+        section = self.datasets[name]
+        if section.data.index.source == "generated":
+            return os.path.abspath(os.path.join(results, section.dataset or name, "demo"))
+        run_folder = os.path.dirname(os.path.abspath(results))
+        return os.path.abspath(os.path.join(run_folder, data_root or self.data_root, section.data.root))
+
+
+def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
+    """Check a raw configuration, with every section that it has itself.
+
+    Raises:
+        ConfigError: with one line per mistake; an unknown key comes with the nearest known one.
+    """
+    frame = checked(_Frame, raw, source)
+    datasets = Datasets(frame.datasets, source)
+    for name in frame.datasets:
+        _ = datasets[name]
+    return Config(frame.data_root, frame.runtime, datasets)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: missing, not YAML, or something else.
+    """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run from the project folder or name it with --configfile") from None
     except UnicodeDecodeError as error:
@@ -154,8 +295,28 @@ def load(path: str | Path = "config.yaml") -> Config:
         words = str(error)[:500] or type(error).__name__
         raise ConfigError(f"{path} is not valid YAML: {words}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(Config.model_fields)}")
-    return validate(raw, str(path))
+        raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(_Frame.model_fields)}")
+    return raw
+
+
+def load(path: str | Path = "config.yaml") -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML or does not fit the schema.
+    """
+    path = Path(path)
+    return validate(_parsed(path), str(path))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """What to say of a data set that there is not."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return (
+        f"is not configured; did you mean `{close[0]}`?"
+        if close
+        else f"is not configured; there are {', '.join(sorted(known))}"
+    )
 
 
 def dataset(config: Config, name: str) -> Dataset:
@@ -166,9 +327,7 @@ def dataset(config: Config, name: str) -> Dataset:
     """
     if name in config.datasets:
         return config.datasets[name]
-    near = difflib.get_close_matches(name, config.datasets, n=1, cutoff=0.4)
-    hint = f"did you mean `{near[0]}`?" if near else f"configured: {', '.join(sorted(config.datasets))}"
-    raise ConfigError(f"no data set `{name}` in the configuration; {hint}")
+    raise ConfigError(f"the data set `{name}` {near(name, config.datasets)}")
 
 
 def describe() -> str:
@@ -183,10 +342,10 @@ def describe() -> str:
 
     def section(model: type[Section], path: str) -> None:
         plain, nested = [], []
-        for name, field in model.model_fields.items():
-            inner = field.annotation
+        for name, item in model.model_fields.items():
+            inner = item.annotation
             is_section = isinstance(inner, type) and issubclass(inner, Section)
-            (nested if is_section else plain).append((name, field))
+            (nested if is_section else plain).append((name, item))
         if plain:
             lines.extend(
                 [
@@ -196,13 +355,13 @@ def describe() -> str:
                     "|---|---|---|---|",
                 ]
             )
-            for name, field in plain:
+            for name, item in plain:
                 if name == "datasets":
                     lines.append("| `datasets` | | mapping of a name to a data set | see below |")
                     continue
-                default = "" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+                default = "" if item.is_required() else f"`{item.get_default(call_default_factory=True)!r}`"
                 kind = (
-                    str(field.annotation)
+                    str(item.annotation)
                     .replace("typing.", "")
                     .replace("<class '", "")
                     .replace("'>", "")
@@ -210,19 +369,19 @@ def describe() -> str:
                 )
                 signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
                 bounds = ", ".join(
-                    f"{sign} {getattr(item, name)}"
-                    for item in field.metadata
+                    f"{sign} {getattr(bound, name)}"
+                    for bound in item.metadata
                     for name, sign in signs.items()
-                    if hasattr(item, name)
+                    if hasattr(bound, name)
                 )
                 lines.append(
-                    f"| `{name}` | {default} | {kind}{f' ({bounds})' if bounds else ''} | {field.description or ''} |"
+                    f"| `{name}` | {default} | {kind}{f' ({bounds})' if bounds else ''} | {item.description or ''} |"
                 )
             lines.append("")
-        for name, field in nested:
-            section(field.annotation, f"{path}.{name}".lstrip("."))
+        for name, item in nested:
+            section(item.annotation, f"{path}.{name}".lstrip("."))
 
-    section(Config, "")
+    section(_Frame, "")
     section(Dataset, "datasets.<name>")
     return "\n".join(lines)
 

@@ -12,110 +12,19 @@ import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Dataset
-from pipeline.jobs import stage
-from pipeline.rules import stages
+from pipeline.jobs.declare import Stage
+from pipeline.jobs.stage import Job, StageError, parser
+from pipeline.rules import graph
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest
 from pipeline.store.inspect import is_artifact
 from pipeline.store.provenance import canonical
 from pipeline.store.tables import read_attributes
-
-
-@dataclass(frozen=True)
-class Step:
-    """How a stage is called, as its rule does it.
-
-    Attributes:
-        module: its code.
-        outputs: name of each output → artifact below the floor's folder.
-        inputs: name of each input → (stage, name of its output).
-    """
-
-    module: str
-    outputs: dict[str, str]
-    inputs: dict[str, tuple[str, str]]
-
-
-def _inputs(**names: str) -> dict[str, tuple[str, str]]:
-    """``name="stage.output"``; the output may be left out where it is named like the stage."""
-    return {name: (value.partition(".")[0], value.partition(".")[2] or value) for name, value in names.items()}
-
-
-# What a comparison can change. A stage that is not here is the same in every variant.
-STEPS: dict[str, Step] = {
-    "index": Step("pipeline.data.index", {"index": "index.parquet"}, {}),
-    "keyframes": Step(
-        "pipeline.motion.keyframes",
-        {"keyframes": "keyframes/{shard}.parquet"},
-        _inputs(index="index", signal="decode.signal"),
-    ),
-    "pose_clips": Step(
-        "pipeline.motion.pose_clips",
-        {"pose_clips": "pose_clips/{shard}.zarr.zip"},
-        _inputs(poses="poses", keyframes="keyframes"),
-    ),
-    "motion_concepts": Step(
-        "pipeline.motion.motion_concepts",
-        {"motion_concepts": "motion_concepts.zarr.zip", "motion_labels": "motion_labels.parquet"},
-        _inputs(index="index", pose_clips="pose_clips"),
-    ),
-    "dual_encoder": Step(
-        "pipeline.context.dual_encoder",
-        {"dual_encoder": "dual_encoder/{shard}.zarr.zip"},
-        _inputs(index="index", clips="decode.clips"),
-    ),
-    "texts": Step("pipeline.context.texts", {"texts": "texts.zarr.zip"}, _inputs(index="index")),
-    "concepts": Step(
-        "pipeline.context.concepts",
-        {"concepts": "concepts.parquet", "pseudo_labels": "pseudo_labels.zarr.zip"},
-        _inputs(index="index", dual_encoder="dual_encoder", texts="texts"),
-    ),
-    "sentences": Step(
-        "pipeline.context.sentences",
-        {"sentences": "sentences.parquet", "sentence_labels": "sentence_labels.zarr.zip"},
-        _inputs(index="index", dual_encoder="dual_encoder"),
-    ),
-    "features": Step(
-        "pipeline.backbone.features",
-        {"features": "features/{shard}.zarr.zip"},
-        _inputs(index="index", clips="decode.clips", finetune="finetune", finetuned="finetune.finetuned"),
-    ),
-    "baselines": Step(
-        "pipeline.methods.dance.bottleneck.baselines",
-        {"baselines": "baselines.zarr.zip"},
-        _inputs(
-            index="index",
-            features="features",
-            pseudo_labels="concepts.pseudo_labels",
-            sentence_labels="sentences.sentence_labels",
-        ),
-    ),
-    "concept_layers": Step(
-        "pipeline.methods.dance.bottleneck.concept_layers",
-        {"concept_layers": "concept_layers.zarr.zip", "concept_table": "concept_layers.parquet"},
-        _inputs(
-            index="index",
-            features="features",
-            motion_concepts="motion_concepts",
-            motion_labels="motion_concepts.motion_labels",
-            concepts="concepts",
-            pseudo_labels="concepts.pseudo_labels",
-        ),
-    ),
-}
-
-# Artifacts of the run that are never made here, because they cost hours: the videos' own, and a tuned backbone.
-GIVEN = {
-    "finetune": {"finetune": "finetune.parquet", "finetuned": "finetuned/model.safetensors"},
-    "decode": {"clips": "clips/{shard}.zarr.zip", "signal": "signal/{shard}.zarr.zip"},
-    "poses": {"poses": "poses/{shard}.zarr.zip"},
-}
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -158,55 +67,54 @@ class Cache:
         Raises:
             StageError, ArtifactError: it cannot be made, or the run lacks it.
         """
-        digest = stages.settings_digest(section, name)
+        digest = graph.settings_digest(section, name)
         if (name, digest) not in self._found:
             self._found[name, digest] = self._find(section, name, digest)
         return self._found[name, digest]
 
     def _find(self, section: Dataset, name: str, digest: str) -> dict[str, list[Path]]:
-        of_run = digest == stages.settings_digest(self.base, name)
-        if not of_run and name not in STEPS:
-            raise stage.StageError(
-                f"a comparison cannot change {stages.STAGES[name].floor}.{name}: it would be made again from every "
-                f"video; give such a variant a data set of its own in the configuration"
+        stage = graph.STAGES[name]
+        of_run = digest == graph.settings_digest(self.base, name) or (stage.looked_up and stage.per == "videos")
+        if not of_run and stage.costly:
+            raise StageError(
+                f"a comparison cannot change what `{name}` makes: it would be made again from every video; give such a "
+                f"variant an experiment of its own in the configuration"
             )
-        folder = self.results / stages.STAGES[name].floor if of_run else self.folder / name / digest
-        patterns = STEPS[name].outputs if name in STEPS else GIVEN[name]
+        folder = self.results.parent / graph.home(self.base, name) if of_run else self.folder / name / digest
         if not of_run:
-            self._make(section, name, folder)
+            self._make(section, stage, folder)
         found = {
-            output: [folder / pattern.format(shard=shard) for shard in _shards(section, pattern)]
-            for output, pattern in patterns.items()
+            output: [folder / pattern.replace("{shard}", shard) for shard in _shards(section, pattern)]
+            for output, pattern in stage.writes.items()
         }
         for path in (path for paths in found.values() for path in paths if of_run):
             made_so = not is_artifact(path) or _attributes(path)["provenance"]["settings_digest"] == digest
-            if not path.is_file() or not made_so:
+            if not path.is_file() or not (made_so or stage.looked_up):
                 raise ArtifactError(
                     f"{path} does not exist, or was made with other settings than the configuration has now; "
                     f"`snakemake --cores all {self.results}/model.pt` makes it"
                 )
         return found
 
-    def _make(self, section: Dataset, name: str, folder: Path) -> None:
-        step = STEPS[name]
-        reads = {"index", *stages.reads(section, name)}  # all stages may look up videos in the index
-        inputs = {
-            key: self.paths(section, source)[output] for key, (source, output) in step.inputs.items() if source in reads
+    def _make(self, section: Dataset, stage: Stage, folder: Path) -> None:
+        inputs = {name: [] for name in stage.reads} | {
+            name: self.paths(section, read.stage)[read.output]
+            for name, read in graph.reads(section, stage.name).items()
         }
-        settings = canonical(stages.settings(section, name))
-        for shard in _shards(section, next(iter(step.outputs.values()))):
+        settings = canonical(graph.settings(section, stage.name))
+        for shard in _shards(section, next(iter(stage.writes.values()))):
             own = {
                 # What is not in shards is the same for all of them.
                 key: [path for path in paths if len(paths) == 1 or not shard or path.name.startswith(shard)]
                 for key, paths in inputs.items()
             }
-            outputs = {key: folder / pattern.format(shard=shard) for key, pattern in step.outputs.items()}
-            run_step(step.module, name, self.results.name, settings, own, outputs, shard)
+            outputs = {key: folder / pattern.replace("{shard}", shard) for key, pattern in stage.writes.items()}
+            run_step(stage.module, stage.name, self.results.name, settings, own, outputs, shard)
 
 
 def _shards(section: Dataset, pattern: str) -> list[str]:
     """Names of the shards of an artifact, one empty name where it has none."""
-    return stages.shards(section) if "{shard}" in pattern else [""]
+    return graph.shards(section) if "{shard}" in pattern else [""]
 
 
 def run_step(
@@ -232,7 +140,7 @@ def run_step(
             arguments += ["--input", key, *map(str, paths)]
         for key, path in outputs.items():
             arguments += ["--output", key, str(path)]
-        job = stage.Job(name, module, stage.parser().parse_args(arguments))
+        job = Job(name, module, parser().parse_args(arguments))
         importlib.import_module(module).build(job)
 
 

@@ -22,13 +22,8 @@ def _share_runtime(config: Any, name: str, results: Path, data_root: Path | None
     """Tell stages where the data lie, as the Snakefile does; processes that are started inherit it."""
     from pipeline.jobs.stage import RUNTIME_VARIABLE
 
-    section = config.datasets[name]
-    root = results / "demo" if section.data.index.source == "generated" else Path(data_root or config.data_root)
-    if section.data.index.source != "generated":
-        root = root / section.data.root
-    os.environ[RUNTIME_VARIABLE] = json.dumps(
-        {**config.runtime.model_dump(mode="json"), "roots": {name: os.path.abspath(root)}}
-    )
+    root = config.root_of(name, results.parent, str(data_root or ""))
+    os.environ[RUNTIME_VARIABLE] = json.dumps({**config.runtime.model_dump(mode="json"), "roots": {name: root}})
     # Each process has one thread: its matrices are small, and there is one process per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -16,7 +16,7 @@ from pipeline.ablations.cache import Cache, run_step
 from pipeline.ablations.tables import Table, Variant, as_dance, changed, seeded
 from pipeline.config import Dataset
 from pipeline.jobs.stage import StageError
-from pipeline.rules import stages
+from pipeline.rules import graph
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest
@@ -44,7 +44,7 @@ def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, fl
     # The index has no digest of the lists it was made from, but the score's inputs have those of their content.
     settings = {
         **head.settings(section),
-        "upstream": {name: stages.settings_digest(section, name) for name in head.reads},
+        "upstream": {name: graph.settings_digest(section, name) for name in head.reads},
     }
     inputs = {name: cache.paths(section, name)[name] for name in head.reads}
     path = cache.folder / "score" / digest_of(settings) / "score.parquet"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.ablations.score import Head
-from pipeline.config import Dataset, validate
+from pipeline.config import Dataset, checked
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.motion.clustering import som_side
 from pipeline.settings import ConfigError
@@ -69,7 +69,9 @@ def changed(section: Dataset, changes: dict[str, Any], where: str = "ablations")
         if not isinstance(part, dict):
             raise ConfigError(f"{where}: there is no setting `{key}`; keys are written like motion.pose_clips.length")
         part[last] = value
-    return validate({"datasets": {"changed": raw}}, where).datasets["changed"]
+    result = checked(Dataset, raw, where)
+    result._name, result._base = section.name, section.base
+    return result
 
 
 def seeded(section: Dataset, seed: int) -> Dataset:

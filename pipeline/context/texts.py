@@ -37,7 +37,7 @@ def find_candidates(job: Job, settings: Texts) -> dict[str, list[str]]:
     Raises:
         StageError: a type has no file, or a file cannot be read.
     """
-    if job.inputs.get("candidates"):
+    if job.given("candidates"):
         table, _ = job.read_table("candidates")
         found: dict[str, list[str]] = {kind: [] for kind in TYPES}
         for kind, text in zip(table["type"].to_pylist(), table["text"].to_pylist(), strict=True):

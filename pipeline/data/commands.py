@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from pipeline.config import Config, dataset, load, validate
-from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry, ListError
+from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry
 from pipeline.data.lists import read_listing
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in
@@ -28,7 +28,7 @@ SHOWN = 10
 SHIPPED = ("ucf101", "haa100", "penn_action", "kth")
 
 
-class InitError(ValueError):
+class InitError(ConfigError):
     """A folder or configuration that cannot be used; nothing was written."""
 
 
@@ -85,7 +85,7 @@ def check(call: argparse.Namespace) -> int:
     data = dataset(config, call.name).data
     if data.index.source == "generated":
         raise ConfigError(f"{call.name} is made by the pipeline itself; there is nothing to check")
-    listing = read_listing(data.index, os.path.join(call.data_root or config.data_root, data.root))
+    listing = read_listing(data.index, config.root_of(call.name, data_root=call.data_root))
     report = counts(listing)
     if call.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
@@ -235,7 +235,7 @@ def init(call: argparse.Namespace) -> int:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", call.name):
         raise InitError(f"`{call.name}` cannot name a results folder; use letters, digits, _ and -")
     text = call.config.read_text(encoding="utf-8") if call.config.exists() else ""
-    config = load(call.config) if text.strip() else Config(datasets={})
+    config = load(call.config) if text.strip() else Config()
     if call.name in config.datasets:
         raise InitError(f"{call.config} already has a data set `{call.name}`; choose another name or edit it there")
     section, listing = section_for(call.folder, Path(config.data_root), call.group_pattern)
@@ -292,6 +292,3 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--classes", action="store_true", help="counts of every class")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=check)
-
-
-ERRORS = (InitError, ListError)

@@ -18,3 +18,8 @@ def planned(settings: Generate) -> list[PlannedClip]:
 def place(clip: PlannedClip, settings: Generate) -> str:
     """Path of a clip below the folder of the data set."""
     return f"{settings.media}/{clip.video_id}{SUFFIXES[settings.media]}"
+
+
+def places(section) -> list[str]:
+    """Paths of all clips below ``results/<data set>``."""
+    return [f"demo/{place(clip, section.demo.generate)}" for clip in planned(section.demo.generate)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, Dataset, load
-from pipeline.rules.stages import STAGES, reads, shards
+from pipeline.rules.graph import artifacts, home, possible
 from pipeline.store import names
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.inspect import inspect_artifact, is_artifact
@@ -130,33 +130,10 @@ def kind_of(relative: str) -> tuple[str, str]:
     return f"{folder}/{{shard}}{name[found.end() :]}", found[0]
 
 
-def wanted_stages(section: Dataset) -> list[str]:
-    """Stages that some target of today's configuration can ask for, in the order of `STAGES`."""
-    read_by_some = {name for stage in STAGES.values() for name in stage.reads}
-    generated = section.data.index.source == "generated"
-
-    def possible(name: str) -> bool:
-        return generated or STAGES[name].floor != "demo"
-
-    waiting = ["index", *(name for name in STAGES if name not in read_by_some)]
-    wanted: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in wanted and possible(name):
-            wanted.add(name)
-            waiting += reads(section, name)
-    return [name for name in STAGES if name in wanted]
-
-
-def current_artifacts(section: Dataset) -> set[str]:
-    """Paths below ``results/<data set>`` of all artifacts that today's configuration can make."""
-    parts = shards(section)
-    return {
-        f"{STAGES[name].floor}/{artifact.replace('{shard}', shard)}"
-        for name in wanted_stages(section)
-        for artifact in STAGES[name].artifacts
-        for shard in (parts if "{shard}" in artifact else [""])
-    }
+def current_files(section: Dataset) -> set[str]:
+    """Paths below ``results/<data set>`` of all files that today's configuration can make there."""
+    own = [name for name in possible(section) if home(section, name) == section.name]
+    return {path for name in own for path in artifacts(section, name)}
 
 
 def nearest(name: str, known: Collection[str]) -> str:

@@ -224,11 +224,9 @@ def _root_of(folder: Path, config_path: Path, data_root: str) -> Path:
     """
     from pipeline.config import dataset, load
 
-    config = load(config_path)
-    section = dataset(config, folder.resolve().name)
-    if section.data.index.source == "generated":
-        return folder / "demo"
-    return Path(data_root or config.data_root) / section.data.root
+    config, name = load(config_path), folder.resolve().name
+    dataset(config, name)
+    return Path(config.root_of(name, folder.resolve().parent, data_root))
 
 
 def export(call: argparse.Namespace) -> int:

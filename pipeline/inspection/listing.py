@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Dataset
-from pipeline.inspection.cache import artifacts_in, current_artifacts
-from pipeline.rules.stages import STAGES, settings_digest
+from pipeline.inspection.cache import artifacts_in, current_files
+from pipeline.rules.graph import STAGES, settings_digest
 from pipeline.store.inspect import Report, inspect_artifact
 
 
@@ -19,8 +19,9 @@ def changed_input(record: dict[str, Any], present: dict[str, set[str]]) -> str:
     """
     for name, digest in record["inputs"].items():
         file = name.rpartition("/")[2]
-        # A shard reads its own videos' rows; the rule follows those, not the whole index.
-        ignored = record["shard"] and name.startswith("index/")
+        # A shard looks up its own videos; the rule follows those, not the whole table.
+        reads = STAGES[record["stage"]].reads.get(name.partition("/")[0]) if record["stage"] in STAGES else None
+        ignored = reads is not None and not reads.decides
         if not ignored and file in present and digest not in present[file]:
             return file
     return ""
@@ -64,5 +65,5 @@ def inspect_folder(folder: Path, section: Dataset | None) -> list[Report]:
     found = [inspect_artifact(path) for path in artifacts_in(folder)]
     if section is not None:
         digests = {name: settings_digest(section, name) for name in STAGES}
-        mark_stale(folder, found, digests, current_artifacts(section))
+        mark_stale(folder, found, digests, current_files(section))
     return [report for report, _ in found]

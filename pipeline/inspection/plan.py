@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.inspection.cache import InspectionError, Place
+from pipeline.rules.graph import STAGES
 from pipeline.store.code import PROJECT
 
 SNAKEFILE = PROJECT / "Snakefile"
@@ -26,7 +27,7 @@ class PlannedJob:
     """One job of the graph that leads to the target.
 
     Attributes:
-        rule: its rule, which is named after the stage (``generate_<data set>`` makes the videos of a generated one).
+        rule: its rule, which is named after the stage (``generate_<data set>`` makes videos).
         settings: what its stage would be told today, with ``upstream``; None for rules without.
         settings_then: what it was told when it ran last, as Snakemake has noted; None if it has not.
         runs: whether Snakemake would run it.
@@ -57,7 +58,7 @@ class PlannedJob:
 
     @property
     def stage(self) -> str:
-        return "generate" if self.rule == f"generate_{self.dataset}" else self.rule
+        return self.rule.removesuffix(f"_{self.dataset}") if self.rule not in STAGES else self.rule
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ def _settings_in(parameters: Iterable[str]) -> dict[str, Any] | None:
     return None
 
 
+def _made_for(rule: str) -> str:
+    """Data set of a rule without wildcards, which is named after its stage and that."""
+    return next((rule.removeprefix(f"{name}_") for name in STAGES if rule.startswith(f"{name}_")), "")
+
+
 def _planned(workflow: Any, job: Any) -> PlannedJob:
     dag = workflow.dag
     reason = dag.reason(job)
@@ -102,7 +108,7 @@ def _planned(workflow: Any, job: Any) -> PlannedJob:
     noted = (_settings_in(workflow.persistence.params(output) or ()) for output in job.output)
     return PlannedJob(
         rule=job.rule.name,
-        dataset=getattr(job.wildcards, "dataset", job.rule.name.removeprefix("generate_")),
+        dataset=getattr(job.wildcards, "dataset", _made_for(job.rule.name)),
         shard=getattr(job.wildcards, "shard", ""),
         inputs=tuple(map(str, job.input)),
         outputs=tuple(map(str, job.output)),

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import Config, Dataset
-from pipeline.inspection.cache import RESULTS, InspectionError, current_artifacts, kind_of, wanted_stages
+from pipeline.inspection.cache import RESULTS, InspectionError, current_files, kind_of
 from pipeline.jobs import joblog, restart
-from pipeline.rules.stages import STAGES, shards
-from pipeline.rules.status import DELIVERED
+from pipeline.methods.registry import function
+from pipeline.rules.graph import STAGES, home, possible, shards
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
 # Videos and pictures of the generator, see `pipeline.demo.classes`.
@@ -73,8 +73,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _patterns() -> set[str]:
-    """Names of all artifacts that some stage writes, below ``results/<data set>``."""
-    return {f"{stage.floor}/{artifact}" for stage in STAGES.values() for artifact in stage.artifacts}
+    """Names of all files that some stage writes, below ``results/<data set>``."""
+    return {path for stage in STAGES.values() for path in stage.writes.values()}
 
 
 def _is_alive(pid: int) -> bool:
@@ -116,9 +116,8 @@ def _is_own(path: Path, dataset: str) -> bool:
 
 def _generated(section: Dataset) -> set[str]:
     """Videos that a generated data set has today, below ``results/<data set>``."""
-    from pipeline.data.sets.generated import planned_entries
-
-    return {f"demo/{entry.path}" for entry in planned_entries(section.demo.generate)}
+    makers = (stage for stage in STAGES.values() if stage.generates and stage.when(section))
+    return {path for stage in makers for path in function(stage.generates)(section)}
 
 
 def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
@@ -128,12 +127,13 @@ def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
         folder: ``results/<data set>``.
         section: its configuration; None if it has been removed from it.
     """
-    current = current_artifacts(section) if section else set()
-    stages = wanted_stages(section) if section else []
+    current = current_files(section) if section else set()
+    stages = [name for name in possible(section) if home(section, name) == section.name] if section else []
     parts = shards(section) if section else []
-    videos = _generated(section) if section and section.data.index.source == "generated" else set()
-    patterns, floors = _patterns(), {stage.floor for stage in STAGES.values()}
-    delivered = {name for names in DELIVERED.values() for name in names}
+    videos = _generated(section) if section and section.base is None else set()
+    patterns = _patterns()
+    folders = {path.partition("/")[0] for path in patterns if "/" in path}
+    delivered = {path for path in patterns if "/" not in path}
     found: list[Leftover] = []
     if section is None and not any(is_artifact(path) and _is_own(path, folder.name) for path in _files(folder)):
         return found  # somebody's own folder beside the data sets
@@ -143,7 +143,7 @@ def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
         why = _temporary(path)
         if relative.startswith("logs/") and relative.endswith(".log"):
             why = _orphaned_log(relative, stages, parts)
-        elif is_artifact(path) and path.relative_to(folder).parts[0] in floors and relative not in current:
+        elif is_artifact(path) and path.relative_to(folder).parts[0] in folders and relative not in current:
             if not _is_own(path, folder.name):
                 continue
             if section is None:

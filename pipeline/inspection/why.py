@@ -16,13 +16,13 @@ from typing import Any
 
 from pipeline.config import Config, Dataset, validate
 from pipeline.data.lists import Entry, ListError, read_entries
-from pipeline.inspection.cache import Place, kind_of
+from pipeline.inspection.cache import RESULTS, Place, kind_of
 from pipeline.inspection.diff import flattened
 from pipeline.inspection.listing import changed_input
 from pipeline.inspection.plan import Plan, PlannedJob
 from pipeline.inspection.text import table
 from pipeline.jobs import joblog, restart
-from pipeline.rules.stages import STAGES
+from pipeline.rules.graph import STAGES
 from pipeline.rules.status import duration
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import PROJECT
@@ -98,26 +98,6 @@ class Answer:
         return {**asdict(self), "seconds": round(self.seconds, 1)}
 
 
-def config_key(stage: str, key: str) -> str:
-    """Where a setting of a stage stands in the configuration of a data set; some stages borrow from other sections."""
-    head, _, rest = key.partition(".")
-    if (
-        stage in ("evaluate", "localise", "model", "retrained", "counterfactuals", "baselines", "baseline_model")
-        and head in STAGES
-        and rest
-    ):
-        stage, key = head, rest
-    if stage == "views":
-        return f"data.{key}" if head == "decode" else f"backbone.finetune.{key}"
-    if stage == "finetune" and key == "sampling":
-        return "data.decode.sampling"
-    if stage in ("maps", "finetune") and key.partition(".")[0] in ("model", "revision", "sha256"):
-        return f"backbone.features.{key}"
-    if stage == "maps" and key.partition(".")[0] in ("grid", "placement", "radius"):
-        return f"context.prompts.{key}"
-    return f"{STAGES[stage].floor}.{stage}.{key}" if stage in STAGES else f"{stage}.{key}"
-
-
 def changed_settings(stage: str, then: dict[str, Any], now: dict[str, Any]) -> list[Cause]:
     """Keys of a stage's own settings that have another value than when it ran."""
     a, b = (flattened({key: value for key, value in settings.items() if key != "upstream"}) for settings in (then, now))
@@ -125,7 +105,8 @@ def changed_settings(stage: str, then: dict[str, Any], now: dict[str, Any]) -> l
     for key in sorted(a.keys() | b.keys()):
         if a.get(key, ...) != b.get(key, ...):
             words = [repr(side[key]) if key in side else "absent" for side in (a, b)]
-            causes.append(Cause("setting", config_key(stage, key), " → ".join(words)))
+            place = STAGES[stage].config_key(key) if stage in STAGES else f"{stage}.{key}"
+            causes.append(Cause("setting", place, " → ".join(words)))
     return causes
 
 
@@ -181,7 +162,7 @@ class _Explainer:
     @functools.cached_property
     def root(self) -> Path:
         """Folder of the videos; where they are generated they are outputs of a rule, and inputs like any other."""
-        return self.place.run_folder / self.config.data_root / self.section.data.root
+        return Path(self.config.root_of(self.place.dataset, self.place.run_folder / RESULTS))
 
     @functools.cached_property
     def entries(self) -> list[Entry] | None:

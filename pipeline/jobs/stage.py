@@ -44,6 +44,12 @@ def runtime() -> dict[str, Any]:
     return json.loads(os.environ.get(RUNTIME_VARIABLE, "{}"))
 
 
+def job_name(record: Mapping[str, Any]) -> str:
+    """``stage`` or ``stage/shard`` of the job that a provenance tells of."""
+    shard = record.get("shard")
+    return f"{record.get('stage')}/{shard[0]}" if shard else str(record.get("stage"))
+
+
 class Job:
     """One call of one stage.
 
@@ -70,6 +76,8 @@ class Job:
         self._started = time.perf_counter()
         self._input_digests: dict[str, str] = {}
         self._videos: dict[str, str] = {}
+        self._took: dict[str, float] = {}
+        self._shared: set[str] = set()
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -78,8 +86,27 @@ class Job:
         """Folder of the data set; see ``data.root`` and ``data_root`` of the configuration."""
         return Path(self.runtime.get("roots", {}).get(self.dataset, "."))
 
+    def given(self, name: str) -> list[Path]:
+        """Files under an input name; none where this configuration has no such input.
+
+        Raises:
+            StageError: the stage's declaration has no such input.
+        """
+        if name not in self.inputs:
+            raise StageError(
+                f"{self.name} opens `{name}`, which its declaration does not name; see stages.py of its floor"
+            )
+        return self.inputs[name]
+
     def input(self, name: str) -> Path:
-        return self.inputs[name][0]
+        """The single file given under an input name."""
+        (path,) = self.given(name)
+        return path
+
+    @property
+    def took(self) -> dict[str, float]:
+        """Seconds of every job behind the artifacts that were read, by ``stage`` or ``stage/shard``."""
+        return dict(sorted(self._took.items()))
 
     def _accept(self, path: Path, name: str, attributes: Mapping[str, Any]) -> None:
         record = attributes.get("provenance", {})
@@ -95,10 +122,13 @@ class Job:
                 f"delete it and run the pipeline again"
             )
         self._input_digests[f"{name}/{path.name}"] = attributes["content_digest"]
+        self._took |= record.get("took", {})
+        self._took[job_name(record)] = record.get("seconds", 0.0)
+        self._shared |= {record.get("dataset", self.dataset)} - {self.dataset}
 
     def read_arrays(self, name: str) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
         """(arrays, attributes) of every shard given under one input name, checked."""
-        for path in self.inputs[name]:
+        for path in self.given(name):
             arrays, attributes = array_store.read_arrays(path)
             self._accept(path, name, attributes)
             yield arrays, attributes
@@ -109,14 +139,14 @@ class Job:
 
         Read it with ``blocks``, which checks the content; nothing may be written before the last block has come.
         """
-        (path,) = self.inputs[name]
+        path = self.input(name)
         with array_store.Arrays(path) as artifact:
             self._accept(path, name, artifact.attributes)
             yield artifact
 
     def read_table(self, name: str) -> tuple[Any, dict[str, Any]]:
         """The single table given under an input name, checked."""
-        (path,) = self.inputs[name]
+        path = self.input(name)
         table, attributes = table_store.read_table(path)
         self._accept(path, name, attributes)
         return table, attributes
@@ -164,6 +194,9 @@ class Job:
             "versions": versions(),
             "inputs": dict(sorted(self._input_digests.items())),
             **({"videos": self._videos} if self._videos else {}),
+            # Data sets whose artifacts an experiment shares.
+            **({"shared": sorted(self._shared)} if self._shared else {}),
+            "took": self.took,
             "counts": {"ok": n_ok, "failed": len(failed)},
             "seconds": round(time.perf_counter() - self._started, 3),
             **extra,

@@ -14,14 +14,10 @@ from typing import Any
 
 from pipeline.config import Dataset
 from pipeline.jobs import joblog
-from pipeline.rules.stages import STAGES, reads, settings_digest, shards
+from pipeline.methods.registry import METHODS
+from pipeline.rules.graph import STAGES, closure, home, settings_digest, shards
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
-# What the last two stages leave is for people, so it is no artifact of a floor.
-DELIVERED = {
-    "model": ("model.pt", "metrics.json"),
-    "pictures": ("explain/motion_concepts.png", "explain/explanations.png"),
-}
 # Where SLURM writes what a job prints before its own log begins, or after it was killed; below the run folder.
 SLURM_LOGS = Path(".snakemake/slurm_logs")
 STATES = ("done", "running", "failed", "waiting")
@@ -73,30 +69,25 @@ class StageStatus:
     failures: list[Failure] = field(default_factory=list)
 
 
+def _has_begun(folder: Path, stage: str) -> bool:
+    """Whether a stage has left a log or a file."""
+    logs = folder / "logs"
+    if (logs / stage).exists() or (logs / f"{stage}.log").exists():
+        return True
+    return any(next(folder.glob(re.sub(r"{\w+}", "*", path)), None) for path in STAGES[stage].writes.values())
+
+
 def needed_stages(section: Dataset | None, folder: Path) -> list[str]:
-    """Stages that lead to the model of a data set, in the order of `STAGES`.
+    """Stages that lead to the models of a data set, and whatever else has begun, in the order of `STAGES`.
 
     Args:
-        section: None if the configuration is not at hand; then the stages that have left a log or an artifact.
+        section: None if the configuration is not at hand; then only the stages that have begun.
     """
+    begun = [name for name in STAGES if _has_begun(folder, name)]
     if section is None:
-        return [
-            name
-            for name, stage in STAGES.items()
-            if (folder / "logs" / name).exists()
-            or (folder / "logs" / f"{name}.log").exists()
-            or any(list(folder.glob(f"{stage.floor}/{part.replace('{shard}', '*')}")) for part in stage.artifacts)
-        ]
-    generated = section.data.index.source == "generated"
-    needed = {"index", *(("generate", "evaluate") if generated else ())}
-    waiting = ["model", "pictures", *needed]
-    while waiting:
-        name = waiting.pop()
-        needed.add(name)
-        waiting += [
-            other for other in reads(section, name) if other not in needed and (generated or other != "evaluate")
-        ]
-    return [name for name in STAGES if name in needed]
+        return begun
+    own = [method.goal for method in METHODS.values() if not method.place or method.goal in begun]
+    return closure(section, [*own, *begun])
 
 
 def known_shards(section: Dataset | None, folder: Path) -> list[str]:
@@ -109,11 +100,9 @@ def known_shards(section: Dataset | None, folder: Path) -> list[str]:
 
 
 def outputs_of(folder: Path, stage: str, shard: str) -> list[Path]:
-    """Files that one job leaves; ``shard`` is empty for stages without shards."""
-    known = STAGES[stage]
-    return [folder / known.floor / part.replace("{shard}", shard) for part in known.artifacts] + [
-        folder / name for name in DELIVERED.get(stage, ())
-    ]
+    """Files that one job leaves below a results folder; ``shard`` is empty for stages without shards."""
+    paths = [path.replace("{shard}", shard) for path in STAGES[stage].writes.values()]
+    return [folder / path for path in paths if "{" not in path]
 
 
 def slurm_words(run_folder: Path, stage: str, slurm: str) -> str:
@@ -148,6 +137,8 @@ def stage_status(
     folder: Path, stage: str, section: Dataset | None, parts: list[str], run_folder: Path, now: float
 ) -> StageStatus:
     """Count the jobs of one stage; see `StageStatus`."""
+    if section is not None:
+        folder = folder.parent / home(section, stage)
     keys = parts if STAGES[stage].sharded else [""]
     status = StageStatus(stage, len(keys))
     seconds: list[float] = []
@@ -216,13 +207,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def table(stages: list[StageStatus]) -> list[list[str]]:
+def rows(stages: list[StageStatus]) -> list[list[str]]:
     """Rows of the printed table, without its header."""
-    rows = []
+    found = []
     for item in stages:
         asked_time = f" of {item.asked_minutes} min" if item.asked_minutes else ""
         asked_memory = f" of {item.asked_mb}" if item.asked_mb else ""
-        rows.append(
+        found.append(
             [
                 item.stage,
                 f"{item.done}/{item.total}",
@@ -233,7 +224,7 @@ def table(stages: list[StageStatus]) -> list[list[str]]:
                 duration(item.left_seconds),
             ]
         )
-    return rows
+    return found
 
 
 HEADER = ["stage", "done", *STATES[1:], "stale", "longest", "memory", "left"]

@@ -12,7 +12,7 @@ import pytest
 from pipeline.ablations import cache as cache_module
 from pipeline.ablations.cache import Cache, Step, run_step
 from pipeline.config import Dataset
-from pipeline.rules.stages import settings
+from pipeline.rules.graph import settings
 from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.provenance import canonical

@@ -7,7 +7,7 @@ import pytest
 from pipeline.ablations.run import section_of
 from pipeline.ablations.tables import Variant, changed, seeded, tables
 from pipeline.config import Dataset, load
-from pipeline.rules.stages import settings_digest
+from pipeline.rules.graph import settings_digest
 from pipeline.settings import ConfigError
 
 

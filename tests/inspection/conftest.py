@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline.config import Config
+from pipeline.config import validate
 from pipeline.data.entries import shard_of
 from pipeline.jobs import stage
-from pipeline.rules.stages import STAGES, settings_json
+from pipeline.rules.graph import STAGES, settings_json
 
 JOINTS = 17
 # Frames per video; `wave_2` failed when it was decoded.
@@ -36,7 +36,7 @@ class Cache:
         self.raw = raw
         self.frames = FRAMES
         self.folder = folder / "results" / "own"
-        self.config = Config.model_validate(raw)
+        self.config = validate(raw)
         self.shards = self.config.datasets["own"].data.shards
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(raw))

@@ -132,13 +132,13 @@ def test_differences_of_values():
 def test_sources_are_told_apart_where_both_sides_know_them():
     first = {
         "code_digest": "1",
-        "files": {"pipeline.rules.stages": "x", "pipeline.gone": "y"},
+        "files": {"pipeline.rules.graph": "x", "pipeline.gone": "y"},
         "settings": {"k": {"m": 1}},
         "seconds": 1,
     }
     second = {
         "code_digest": "2",
-        "files": {"pipeline.rules.stages": "x", "pipeline.gone": "z"},
+        "files": {"pipeline.rules.graph": "x", "pipeline.gone": "z"},
         "settings": {"k": {"m": 2}},
         "seconds": 2,
     }

@@ -14,7 +14,7 @@ from pipeline.inspection.why import (
     config_key,
     lines,
 )
-from pipeline.rules.stages import STAGES, own_settings
+from pipeline.rules.graph import STAGES, own_settings
 from pipeline.store.provenance import fingerprint
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.config import Config
+from pipeline.config import validate
 from pipeline.jobs import joblog, stage
-from pipeline.rules.stages import settings_json, shards
+from pipeline.rules.graph import settings_json, shards
 from pipeline.rules.status import duration, run_status
 
 OWN = {"data": {"shards": 4, "index": {"source": "folders"}}}
@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 def artifact(path, name: str, module: str) -> None:
     """An artifact as the stage ``name`` of the data set `own` would write it today."""
-    arguments = ["--dataset", "own", "--settings", settings_json(Config.model_validate(CONFIG), "own", name)]
+    arguments = ["--dataset", "own", "--settings", settings_json(validate(CONFIG), "own", name)]
     job = stage.Job(name, module, stage.parser().parse_args([*arguments, "--output", "x", str(path)]))
     job.write_arrays("x", {"v": np.arange(3)}, {"video_id": ["a", "b", "c"]}, n_ok=3)
 
@@ -52,7 +52,7 @@ def log(path, ended=None, error="", **started) -> None:
 @pytest.fixture
 def half(folder):
     """Poses: 000 and 001 done, 002 failed for lack of memory, 003 killed by SLURM's time limit."""
-    names = shards(Config.model_validate(CONFIG).datasets["own"])
+    names = shards(validate(CONFIG).datasets["own"])
     for name, seconds, memory in zip(names[:2], (100, 200), (900, 1500), strict=True):
         artifact(folder / f"motion/poses/{name}.zarr.zip", "poses", "pipeline.motion.poses")
         log(folder / f"logs/poses/{name}.log", {"outcome": "ok", "seconds": seconds, "peak_mb": memory})
@@ -67,7 +67,7 @@ def half(folder):
 
 
 def poses(folder, now=4e9):
-    section = Config.model_validate(CONFIG).datasets["own"]
+    section = validate(CONFIG).datasets["own"]
     (found,) = (item for item in run_status(folder, section, folder.parents[1], now) if item.stage == "poses")
     return found
 
@@ -104,13 +104,13 @@ def test_unreadable_and_stale_artifacts_are_not_done(half):
     found = poses(half)
     assert (found.done, found.failed) == (1, 3)
     assert "damaged" in found.failures[0].error
-    config = Config.model_validate({"datasets": {"own": {**OWN, "motion": {"poses": {"max_gap": 9}}}}})
+    config = validate({"datasets": {"own": {**OWN, "motion": {"poses": {"max_gap": 9}}}}})
     (found,) = (i for i in run_status(half, config.datasets["own"], now=4e9) if i.stage == "poses")
     assert (found.done, found.stale, found.waiting) == (0, 1, 1)
 
 
 def test_stages_that_a_data_set_does_not_need_are_not_listed(folder):
-    config = Config.model_validate(CONFIG)
+    config = validate(CONFIG)
     names = {key: [item.stage for item in run_status(folder, config.datasets[key])] for key in config.datasets}
     assert "decode" not in names["published"] and "poses" in names["published"]
     assert {"decode", "texts", "pictures", "model"} <= set(names["own"])

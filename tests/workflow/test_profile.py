@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from pipeline.rules.stages import STAGES
+from pipeline.rules.graph import STAGES
 
 PROFILE = "workflow/profiles/slurm"
 # Nothing ever runs here, so there is nothing to wait for.

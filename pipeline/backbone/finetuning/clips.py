@@ -34,7 +34,7 @@ def gather(job: Job, videos: VideoTable, clips: Path, views: Path) -> tuple[dict
     videos = videos.take(np.isin(videos.split.astype(str), DEVELOPMENT))
     row_of, digests = _copy(job, "clips", videos.video_id, clips)
     view_of: dict[str, int] = {}
-    if job.inputs.get("views"):
+    if job.given("views"):
         view_of, more = _copy(job, "views", videos.video_id[videos.split == "train"], views)
         digests += more
     result = {}

@@ -16,7 +16,7 @@ def tuned_backbone(job: Job) -> tuple[str, str] | None:
     Raises:
         ArtifactError: it was made with other settings, or the weights are not those that its curve tells of.
     """
-    if not job.inputs.get("finetune"):
+    if not job.given("finetune"):
         return None
     _, attributes = job.read_table("finetune")
     folder = job.input("finetuned").parent

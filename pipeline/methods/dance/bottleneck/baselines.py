@@ -220,7 +220,7 @@ def read_similarities(job: stage.Job, samples: Samples, types: set[str]) -> Simi
     parts = []
     known = np.ones(len(samples.videos), bool)
     for name in ("pseudo_labels", "sentence_labels"):
-        if not job.inputs.get(name):
+        if not job.given(name):
             continue
         ((arrays, described),) = job.read_arrays(name)
         row_of = {key: row for row, key in enumerate(described["video_id"])}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,7 @@ from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Sampl
 from pipeline.methods.dance.bottleneck.classifier import accuracy
 from pipeline.methods.dance.bottleneck.layers import standardise
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
-from pipeline.store.arrays import Arrays
-from pipeline.store.atomic import ArtifactError, replace_when_done
-from pipeline.store.tables import read_attributes
+from pipeline.store.atomic import replace_when_done
 
 
 def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
@@ -27,25 +24,15 @@ def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.nd
     return float(((logits > own).sum(1) < k).mean()) if len(y) else float("nan")
 
 
-def stage_seconds(folder: Path) -> dict[str, float]:
-    """Recorded run time per stage, summed over its shards, of the artifacts below a results folder."""
-    longest: dict[tuple[str, str], float] = {}
-    for path in sorted(folder.rglob("[!.]*")):
-        try:
-            if path.name.endswith(".zarr.zip"):
-                with Arrays(path) as artifact:
-                    record = artifact.attributes["provenance"]
-            elif path.suffix == ".parquet":
-                record = read_attributes(path)["provenance"]
-            else:
-                continue
-        except ArtifactError:
-            continue
-        job = (record["stage"], str(record["shard"]))
-        # A stage with two artifacts records its running time in each; the later one is the stage's.
-        longest[job] = max(longest.get(job, 0), record["seconds"])
+def stage_seconds(took: dict[str, float]) -> dict[str, float]:
+    """Seconds per stage, summed over its shards.
+
+    Args:
+        took: seconds by ``stage`` or ``stage/shard``, see `pipeline.jobs.stage.Job.took`.
+    """
     seconds: dict[str, float] = {}
-    for (name, _), value in sorted(longest.items()):
+    for job, value in took.items():
+        name = job.partition("/")[0]
         seconds[name] = round(seconds.get(name, 0) + value, 3)
     return seconds
 
@@ -118,11 +105,12 @@ def build(job: stage.Job) -> None:
         for position, item in enumerate(kinds)
     }
 
-    if job.inputs.get("baselines"):
+    if job.given("baselines"):
         ((_, compared),) = job.read_arrays("baselines")
         figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
 
     metrics = {
+        "headline": {"name": "top-1", "value": figures[concepts.kind]["top1"], "split": "test"},
         "dataset": job.dataset,
         "kind": concepts.kind,
         "n_train": int(samples.split("train").sum()),
@@ -147,15 +135,7 @@ def build(job: stage.Job) -> None:
     }
     for split in sorted(set(samples.videos.split) - {*DEVELOPMENT, "test"}):
         metrics[f"n_{split}"] = int(samples.split(split).sum())
-    if job.inputs.get("evaluation"):
-        evaluation, _ = job.read_table("evaluation")
-        measured = dict(zip(evaluation["figure"].to_pylist(), evaluation["value"].to_pylist(), strict=True))
-        metrics["pck"] = measured["pck_test_visible"]
-        metrics["ceilings"] = {
-            name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")
-        }
-        metrics["evaluation"] = {name: value for name, value in measured.items() if not name.startswith("ceiling_")}
-    metrics["seconds"] = stage_seconds(job.outputs["model"].parent)
+    metrics["seconds"] = stage_seconds(job.took)
 
     digest = job.write_arrays(
         "activations",

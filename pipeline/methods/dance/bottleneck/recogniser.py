@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
-from pipeline.store.atomic import ArtifactError, replace_when_done
+from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
-FORMAT = "conceptreel-model"
-# 1: every concept sees the whole clip; 2: those that stand last may have maps.
-VERSIONS = (1, 2)
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
 MAP_TENSOR = "map_weight"
 
@@ -178,28 +175,14 @@ class ConceptModel:
         return self.decide(self.activations(features, maps), top_k)
 
     def save(self, path: str | Path) -> None:
-        """Write the model: tensors and one JSON text, so that ``torch.load(weights_only=True)`` opens it."""
-        values = (
-            self.layer["weight"],
-            self.layer["mean"],
-            self.layer["std"],
-            self.weight,
-            self.bias,
-            self.medoids,
-        )
-        content: dict[str, Any] = {
-            name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
-            for name, value in zip(TENSORS, values, strict=True)
-        }
+        """Write the model file."""
+        values = (self.layer["weight"], self.layer["mean"], self.layer["std"], self.weight, self.bias, self.medoids)
+        named = dict(zip(TENSORS, values, strict=True))
         if self.has_maps:
-            content[MAP_TENSOR] = torch.from_numpy(np.ascontiguousarray(self.layer["map_weight"], np.float32))
-        content["format"], content["version"] = FORMAT, VERSIONS[-1]
-        content["json"] = json.dumps(
-            {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about},
-            ensure_ascii=False,
-        )
-        with replace_when_done(path, check=load) as temporary:
-            torch.save(content, temporary)
+            named[MAP_TENSOR] = self.layer["map_weight"]
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in named.items()}
+        text = {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
+        models.write(path, "dance", text, tensors, check=load)
 
 
 def _check_width(given: int, expected: int) -> None:
@@ -211,31 +194,27 @@ def load(path: str | Path) -> ConceptModel:
     """Read a model file; nothing in it is executed.
 
     Raises:
-        ArtifactError: absent, damaged, not one of our models, or made by a newer release.
+        ArtifactError: absent, damaged, not one of our models, of another method, or made by a newer release.
     """
-    if not Path(path).is_file():
-        raise ArtifactError(f"{path} does not exist; `snakemake --cores all {path}` makes it")
+    return opened(models.read(path))
+
+
+def opened(envelope: models.Envelope) -> ConceptModel:
+    """The model in an opened file.
+
+    Raises:
+        ArtifactError: it is of another method, or its parts do not fit each other.
+    """
+    path, text, tensors = envelope.path, envelope.metadata, envelope.tensors
+    if envelope.method != "dance":
+        raise ArtifactError(f"{path} is a model of the method {envelope.method}; a concept bottleneck is wanted here")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(f"{path} is not a model file ({first})") from None
-    if not isinstance(content, dict) or str(content.get("format")) != FORMAT:
-        raise ArtifactError(f"{path} is a file of tensors, but not a model of this project")
-    if not isinstance(content.get("version"), int) or content["version"] not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
-        raise ArtifactError(f"{path} has version {content.get('version')}, this release reads {known}")
-    held = sum(value.numel() * value.element_size() for value in content.values() if isinstance(value, torch.Tensor))
-    if held > Path(path).stat().st_size:
-        raise ArtifactError(f"{path} is inconsistent: its tensors claim more values than the file holds")
-    try:
-        text = json.loads(content["json"])
         weight, mean, std, classifier, bias, medoids = (
-            content[name].numpy().astype(np.float64 if name != "medoids" else np.float32) for name in TENSORS
+            tensors[name].numpy().astype(np.float64 if name != "medoids" else np.float32) for name in TENSORS
         )
         layer = {"weight": weight, "mean": mean, "std": std}
-        if MAP_TENSOR in content:
-            layer["map_weight"] = content[MAP_TENSOR].numpy().astype(np.float64)
+        if MAP_TENSOR in tensors:
+            layer["map_weight"] = tensors[MAP_TENSOR].numpy().astype(np.float64)
         model = ConceptModel(
             text["class_names"],
             text["concepts"],

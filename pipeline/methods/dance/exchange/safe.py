@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.exchange.errors import ForeignFileError
-from pipeline.methods.dance.bottleneck.recogniser import FORMAT, MAP_TENSOR, TENSORS, VERSIONS, ConceptModel
+from pipeline.methods.dance.bottleneck.recogniser import MAP_TENSOR, TENSORS, ConceptModel
+from pipeline.methods.models import BEFORE_METHODS, FORMAT
 
 WEIGHTS, TEXT = "model.safetensors", "model.json"
 
@@ -26,7 +27,7 @@ def write_safe(folder: Path, model: ConceptModel) -> None:
     save_file({name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}, folder / WEIGHTS)
     text = {
         "format": FORMAT,
-        "version": VERSIONS[-1],
+        "version": BEFORE_METHODS[-1],
         "class_names": model.class_names,
         "concepts": model.concepts,
         "types": model.types,
@@ -52,7 +53,7 @@ def read_safe(folder: Path) -> ConceptModel:
         raise ForeignFileError(f"{folder / WEIGHTS} is not a safetensors file ({error})") from None
     try:
         text: dict[str, Any] = json.loads((folder / TEXT).read_text(encoding="utf-8"))
-        if text["format"] != FORMAT or text["version"] not in VERSIONS:
+        if text["format"] != FORMAT or text["version"] not in BEFORE_METHODS:
             raise ForeignFileError(f"{folder / TEXT} is not of this project, or of a newer release")
         layer = {"weight": tensors["layer_weight"], "mean": tensors["layer_mean"], "std": tensors["layer_std"]}
         if MAP_TENSOR in tensors:

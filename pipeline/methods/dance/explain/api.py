@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
-from pipeline.methods.dance.bottleneck.recogniser import load as load_core
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, opened
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
 from pipeline.methods.dance.explain.seen import Seen, pictures_of
+from pipeline.methods.models import Envelope, read
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
@@ -149,6 +149,19 @@ class Decision:
             pictures = pictures_of(self.core, m, self.look())
         return None if pictures is None else Image.fromarray(np.concatenate(list(pictures), 1))
 
+    def as_dict(self, top: int) -> dict[str, Any]:
+        """The decision and its strongest reasons, for JSON."""
+        return {
+            "class": self.class_name,
+            "probability": self.probability,
+            "probabilities": dict(zip(self.core.class_names, map(float, self.probabilities), strict=True)),
+            "contributions": [asdict(row) for row in self.explain(top_k=top)],
+        }
+
+    def lines(self, top: int) -> list[str]:
+        """The decision and its strongest reasons as people read them."""
+        return str(self.explain(top_k=top)).splitlines()
+
     def __str__(self) -> str:
         return str(self.explain())
 
@@ -166,6 +179,8 @@ class Model:
         results: the folder of its run, or None; known videos are read from there.
     """
 
+    method = "dance"
+
     def __init__(self, core: ConceptModel, results: Path | None, predictor: Any = None):
         self.core = core
         self.results = results
@@ -181,6 +196,10 @@ class Model:
         if self.results is None:
             raise ArtifactError("this model stands alone; say where its run is: load(path, results=FOLDER)")
         return read_cached(self.results, self.core)
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.core.class_names
 
     @property
     def edits(self) -> list[dict]:
@@ -278,6 +297,12 @@ class Model:
             wanted = [pair for pair in wanted if pair[1] == find(decided, names, "class")]
         return {(names[a], names[b]): editing.suggest(self.core, z, y, a, b) for a, b in wanted}
 
+    def explain(self, source: str | Path, out: Path, top: int = 3) -> list[str]:
+        """Write the pictures of a decision's strongest concepts; see `pipeline.methods.dance.explain.written`."""
+        from pipeline.methods.dance.explain.written import write_explanation
+
+        return write_explanation(self.core, self.predict(source), out, top)
+
     def save(self, path: str | Path) -> None:
         """Write the model with its edit log; the file that it was loaded from is left alone unless it is named."""
         self.core.save(path)
@@ -290,17 +315,23 @@ class Model:
         )
 
 
-def load(path: str | Path, results: str | Path | None = None) -> Model:
-    """Open a model file.
+def open_model(envelope: Envelope, results: Path | None) -> Model:
+    """The model in an opened file.
 
     Args:
         results: folder of the run that it belongs to; the folder of the file if that holds a run.
-
-    Raises:
-        ArtifactError: it is absent, damaged, no model, or of a newer release.
     """
-    core = load_core(path)
-    folder = Path(results) if results is not None else Path(path).resolve().parent
+    core = opened(envelope)
+    folder = envelope.path.resolve().parent if results is None else results
     if results is None and not (folder / "bottleneck").is_dir():
         return Model(core, None)
     return Model(core, folder)
+
+
+def load(path: str | Path, results: str | Path | None = None) -> Model:
+    """Open a model file of DANCE; see `open_model`.
+
+    Raises:
+        ArtifactError: it is absent, damaged, no model of this method, or of a newer release.
+    """
+    return open_model(read(path), None if results is None else Path(results))

@@ -1,11 +1,10 @@
-"""Commands that explain and edit: ``explain``, ``contrast``, ``failures``, ``ask``, ``edit``, ``suggest-edits``."""
+"""Commands that question and edit a concept bottleneck: ``contrast``, ``failures``, ``ask``, ``edit`` and others."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,47 +12,17 @@ from typing import Any
 from pipeline.store.atomic import StageError
 
 
-def _check_current(results: Path, config_path: Path) -> None:
-    """Refuse a run that the configuration has outgrown: its numbers would be old.
-
-    Raises:
-        StageError: the activations were made with other settings than the configuration has now.
-    """
-    from pipeline.config import load
-    from pipeline.rules.stages import settings_digest
-    from pipeline.store.arrays import Arrays
-
-    path = results / "bottleneck" / "activations.zarr.zip"
-    if not (path.is_file() and config_path.is_file()):
-        return  # a run that was copied from elsewhere can be looked at, but not judged
-    section = load(config_path).datasets.get(results.resolve().name)
-    if section is None:
-        return
-    with Arrays(path) as artifact:
-        made_with = artifact.attributes["provenance"]["settings_digest"]
-    if made_with != settings_digest(section, "model"):
-        raise StageError(
-            f"{results} is stale: it was made with other settings than {config_path} has now; "
-            f"`snakemake --cores all {results / 'model.pt'}` makes it again, `conceptreel inspect {results}` tells what"
-        )
-
-
 def _open(call: argparse.Namespace) -> Any:
-    from pipeline.methods.dance.explain.api import load
+    from pipeline.methods.commands import open_model
+    from pipeline.methods.models import able
 
-    model = load(call.model, call.results)
-    if model.results is not None:
-        _check_current(model.results, call.config)
-    return model
+    return able(open_model(call), call.verb, "core")
 
 
 def _decide(model: Any, source: str) -> Any:
-    from pipeline.data.readers import VideoError
+    from pipeline.methods.commands import decide
 
-    try:
-        return model.predict(source)
-    except VideoError as error:
-        raise StageError(f"{source} cannot be read: {error}") from None
+    return decide(model, source)
 
 
 def _located(call: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -111,60 +80,6 @@ def _described(decision: Any, explanation: Any) -> dict[str, Any]:
 
 def _say(call: argparse.Namespace, found: Any, text: str) -> int:
     print(json.dumps(found, indent=2, ensure_ascii=False) if call.json else text)
-    return 0
-
-
-def explain(call: argparse.Namespace) -> int:
-    """``conceptreel explain MODEL INPUT --out DIR``: medoids and heatmaps of the strongest concepts; all as JSON."""
-    from pipeline.methods.dance.explain.overlay import write_animation, write_strip
-    from pipeline.methods.dance.explain.seen import medoid_of, pictures_of
-    from pipeline.store.atomic import replace_when_done
-
-    if call.out.exists() and not call.out.is_dir():
-        raise StageError(f"{call.out} is a file; --out names a folder")
-    model = _open(call)
-    decision = _decide(model, call.input)
-    core, seen = model.core, decision.look()
-    everything = decision.explain(top_k=len(core.concepts))
-    moving = [item for item in everything if medoid_of(core, item.index) is not None][: call.top]
-    located = [item for item in everything if core.has_maps and item.index >= core.n_whole][: call.top]
-    call.out.mkdir(parents=True, exist_ok=True)
-    answer: dict[str, Any] = {
-        "input": call.input,
-        "class": decision.class_name,
-        "probability": decision.probability,
-        "contributions": [asdict(item) for item in everything],
-        "motion": [],
-        "located": [],
-    }
-    for kind, items in (("motion", moving), ("located", located)):
-        for rank, item in enumerate(items, 1):
-            pictures = pictures_of(core, item.index, seen)
-            if pictures is None:
-                continue
-            stem = f"{kind}_{rank:02d}_{re.sub('[^A-Za-z0-9]+', '_', item.concept)}"
-            written = []
-            for suffix, write in ((".png", write_strip), (".gif", write_animation))[: 1 + (len(pictures) > 1)]:
-                with replace_when_done(call.out / f"{stem}{suffix}") as temporary:
-                    write(temporary, pictures)
-                written.append(f"{stem}{suffix}")
-            maps = {"map": seen.maps[..., item.index - core.n_whole].round(4).tolist()} if kind == "located" else {}
-            answer[kind].append({**asdict(item), **maps, "files": written})
-    if seen is not None:
-        answer["seconds"] = seen.times.tolist()
-    if seen is not None and seen.view is not None:
-        top, left, side = seen.view.square
-        answer["square"] = {"left": left, "top": top, "side": side}
-        answer["places"] = {"rows": seen.view.rows.tolist(), "columns": seen.view.columns.tolist()}
-    with replace_when_done(call.out / "explanation.json") as temporary:
-        temporary.write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
-    print(decision.explain(top_k=call.top))
-    for kind, word in (("motion", "what"), ("located", "where")):
-        for item in answer[kind]:
-            print(f"{word:<9} {call.out / item['files'][-1]}")
-    if core.has_maps and not answer["located"]:
-        print("where     no located concept contributes to this decision, or the run keeps no clips")
-    print(f"all       {call.out / 'explanation.json'}")
     return 0
 
 
@@ -425,7 +340,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--top", type=int, default=5, help="rows that are shown")
         if as_json:
             command.add_argument("--json", action="store_true", help="for programs")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, verb=name)
         return command
 
     def add_input(command: argparse.ArgumentParser, **options: Any) -> None:
@@ -438,11 +353,6 @@ def add_commands(commands: Any) -> None:
         region.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the input")
         region.add_argument("--point", type=float, nargs=2, metavar=("X", "Y"), help="stands for a circle around it")
         region.add_argument("--mask", type=Path, help="a picture of the input's size; everything but black is in")
-
-    command = add("explain", explain, "the strongest concepts as medoids and heatmaps over the frames", as_json=False)
-    add_input(command)
-    command.add_argument("--out", type=Path, required=True, help="folder for PNG, GIF and explanation.json")
-    command.set_defaults(top=3)
 
     command = add("contrast", contrast, "why one class and not another")
     add_input(command)

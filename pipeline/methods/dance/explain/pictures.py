@@ -174,7 +174,7 @@ def build(job: stage.Job) -> None:
 def clip_frames(job: stage.Job, wanted: list[str], count: int = 5) -> dict[str, np.ndarray]:
     """A few frames of the wanted videos, uint8 ``[count, H, W, 3]``, from the model clips if there are any."""
     found = {}
-    for path in job.inputs.get("clips", []):
+    for path in job.given("clips"):
         with Arrays(path) as artifact:
             for row, key in enumerate(artifact.attributes["video_id"]):
                 if key in wanted:

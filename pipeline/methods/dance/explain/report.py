@@ -60,7 +60,7 @@ class Clips:
         self.model = model
         self.place: dict[str, dict[str, tuple[Path, int]]] = {"clips": {}, "maps": {}}
         for name, found in self.place.items():
-            for path in job.inputs.get(name, []):
+            for path in job.given(name):
                 with Arrays(path) as artifact:
                     found |= {key: (path, row) for row, key in enumerate(artifact.attributes["video_id"])}
 
@@ -94,9 +94,14 @@ class Clips:
         )
 
 
-def accuracy_rows(metrics: dict[str, Any], model: ConceptModel, videos: Videos, majority: int) -> list[dict]:
-    """The model, its parts, other kinds, and what needs no concepts: one row each."""
-    ceilings = metrics.get("ceilings", {})
+def accuracy_rows(
+    metrics: dict[str, Any], ceilings: dict[str, float], model: ConceptModel, videos: Videos, majority: int
+) -> list[dict]:
+    """The model, its parts, other kinds, and what needs no concepts: one row each.
+
+    Args:
+        ceilings: type → the most that it can tell; empty where nobody knows.
+    """
     other = sorted(
         key[: -len("_top1")] for key in metrics if key.endswith("_top1") and key not in ("backbone_top1", "val_top1")
     )
@@ -216,7 +221,7 @@ def motion_cards(
     """Motion concepts, most frequent first, each as a moving medoid beside its source; and how many there are."""
     own = [m for m, kind in enumerate(model.types) if kind == "motion"]
     source: dict[str, tuple[str, int]] = {}
-    if job.inputs.get("motion_concepts"):
+    if job.given("motion_concepts"):
         ((_, about),) = job.read_arrays("motion_concepts")
         source = {
             name: (video_id, start)
@@ -351,7 +356,7 @@ def edit_rows(model: ConceptModel, videos: Videos) -> list[dict]:
 
 
 def _table(job: Job, name: str) -> list[dict]:
-    return job.read_table(name)[0].to_pylist() if job.inputs.get(name) else []
+    return job.read_table(name)[0].to_pylist() if job.given(name) else []
 
 
 def sanity_rows(job: Job, faithful: dict[str, Any] | None) -> list[dict]:
@@ -409,7 +414,7 @@ def build(job: Job) -> None:
     clips = Clips(job, model)
     ((classifier, chosen),) = job.read_arrays("classifier")
     faithful, matrices = None, {}
-    if job.inputs.get("faithfulness"):
+    if job.given("faithfulness"):
         ((matrices, about),) = job.read_arrays("faithfulness")
         faithful = about["figures"]
 
@@ -425,9 +430,11 @@ def build(job: Job) -> None:
     # Where little goes wrong, the narrowest right decisions tell most.
     shown = order[: max(min(n_wrong, settings.failures), min(len(order), settings.failures // 2))]
     removal = curves(model, z)
-    accuracy, other_splits = accuracy_rows(metrics, model, videos, _majority(videos))
+    measured = {row["figure"]: row["value"] for row in _table(job, "evaluation")}
+    ceilings = {name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")}
+    accuracy, other_splits = accuracy_rows(metrics, ceilings, model, videos, _majority(videos))
     cards, n_motion = motion_cards(job, model, clips, settings.max_concepts, faithful)
-    seconds = stage_seconds(job.outputs["report"].parent)
+    seconds = stage_seconds(job.took)
     certificate = chosen["certificates"]["all"]
     layers = _table(job, "concept_table")
     drops = [row for row in layers if not row["kept"]]
@@ -449,7 +456,7 @@ def build(job: Job) -> None:
         **quality.layer_charts(layers),
     }
     poses = None
-    if job.inputs.get("poses"):
+    if job.given("poses"):
         poses, pose_figures = quality.pose_quality(job)
         figures |= pose_figures
     if faithful:

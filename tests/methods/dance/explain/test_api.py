@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import load
+from conceptreel import load
 from pipeline.cli import main
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import write_arrays

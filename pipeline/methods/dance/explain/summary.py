@@ -1,0 +1,80 @@
+"""The figures of a finished run in words, for ``conceptreel summary``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.methods.dance.bottleneck.activations import TYPES
+from pipeline.store.tables import read_table
+
+LOCALISED = ("pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
+
+
+def _localisation(path: Path) -> list[str]:
+    """The table of the stage `localise`: one line per method, one column per figure."""
+    values = {(row["method"], row["figure"]): row["value"] for row in read_table(path)[0].to_pylist()}
+    methods = [method for method, figure in values if figure == LOCALISED[0]]
+    width = max(map(len, methods), default=0)
+    lines = ["", "where the object is, against the masks of the test clips:"]
+    lines.append("  ".join([f"{'method':<{width}}", *LOCALISED]))
+    for method in methods:
+        cells = [f"{values[method, name]:{len(name)}.3f}" for name in LOCALISED]
+        lines.append("  ".join([f"{method:<{width}}", *cells]))
+    known = {(method, name) for method in methods for name in LOCALISED}
+    lines += [
+        f"  {method}: {figure.replace('_', ' ')} {value:g}"
+        for (method, figure), value in values.items()
+        if (method, figure.removesuffix("_strict")) not in known
+    ]
+    return lines
+
+
+def _other_splits(figures: dict[str, Any]) -> dict[str, float]:
+    """Split → top-1, of the splits beside test and validation."""
+    known = ("backbone_top1", "val_top1")
+    return {
+        name.removesuffix("_top1"): value
+        for name, value in figures.items()
+        if name.endswith("_top1") and name not in known
+    }
+
+
+def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> list[str]:
+    """Accuracies with what they should be, and the reasons of one prediction.
+
+    Args:
+        folder: ``results/<data set>``; metrics: its ``metrics.json``.
+        video: whose prediction is explained; a test clip of the demo if there is one.
+    """
+    measured: dict[str, float] = {}
+    if (folder / "demo" / "evaluation.parquet").is_file():
+        table = read_table(folder / "demo" / "evaluation.parquet")[0]
+        measured = dict(zip(table["figure"].to_pylist(), table["value"].to_pylist(), strict=True))
+    found = [
+        f"{metrics['dataset']}: {metrics['n_train']} train, {metrics['n_val']} validation, {metrics['n_test']} test "
+        f"videos",
+        "",
+        f"test accuracy (top-1)        {metrics['top1']:.3f}   with {metrics['nnz']} non-zero weights",
+    ]
+    for kind in (kind for kind in TYPES if kind in metrics["top1_by_type"]):
+        ceiling = measured.get(f"ceiling_{kind}")
+        limit = "" if ceiling is None else f"   (ceiling by construction {ceiling:.3f})"
+        count = metrics["n_concepts"][kind]
+        found.append(f"  {kind:<8} concepts alone     {metrics['top1_by_type'][kind]:.3f}   {count} concepts{limit}")
+    found.append(f"  backbone features alone     {metrics['backbone_top1']:.3f}   the same classifier without concepts")
+    found += [f"  on `{name}`                {value:.3f}" for name, value in _other_splits(metrics).items()]
+    found += [f"  {name:<27} {value:.3f}" for name, value in measured.items() if not name.startswith("ceiling_")]
+    for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
+        others = "".join(f", on `{name}` {value:.3f}" for name, value in _other_splits(figures).items())
+        found.append(f"  model kind {kind:<16} {figures['top1']:.3f}{others}")
+    if (folder / "demo" / "localisation.parquet").is_file():
+        found += _localisation(folder / "demo" / "localisation.parquet")
+    if video is None:
+        video = next(iter(sorted((folder / "demo" / "videos").glob("*_test_000.mp4"))), None)
+    if video:
+        from pipeline.methods.models import load
+
+        found += ["", "why? the three strongest concepts of one prediction:"]
+        found += load(folder / "model.pt").predict(video).lines(3)
+    return found

@@ -1,0 +1,76 @@
+"""A decision's reasons as files: medoids of motion concepts, heatmaps of located ones, and all figures as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.explain.overlay import write_animation, write_strip
+from pipeline.methods.dance.explain.seen import Seen, medoid_of, pictures_of
+from pipeline.store.atomic import StageError, replace_when_done
+
+
+def _pictures(core: ConceptModel, kind: str, items: list[Any], seen: Seen | None, out: Path) -> list[dict[str, Any]]:
+    """Write what some concepts look like; one record each of those that look like something."""
+    found = []
+    for rank, item in enumerate(items, 1):
+        pictures = pictures_of(core, item.index, seen)
+        if pictures is None:
+            continue
+        stem = f"{kind}_{rank:02d}_{re.sub('[^A-Za-z0-9]+', '_', item.concept)}"
+        written = []
+        for suffix, write in ((".png", write_strip), (".gif", write_animation))[: 1 + (len(pictures) > 1)]:
+            with replace_when_done(out / f"{stem}{suffix}") as temporary:
+                write(temporary, pictures)
+            written.append(f"{stem}{suffix}")
+        maps = {"map": seen.maps[..., item.index - core.n_whole].round(4).tolist()} if kind == "located" else {}
+        found.append({**asdict(item), **maps, "files": written})
+    return found
+
+
+def write_explanation(core: ConceptModel, decision: Any, out: Path, top: int) -> list[str]:
+    """Write PNG, GIF and ``explanation.json`` of a decision.
+
+    Args:
+        decision: a `pipeline.methods.dance.explain.api.Decision`.
+        top: concepts of each kind that are drawn.
+
+    Returns:
+        the decision in words, and where each picture lies.
+
+    Raises:
+        StageError: the folder is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise StageError(f"{out} is a file; --out names a folder")
+    seen = decision.look()
+    everything = decision.explain(top_k=len(core.concepts))
+    moving = [item for item in everything if medoid_of(core, item.index) is not None][:top]
+    located = [item for item in everything if core.has_maps and item.index >= core.n_whole][:top]
+    out.mkdir(parents=True, exist_ok=True)
+    answer: dict[str, Any] = {
+        "input": decision.source,
+        "class": decision.class_name,
+        "probability": decision.probability,
+        "contributions": [asdict(item) for item in everything],
+        "motion": _pictures(core, "motion", moving, seen, out),
+        "located": _pictures(core, "located", located, seen, out),
+    }
+    if seen is not None:
+        answer["seconds"] = seen.times.tolist()
+    if seen is not None and seen.view is not None:
+        top_edge, left, side = seen.view.square
+        answer["square"] = {"left": left, "top": top_edge, "side": side}
+        answer["places"] = {"rows": seen.view.rows.tolist(), "columns": seen.view.columns.tolist()}
+    with replace_when_done(out / "explanation.json") as temporary:
+        temporary.write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    lines = decision.lines(top)
+    for kind, word in (("motion", "what"), ("located", "where")):
+        lines += [f"{word:<9} {out / item['files'][-1]}" for item in answer[kind]]
+    if core.has_maps and not answer["located"]:
+        lines.append("where     no located concept contributes to this decision, or the run keeps no clips")
+    return [*lines, f"all       {out / 'explanation.json'}"]

@@ -1,0 +1,33 @@
+"""DANCE joined with SALF-CBM, as the project knows it."""
+
+from pipeline.methods.dance.settings import Bottleneck, Explain
+from pipeline.methods.dance.stages import STAGES
+from pipeline.methods.registry import Method
+
+LANGUAGE = {"lf-cbm-entangled": "spatio_temporal", "lf-cbm-disentangled": "temporal"}
+
+
+def check(section) -> None:
+    """Raises: ValueError: sections that do not fit each other."""
+    kinds = section.bottleneck.concept_layers.kinds
+    imported = section.backbone.features.source != "computed"
+    if imported and kinds != ["dance"]:
+        raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")
+    if imported and section.backbone.finetune.enabled:
+        raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")
+    for kind in section.bottleneck.baselines.kinds:
+        if kind in LANGUAGE and LANGUAGE[kind] not in section.context.sentences.files:
+            raise ValueError(f"the kind {kind} needs {LANGUAGE[kind]} in context.sentences.files")
+
+
+METHOD = Method(
+    name="dance",
+    title="DANCE joined with SALF-CBM: motion, objects and scenes, decided by a sparse layer",
+    sections={"bottleneck": Bottleneck, "explain": Explain},
+    stages=STAGES,
+    goal="model",
+    load="pipeline.methods.dance.explain.api:open_model",
+    summary="pipeline.methods.dance.explain.summary:lines",
+    check=check,
+    folder="",
+)

@@ -1,0 +1,305 @@
+"""The stages of DANCE and SALF-CBM, from features and concepts to a model, its figures and its explanations."""
+
+from pipeline.backbone.stages import MAP_SETTINGS, TUNED
+from pipeline.demo.stages import is_generated
+from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
+
+MODULE = "pipeline.methods.dance"
+
+
+def has_motion(section) -> bool:
+    """Whether some model kind of this data set has motion concepts."""
+    return any(kind != "salf" for kind in section.bottleneck.concept_layers.kinds)
+
+
+def has_maps(section) -> bool:
+    """Whether some model kind of this data set locates its concepts."""
+    return any(kind != "dance" for kind in section.bottleneck.concept_layers.kinds)
+
+
+def has_baselines(section) -> bool:
+    return bool(section.bottleneck.baselines.kinds)
+
+
+def has_sentences(section) -> bool:
+    """Whether some baseline learns from sentences."""
+    return any(kind.startswith("lf-cbm") for kind in section.bottleneck.baselines.kinds)
+
+
+def has_words(section) -> bool:
+    """Whether some baseline learns from objects and scenes too."""
+    return "lf-cbm-disentangled" in section.bottleneck.baselines.kinds
+
+
+def _both(*conditions):
+    return lambda section: all(condition(section) for condition in conditions)
+
+
+has_clips = computed("backbone.features")
+
+MOTION_CONCEPTS = {"motion_concepts": Read("motion_concepts.motion_concepts", when=has_motion)}
+MOTION_LABELS = {"motion_labels": Read("motion_concepts.motion_labels", when=has_motion)}
+MAPS = {"maps": Read("maps.maps", when=has_maps)}
+PROMPTS_AND_MAPS = {"prompts": Read("prompts.prompts", when=has_maps), **MAPS}
+SAMPLES = {"index": "index.index", "features": "features.features"}
+MODEL = {"model": "model.model", "activations": "model.activations"}
+# They look at clips through the encoder that the model file names.
+CLIPS_AND_WEIGHTS = {"clips": "decode.clips", "finetuned": TUNED["finetuned"]}
+# The model file names what a new video must go through.
+NEW_VIDEO = (
+    Setting("data.decode", key="decode"),
+    Setting("backbone.features", key="features"),
+    *(
+        Setting(f"{part.path}.{key}", key=f"maps.{key}", when=has_maps)
+        for part in MAP_SETTINGS
+        for key in (part.only or ("cls_token",))
+    ),
+)
+MAPS_OF_TRUTH = tuple(
+    Setting(f"{part.path}.{key}", key=f"maps.{key}") for part in MAP_SETTINGS for key in (part.only or ("cls_token",))
+)
+BOTTLENECK = (
+    Setting("bottleneck.concept_layers", key="concept_layers"),
+    Setting("bottleneck.classifier", key="classifier"),
+)
+
+BOTTLENECK_STAGES = (
+    Stage(
+        "concept_layers",
+        module=f"{MODULE}.bottleneck.concept_layers",
+        writes={
+            "concept_layers": "bottleneck/concept_layers.zarr.zip",
+            "concept_table": "bottleneck/concept_layers.parquet",
+        },
+        reads={
+            **SAMPLES,
+            **MOTION_CONCEPTS,
+            **MOTION_LABELS,
+            "concepts": "concepts.concepts",
+            "pseudo_labels": "concepts.pseudo_labels",
+            **PROMPTS_AND_MAPS,
+        },
+        settings="bottleneck.concept_layers",
+        threads="all",
+        memory_mb=8000,
+        minutes=120,
+        priority=WAITED_FOR,
+    ),
+    Stage(
+        "classifier",
+        module=f"{MODULE}.bottleneck.classifier",
+        writes={"classifier": "bottleneck/classifier.zarr.zip"},
+        reads={**SAMPLES, "concept_layers": "concept_layers.concept_layers"},
+        settings="bottleneck.classifier",
+        threads="all",
+        memory_mb=8000,
+        minutes=240,
+    ),
+    Stage(
+        "baselines",
+        module=f"{MODULE}.bottleneck.baselines",
+        writes={"baselines": "bottleneck/baselines.zarr.zip"},
+        reads={
+            **SAMPLES,
+            "pseudo_labels": Read("concepts.pseudo_labels", when=has_words),
+            "sentence_labels": Read("sentences.sentence_labels", when=has_sentences),
+        },
+        # Trained like the concept layers, whatever kinds those have.
+        settings=(
+            Setting("bottleneck.baselines", key="baselines"),
+            Setting("bottleneck.concept_layers", key="concept_layers", without=("kinds", "leakage_rank")),
+            Setting("bottleneck.classifier", key="classifier"),
+        ),
+        when=has_baselines,
+        files=("bottleneck.baselines.attributes",),
+        threads="all",
+        memory_mb=8000,
+        minutes=120,
+    ),
+    Stage(
+        "baseline_model",
+        module=f"{MODULE}.bottleneck.baseline_model",
+        writes={"model": "baselines/{kind}.pt"},
+        reads={**TUNED, "baselines": "baselines.baselines"},
+        settings=NEW_VIDEO,
+        when=has_baselines,
+        minutes=20,
+    ),
+    Stage(
+        "model",
+        module=f"{MODULE}.bottleneck.model",
+        writes={"model": "model.pt", "metrics": "metrics.json", "activations": "bottleneck/activations.zarr.zip"},
+        reads={
+            **SAMPLES,
+            **TUNED,
+            **MOTION_CONCEPTS,
+            "concept_layers": "concept_layers.concept_layers",
+            "concept_table": "concept_layers.concept_table",
+            "classifier": "classifier.classifier",
+            "baselines": "baselines.baselines",
+        },
+        settings=NEW_VIDEO,
+        threads="all",
+        memory_mb=4000,
+    ),
+    Stage(
+        "cross_domain",
+        module=f"{MODULE}.bottleneck.cross_domain",
+        writes={"cross_domain": "cross_domain/{trained}.json"},
+        reads={
+            **SAMPLES,
+            "model": Read("model.model", of="trained"),
+            "maps": Read("maps.maps", when=has_maps, when_of="trained"),
+        },
+        memory_mb=4000,
+    ),
+)
+
+EXPLAIN_STAGES = (
+    Stage(
+        "pictures",
+        module=f"{MODULE}.explain.pictures",
+        writes={"motion_concepts": "explain/motion_concepts.png", "explanations": "explain/explanations.png"},
+        reads={
+            **SAMPLES,
+            "clips": Read("decode.clips", when=has_clips),
+            **MOTION_CONCEPTS,
+            "concept_layers": "concept_layers.concept_layers",
+            "classifier": "classifier.classifier",
+        },
+        settings="explain.pictures",
+        memory_mb=8000,
+        captions={"motion_concepts": "motion_concepts.rst", "explanations": "explanations.rst"},
+    ),
+    Stage(
+        "sanity",
+        module=f"{MODULE}.explain.sanity",
+        writes={"sanity": "explain/sanity.zarr.zip", "sanity_table": "explain/sanity.parquet"},
+        reads={**CLIPS_AND_WEIGHTS, **MODEL},
+        settings="explain.sanity",
+        when=has_clips,
+        checkpoints=("backbone.features.model",),
+        threads="encoder",
+        memory_mb=8000,
+        minutes=120,
+    ),
+    Stage(
+        "retrained",
+        module=f"{MODULE}.explain.retrained",
+        writes={"retrained": "explain/retrained.zarr.zip", "retrained_table": "explain/retrained.parquet"},
+        reads={
+            **SAMPLES,
+            **MOTION_LABELS,
+            "pseudo_labels": "concepts.pseudo_labels",
+            **PROMPTS_AND_MAPS,
+            **MODEL,
+        },
+        settings=(Setting("explain.retrained", key="retrained"), *BOTTLENECK),
+        threads="all",
+        memory_mb=16000,
+        minutes=600,
+    ),
+    Stage(
+        "report",
+        module=f"{MODULE}.explain.report",
+        writes={"report": "report.html"},
+        reads={
+            **SAMPLES,
+            "clips": Read("decode.clips", when=has_clips),
+            "poses": Read("poses.poses", when=has_motion),
+            "pose_clips": Read("pose_clips.pose_clips", when=has_motion),
+            **MOTION_CONCEPTS,
+            "concepts": "concepts.concepts",
+            **MAPS,
+            "concept_table": "concept_layers.concept_table",
+            "classifier": "classifier.classifier",
+            **MODEL,
+            "metrics": "model.metrics",
+            "evaluation": "evaluate.evaluation",
+            "sanity": "sanity.sanity_table",
+            "retrained": "retrained.retrained_table",
+            "faithfulness": "faithfulness.faithfulness",
+            "localisation": "localise.localisation",
+        },
+        settings="explain.report",
+        memory_mb=8000,
+        minutes=60,
+        captions={"report": "report.rst"},
+    ),
+)
+
+# What the model is worth where the truth is known.
+TRUTH_STAGES = (
+    Stage(
+        "evaluate",
+        module=f"{MODULE}.truth.evaluate",
+        writes={"evaluation": "demo/evaluation.parquet"},
+        reads={
+            "index": "index.index",
+            "truth": "generate.truth",
+            "poses": "poses.poses",
+            "dual_encoder": "dual_encoder.dual_encoder",
+        },
+        settings=(Setting("context.texts", key="texts"),),
+        when=_both(is_generated, has_motion),
+        checkpoints=("context.texts.model",),
+        memory_mb=6000,
+    ),
+    Stage(
+        "localise",
+        module=f"{MODULE}.truth.localise",
+        writes={"localisation": "demo/localisation.parquet"},
+        reads={
+            **SAMPLES,
+            "truth": "generate.truth",
+            "clips": "decode.clips",
+            **TUNED,
+            **MAPS,
+            "pseudo_labels": "concepts.pseudo_labels",
+            "concept_layers": "concept_layers.concept_layers",
+            "classifier": "classifier.classifier",
+        },
+        settings=(
+            Setting("explain.localise", key="localise"),
+            *MAPS_OF_TRUTH,
+            Setting("context.prompts", key="prompts"),
+        ),
+        when=_both(is_generated, has_maps),
+        checkpoints=("backbone.features.model", "context.prompts.model"),
+        threads="all",
+        memory_mb=8000,
+        minutes=60,
+    ),
+    Stage(
+        "counterfactuals",
+        module=f"{MODULE}.truth.counterfactuals",
+        writes={"counterfactuals": "demo/counterfactuals.zarr.zip"},
+        reads={**CLIPS_AND_WEIGHTS, **MODEL},
+        # It renders what `generate` has rendered, as `decode` would cut it.
+        settings=(
+            Setting("explain.counterfactuals", key="counterfactuals"),
+            Setting("demo.generate", key="generate"),
+            Setting("data.decode", key="decode"),
+        ),
+        when=is_generated,
+        checkpoints=("backbone.features.model",),
+        threads="encoder",
+        memory_mb=8000,
+        minutes=60,
+    ),
+    Stage(
+        "faithfulness",
+        module=f"{MODULE}.truth.faithfulness",
+        writes={"faithfulness": "demo/faithfulness.zarr.zip"},
+        reads={
+            "truth": "generate.truth",
+            **MOTION_LABELS,
+            **MODEL,
+            "counterfactuals": "counterfactuals.counterfactuals",
+        },
+        when=is_generated,
+        memory_mb=4000,
+    ),
+)
+
+STAGES = (*BOTTLENECK_STAGES, *EXPLAIN_STAGES, *TRUTH_STAGES)

@@ -1,0 +1,34 @@
+"""Whether a finished run is what the configuration would make today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import load
+from pipeline.methods.registry import METHODS
+from pipeline.rules.graph import STAGES, settings_digest
+from pipeline.store.atomic import StageError
+from pipeline.store.inspect import inspect_artifact, is_artifact
+
+
+def check_current(results: Path, config_path: Path, method: str) -> None:
+    """Refuse a run that the configuration has outgrown: its numbers would be old.
+
+    Raises:
+        StageError: a method's model was made with other settings than the configuration has now.
+    """
+    if not config_path.is_file():
+        return  # a run that was copied from elsewhere can be looked at, but not judged
+    datasets = load(config_path).datasets
+    name = results.resolve().name
+    if name not in datasets:
+        return
+    goal = METHODS[method].goal
+    for path in filter(is_artifact, (results / item for item in STAGES[goal].writes.values())):
+        record = inspect_artifact(path)[1].get("provenance", {})
+        if record.get("settings_digest") != settings_digest(datasets[name], goal):
+            raise StageError(
+                f"{results} is stale: it was made with other settings than {config_path} has now; `snakemake --cores "
+                f"all {results / STAGES[goal].writes['model']}` makes it again, `conceptreel inspect {results}` tells "
+                f"what"
+            )

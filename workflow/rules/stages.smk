@@ -1,0 +1,83 @@
+# One rule per stage. What a stage reads, writes and asks for is declared next to its code, in pipeline/*/stages.py and
+# pipeline/methods/*/stages.py; `conceptreel stages NAME` prints it.
+ENVIRONMENT = "../../envs/conceptreel.yaml"
+
+for declared in STAGES.values():
+    if declared.generates or declared.looked_up:
+        continue
+
+    rule:
+        name:
+            declared.name
+        input:
+            **RULES.inputs(declared),
+        output:
+            **RULES.outputs(declared, mark=report),
+        log:
+            f"results/{{dataset}}/{declared.log}",
+        priority: declared.priority
+        conda:
+            ENVIRONMENT
+        threads: RULES.threads(declared)
+        resources:
+            mem_mb=RULES.doubling(declared.memory_mb),
+            runtime=RULES.doubling(declared.minutes),
+            gpu=RULES.gpus(declared),
+        params:
+            settings=RULES.settings(declared),
+            followed=RULES.followed(declared),
+            code=RULES.code(declared),
+        shell:
+            RULES.command(declared)
+
+
+# Snakemake looks for changed parameters only in jobs that wait for no other job; after a checkpoint it looks again, so
+# that the shard of an added video reruns in the same invocation.
+for declared in STAGES.values():
+    if not declared.looked_up:
+        continue
+
+    checkpoint:
+        name:
+            declared.name
+        input:
+            **RULES.inputs(declared),
+        output:
+            **RULES.outputs(declared),
+        log:
+            f"results/{{dataset}}/{declared.log}",
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=RULES.doubling(declared.memory_mb),
+            runtime=RULES.doubling(declared.minutes),
+        params:
+            settings=RULES.settings(declared),
+            followed=RULES.followed(declared),
+            code=RULES.code(declared),
+        shell:
+            RULES.command(declared)
+
+
+# Which videos there are to make is known per data set, so each has a rule.
+for declared, name in RULES.makers():
+
+    rule:
+        name:
+            f"{declared.name}_{name}"
+        output:
+            **RULES.outputs(declared, name),
+        log:
+            f"results/{name}/{declared.log}",
+        conda:
+            ENVIRONMENT
+        threads: RULES.threads(declared)
+        resources:
+            mem_mb=RULES.doubling(declared.memory_mb),
+            runtime=RULES.doubling(declared.minutes),
+        params:
+            settings=settings_json(CONFIG.datasets[name], declared.name),
+            code=RULES.code(declared)(None),
+        shell:
+            RULES.command(declared, name)
