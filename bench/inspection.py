@@ -42,8 +42,8 @@ def write_cache(folder: Path, n_shards: int) -> int:
         known = STAGES[name]
         for part, shard in enumerate(shards(config.datasets["big"])):
             ids = [f"v_SomeAction_g{i:02d}_c{part:02d}" for i in range(VIDEOS)]
-            for artifact in known.artifacts:
-                path = folder / "results/big" / known.floor / artifact.replace("{shard}", shard)
+            for artifact in known.writes.values():
+                path = folder / "results/big" / artifact.replace("{shard}", shard)
                 arguments = [
                     "--dataset",
                     "big",
@@ -53,7 +53,7 @@ def write_cache(folder: Path, n_shards: int) -> int:
                     shard,
                 ]
                 call = stage.parser().parse_args([*arguments, "--output", "x", str(path)])
-                job = stage.Job(name, f"pipeline.{known.floor}.{name}", call)
+                job = stage.Job(name, known.module, call)
                 if path.suffix == ".parquet":
                     frames = pa.array([[1, 2, 3]] * VIDEOS, pa.list_(pa.int32()))
                     job.write_table("x", pa.table({"video_id": ids, "frames": frames}))

@@ -58,6 +58,12 @@ class _Floors(Section):
     # Digests of the settings of stages, see `pipeline.rules.graph`.
     _digests: dict[str, str] = pydantic.PrivateAttr(default_factory=dict)
 
+    def model_copy(self, **options: Any) -> _Floors:
+        """A copy, whose digests are worked out anew."""
+        result = super().model_copy(**options)
+        result._digests = {}
+        return result
+
     @property
     def name(self) -> str:
         """Of its folder below ``results``."""

@@ -14,6 +14,9 @@ def borrows_encoder(section) -> bool:
     return not section.context.sentences.model
 
 
+# The names of the classes are those of the lists, whatever the splits.
+CLASS_NAMES = Read("index.index", settings_count=False)
+
 STAGES = (
     Stage(
         "dual_encoder",
@@ -59,7 +62,7 @@ STAGES = (
         "texts",
         module="pipeline.context.texts",
         writes={"texts": "context/texts.zarr.zip"},
-        reads={"index": "index.index", "candidates": "candidates.candidates"},
+        reads={"index": CLASS_NAMES, "candidates": "candidates.candidates"},
         settings="context.texts",
         files=("context.texts.candidates", "context.texts.path"),
         checkpoints=("context.texts.model",),

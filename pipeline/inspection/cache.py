@@ -13,6 +13,7 @@ from pipeline.rules.graph import artifacts, home, possible
 from pipeline.store import names
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.inspect import inspect_artifact, is_artifact
+from pipeline.store.places import shards_of
 from pipeline.store.tables import read_table
 
 RESULTS = "results"
@@ -93,7 +94,7 @@ def shards_in(folder: Path, kind: str) -> dict[Path, dict[str, Any]]:
     Raises:
         InspectionError: one cannot be read.
     """
-    return {path: attributes_of(path) for path in sorted(folder.glob(f"{kind}/[0-9]*-of-*.zarr.zip"))}
+    return {path: attributes_of(path) for path in shards_of(folder, kind)}
 
 
 def index_of(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:

@@ -15,6 +15,7 @@ from pipeline.data.readers import VideoError, resize_and_crop
 from pipeline.inspection.cache import InspectionError, index_of, nearest, shards_in
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
+from pipeline.store.places import shards_of
 from pipeline.store.tables import read_table
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -136,7 +137,7 @@ def keyframe_tiles(folder: Path, videos: list[Video], root: Path, size: int, lim
         InspectionError: no key frames in the cache, or a video file cannot be read.
     """
     frames: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("motion/keyframes/[0-9]*-of-*.parquet")):
+    for path in shards_of(folder, "motion/keyframes", ".parquet"):
         for row in read_table(path)[0].to_pylist():
             frames[row["video_id"]] = row["frames"]
     found = [video for video in videos if frames.get(video.video_id)]

@@ -44,6 +44,8 @@ class Read:
         when: where the stage reads it.
         decides: false for a table in which a shard only looks up its videos; `Stage.follows` says when those have
             changed, and a new table alone reruns nothing.
+        settings_count: whether it must have been made with today's settings; false where the stage reads nothing in it
+            that they change, such as the names of the classes in the index.
         of: wildcard that names the data set to read from, where it is another one.
         when_of: wildcard that names the data set whose configuration ``when`` is asked of.
     """
@@ -51,6 +53,7 @@ class Read:
     source: str
     when: When = always
     decides: bool = True
+    settings_count: bool = True
     of: str = "dataset"
     when_of: str = "dataset"
 

@@ -117,10 +117,10 @@ def read(path: str | Path) -> Envelope:
     method, tensors = content.get("method"), content.get("tensors")
     try:
         metadata = json.loads(content["metadata"])
-        whole = isinstance(metadata, dict) and all(isinstance(value, torch.Tensor) for value in tensors.values())
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
+    except (KeyError, TypeError, ValueError, RecursionError):
+        metadata = None
+    mappings = isinstance(metadata, dict) and isinstance(tensors, dict)
+    if not mappings or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise ArtifactError(f"{path} is incomplete: its metadata or its tensors cannot be read")
     if method not in METHODS:
         raise ArtifactError(f"{path} is a model of the method `{method}`, which this release does not have")

@@ -70,8 +70,11 @@ def settings(section: Dataset, stage: str) -> dict[str, Any]:
 
     The digests make an artifact that was touched or copied recognisable where it is read.
     """
-    decisive = {read.stage for read in reads(section, stage).values() if read.decides and read.of == "dataset"}
-    upstream = {name: settings_digest(section, name) for name in sorted(decisive)}
+    upstream = {
+        read.stage: settings_digest(section, read.stage)
+        for read in reads(section, stage).values()
+        if read.decides and read.settings_count and read.of == "dataset"
+    }
     return {**STAGES[stage].own_settings(section), "upstream": upstream}
 
 

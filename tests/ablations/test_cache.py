@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.ablations import cache as cache_module
-from pipeline.ablations.cache import Cache, Step, run_step
-from pipeline.config import Dataset
-from pipeline.rules.graph import settings
+from pipeline.ablations.cache import Cache, run_step
+from pipeline.config import Dataset, validate
+from pipeline.rules.graph import STAGES, settings, settings_digest
 from pipeline.store.arrays import read_arrays, write_arrays
-from pipeline.store.atomic import ArtifactError
+from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.provenance import canonical
 
 CALLS: list[str] = []
@@ -39,27 +40,20 @@ def steps(monkeypatch):
     monkeypatch.setattr("pipeline.jobs.stage.code_digest", lambda name: "code")
     monkeypatch.setattr("pipeline.jobs.stage.file_digests", lambda name: {})
 
-    def step(output, pattern, **inputs):
-        return Step("adding_stage", {output: pattern}, inputs)
+    def tiny(name, pattern, **reads):
+        own = replace(STAGES[name], module="adding_stage", writes={name: pattern}, reads=reads)
+        monkeypatch.setitem(STAGES, name, own)
 
-    shard = "{shard}.zarr.zip"
-    monkeypatch.setattr(
-        cache_module,
-        "STEPS",
-        {
-            "dual_encoder": step("dual_encoder", f"dual_encoder/{shard}", clips=("decode", "clips")),
-            "concepts": step("concepts", "concepts.zarr.zip", dual_encoder=("dual_encoder", "dual_encoder")),
-            "concept_layers": step("concept_layers", "layers.zarr.zip", concepts=("concepts", "concepts")),
-        },
-    )
-    monkeypatch.setattr(cache_module, "GIVEN", {"decode": {"clips": f"clips/{shard}"}})
-    # The index is not among these stages.
-    monkeypatch.setattr(cache_module.stages, "reads", lambda section, name: cache_module.stages.STAGES[name].reads)
+    decode = replace(STAGES["decode"], writes={"clips": "data/clips/{shard}.zarr.zip"}, reads={})
+    monkeypatch.setitem(STAGES, "decode", decode)
+    tiny("dual_encoder", "context/dual_encoder/{shard}.zarr.zip", clips="decode.clips")
+    tiny("concepts", "context/concepts.zarr.zip", dual_encoder="dual_encoder.dual_encoder")
+    tiny("concept_layers", "bottleneck/layers.zarr.zip", concepts="concepts.concepts")
 
 
 @pytest.fixture
 def section() -> Dataset:
-    return Dataset.model_validate({"data": {"shards": 2}})
+    return validate({"datasets": {"tiny": {"data": {"shards": 2}}}}).datasets["tiny"]
 
 
 @pytest.fixture
@@ -67,17 +61,16 @@ def run(tmp_path, section, steps) -> Cache:
     """A finished run: clips, embeddings, concepts and layers."""
     results = tmp_path / "results" / "tiny"
     for number in range(2):
-        record = {"stage": "decode", "settings_digest": cache_module.stages.settings_digest(section, "decode")}
+        record = {"stage": "decode", "settings_digest": settings_digest(section, "decode")}
         path = results / "data" / "clips" / f"{number:03d}-of-002.zarr.zip"
         write_arrays(path, {"x": np.array([number + 1.0])}, {"schema_version": 1}, {**record, "seconds": 0})
     shards = ["000-of-002", "001-of-002"]
-    for name, floor, sources in (
-        ("dual_encoder", "context", [[f"data/clips/{shard}.zarr.zip"] for shard in shards]),
-        ("concepts", "context", [[f"context/dual_encoder/{shard}.zarr.zip" for shard in shards]]),
-        ("concept_layers", "bottleneck", [["context/concepts.zarr.zip"]]),
+    for name, sources in (
+        ("dual_encoder", [[f"data/clips/{shard}.zarr.zip"] for shard in shards]),
+        ("concepts", [[f"context/dual_encoder/{shard}.zarr.zip" for shard in shards]]),
+        ("concept_layers", [["context/concepts.zarr.zip"]]),
     ):
-        step = cache_module.STEPS[name]
-        ((output, pattern),), ((key, _),) = step.outputs.items(), step.inputs.items()
+        ((output, pattern),), (key,) = STAGES[name].writes.items(), STAGES[name].reads
         for shard, paths in zip(shards, sources, strict=False):
             run_step(
                 "adding_stage",
@@ -85,7 +78,7 @@ def run(tmp_path, section, steps) -> Cache:
                 "tiny",
                 canonical(settings(section, name)),
                 {key: [results / path for path in paths]},
-                {output: results / floor / pattern.format(shard=shard)},
+                {output: results / pattern.replace("{shard}", shard)},
                 shard if len(sources) == 2 else "",
             )
     CALLS.clear()
@@ -158,7 +151,7 @@ def test_a_run_that_lacks_something_or_has_other_settings_is_refused(run, sectio
 
 def test_what_would_need_every_video_is_refused(run, section):
     data = section.data.model_copy(update={"decode": section.data.decode.model_copy(update={"size": 112})})
-    with pytest.raises(cache_module.stage.StageError, match=r"cannot change data\.decode"):
+    with pytest.raises(StageError, match="cannot change what `decode` makes"):
         run.paths(section.model_copy(update={"data": data}), "dual_encoder")
 
 

@@ -42,12 +42,12 @@ class Cache:
         (folder / "config.yaml").write_text(yaml.safe_dump(raw))
 
     def path(self, stage_name: str, number: int = 0, shard: str = "") -> Path:
-        known = STAGES[stage_name]
-        return self.folder / known.floor / known.artifacts[number].replace("{shard}", shard)
+        return self.folder / list(STAGES[stage_name].writes.values())[number].replace("{shard}", shard)
 
     def job(self, stage_name: str, path: Path, shard: str = "") -> stage.Job:
-        arguments = ["--dataset", "own", "--settings", settings_json(self.config, "own", stage_name), "--shard", shard]
-        module = f"pipeline.{STAGES[stage_name].floor}.{stage_name}"
+        settings = settings_json(self.config.datasets["own"], stage_name)
+        arguments = ["--dataset", "own", "--settings", settings, "--shard", shard]
+        module = STAGES[stage_name].module
         return stage.Job(
             stage_name, module, stage.parser().parse_args([*arguments, "--output", schema(path), str(path)])
         )

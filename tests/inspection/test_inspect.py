@@ -73,11 +73,11 @@ def test_a_listing_tells_what_is_stale_and_why(cache, capsys):
     assert not found[f"{FOLDER}/context/pseudo_labels.zarr.zip"]["stale"]
 
 
-def test_a_new_index_makes_no_shard_stale(cache, capsys):
-    """Shards follow their own videos; what joins the shards reads the whole index."""
+def test_a_new_table_of_videos_makes_no_shard_stale(cache, capsys):
+    """Shards follow their own videos; what joins the shards reads the whole table."""
     path = cache.path("features", shard="000-of-002")
     job = cache.job("features", path, "000-of-002")
-    job._input_digests["index/index.parquet"] = "of an older index"
+    job._input_digests["videos/videos.parquet"] = "of an older table"
     job.write_arrays("features", {"features": np.zeros((1, 4), np.float32)}, {"video_id": ["run_1"]}, n_ok=1)
     assert not listed(capsys, FOLDER)[f"{FOLDER}/backbone/features/000-of-002.zarr.zip"]["stale"]
 

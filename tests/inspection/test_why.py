@@ -11,10 +11,9 @@ from pipeline.inspection.why import (
     changed_index,
     changed_settings,
     changed_videos,
-    config_key,
     lines,
 )
-from pipeline.rules.graph import STAGES, own_settings
+from pipeline.rules.graph import STAGES
 from pipeline.store.provenance import fingerprint
 
 
@@ -25,21 +24,21 @@ def entry(name: str, **changes) -> Entry:
 
 def test_every_setting_of_every_stage_has_a_key_of_the_configuration():
     section = Dataset()
-    for stage in STAGES:
-        for head, value in own_settings(section, stage).items():
+    for stage in STAGES.values():
+        for head, value in stage.own_settings(section).items():
             for key in [f"{head}.{name}" for name in value] if isinstance(value, dict) and value else [head]:
                 found = section
-                for step in config_key(stage, key).split("."):
+                for step in stage.config_key(key).split("."):
                     found = found[step] if isinstance(found, dict) else getattr(found, step)
 
 
 def test_borrowed_settings_are_named_where_they_stand():
-    assert config_key("maps", "grid") == "context.prompts.grid"
-    assert config_key("model", "maps.model") == "backbone.features.model"
-    assert config_key("finetune", "model") == "backbone.features.model"
-    assert config_key("localise", "localise.tolerance") == "explain.localise.tolerance"
-    assert config_key("evaluate", "texts.prompt") == "context.texts.prompt"
-    assert config_key("texts", "path.object") == "context.texts.path.object"
+    assert STAGES["maps"].config_key("grid") == "context.prompts.grid"
+    assert STAGES["model"].config_key("maps.model") == "backbone.features.model"
+    assert STAGES["finetune"].config_key("model") == "backbone.features.model"
+    assert STAGES["localise"].config_key("localise.tolerance") == "explain.localise.tolerance"
+    assert STAGES["evaluate"].config_key("texts.prompt") == "context.texts.prompt"
+    assert STAGES["texts"].config_key("path.object") == "context.texts.path.object"
 
 
 def test_changed_settings_leave_out_those_of_other_stages():

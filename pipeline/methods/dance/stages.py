@@ -150,6 +150,7 @@ BOTTLENECK_STAGES = (
             **SAMPLES,
             "model": Read("model.model", of="trained"),
             "maps": Read("maps.maps", when=has_maps, when_of="trained"),
+            "clips": Read("decode.clips", when=has_clips),
         },
         memory_mb=4000,
     ),

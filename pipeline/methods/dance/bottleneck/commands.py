@@ -10,53 +10,14 @@ from typing import Any
 
 def evaluate(call: argparse.Namespace) -> int:
     """``conceptreel evaluate MODEL RESULTS``: accuracy on mapped classes, and what edited weights fix and break."""
-    import numpy as np
-
-    from pipeline.jobs.stage import StageError
-    from pipeline.methods.dance.bottleneck import cross_domain
+    from pipeline.methods.dance.bottleneck.cross_domain import evaluate as evaluated
+    from pipeline.methods.dance.bottleneck.cross_domain import files_in
     from pipeline.methods.dance.bottleneck.recogniser import load
 
-    if not (call.results / "data" / "index.parquet").is_file():
-        raise StageError(
-            f"{call.results} holds no data/index.parquet; `snakemake --cores all {call.results}/data/index.parquet` "
-            f"makes it, and backbone/features beside it what the model reads"
-        )
-    model = load(call.model)
-    videos = cross_domain.read_videos(call.results, call.split, model)
-    if call.map:
-        mapped = cross_domain.read_map(call.map, videos.class_names, model.class_names)
-    else:
-        mapped = cross_domain.map_by_name(videos.class_names, model.class_names)
-    known = np.array([name in mapped for name in videos.class_name])
-    if not known.any():
-        raise StageError(f"no video of split `{call.split}` has a class that the model knows")
-    label = np.array([mapped[name] for name in videos.class_name if name in mapped], np.int64)
-    z = cross_domain.activations_of(model, videos)[known]
-    before = cross_domain.decide(model, z, label)
-    answer: dict[str, Any] = {
-        "model": str(call.model),
-        "results": str(call.results),
-        "split": call.split,
-        "n_videos": int(known.sum()),
-        "n_left_out": int((~known).sum()),
-        "n_classes": len(np.unique(label)),
-        "top1": float(before.right.mean()),
-        "top1_among_mapped": float((before.among == label).mean()),
-        "classes": cross_domain.by_class(model, before),
-    }
-    if call.set_weight:
-        edited, edits = model, []
-        for concept, class_name, value in call.set_weight:
-            edited, edit = cross_domain.with_weight(edited, concept, class_name, value)
-            edits.append(edit)
-        after = cross_domain.decide(edited, z, label)
-        ids = np.array(videos.video_id, object)[known]
-        answer |= {
-            "edits": edits,
-            "edited_top1": float(after.right.mean()),
-            "fixed": ids[~before.right & after.right].tolist(),
-            "broken": ids[before.right & ~after.right].tolist(),
-        }
+    found = evaluated(
+        load(call.model), files_in(call.results), str(call.results), call.split, call.map, call.set_weight
+    )
+    answer = {"model": str(call.model), **found}
     if call.json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:

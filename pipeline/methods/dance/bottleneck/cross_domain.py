@@ -6,6 +6,7 @@ and misleading weights between concepts and classes are edited by hand, without 
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +18,12 @@ import numpy as np
 
 from pipeline.data.entries import plain
 from pipeline.data.lines import lines_of
-from pipeline.jobs.stage import StageError
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.jobs.stage import Job, StageError, run
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
 from pipeline.store.arrays import read_arrays
+from pipeline.store.atomic import replace_when_done
 from pipeline.store.names import NameUnknown, find
+from pipeline.store.places import shards_of
 from pipeline.store.tables import read_table
 
 # Settings of `data.decode` that decide what a model sees of a video.
@@ -64,22 +67,41 @@ class Outcome:
         return self.decided == self.label
 
 
-def read_videos(results: Path, split: str, model: ConceptModel) -> VideoSet:
+def files_in(results: Path) -> dict[str, list[Path]]:
+    """What a finished run has for `read_videos`.
+
+    Raises:
+        StageError: there is no index.
+    """
+    index = results / "data" / "index.parquet"
+    if not index.is_file():
+        raise StageError(
+            f"{results} holds no data/index.parquet; `snakemake --cores all {index}` makes it, and backbone/features "
+            f"beside it what the model reads"
+        )
+    places = {"features": "backbone/features", "maps": "backbone/maps", "clips": "data/clips"}
+    return {"index": [index], **{name: shards_of(results, place) for name, place in places.items()}}
+
+
+def read_videos(files: dict[str, list[Path]], results: str, split: str, model: ConceptModel) -> VideoSet:
     """Videos of a split with what the model reads of them.
+
+    Args:
+        files: ``index``, ``features``, ``maps`` and ``clips``, see `files_in`; results: what to call them in errors.
 
     Raises:
         StageError: there is no such split, no feature, or what is there was made by another encoder than the model's.
     """
-    table, described = read_table(results / "data" / "index.parquet")
+    table, described = read_table(files["index"][0])
     rows = {row["video_id"]: row for row in table.to_pylist() if row["status"] == "ok"}
     splits = sorted({row["split"] for row in rows.values()})
     if split != "all" and split not in splits:
         raise StageError(f"{results} has no split `{split}`; it has {', '.join(splits)}, and --split all takes all")
-    features = _joined(results, "features", "features")
-    _check_encoder(results, model, features[2])
+    features = _joined(files, results, "features", "features")
+    _check_encoder(files, results, model, features[2])
     maps = None
     if model.has_maps:
-        maps = _joined(results, "maps", "maps")
+        maps = _joined(files, results, "maps", "maps")
         # A tuned network has another name where another data set takes it; it is known by its weights.
         unlike = {"pooling", *(ENCODER if _tuned(model, maps[2]) else ())}
         wanted, made = (
@@ -106,9 +128,11 @@ def read_videos(results: Path, split: str, model: ConceptModel) -> VideoSet:
     )
 
 
-def _joined(results: Path, name: str, array: str) -> tuple[list[str], np.ndarray, dict[str, Any]]:
+def _joined(
+    files: dict[str, list[Path]], results: str, name: str, array: str
+) -> tuple[list[str], np.ndarray, dict[str, Any]]:
     """Ids, values and provenance of a sharded artifact of the backbone."""
-    paths = sorted((results / "backbone" / name).glob("[!.]*.zarr.zip"))
+    paths = files[name]
     if not paths:
         raise StageError(
             f"{results}/backbone/{name} holds nothing; `snakemake --cores all "
@@ -127,7 +151,7 @@ def _tuned(model: ConceptModel, record: dict[str, Any]) -> bool:
     return "finetuned" in model.about and record.get("weights") == model.about["finetuned"]
 
 
-def _check_encoder(results: Path, model: ConceptModel, record: dict[str, Any]) -> None:
+def _check_encoder(files: dict[str, list[Path]], results: str, model: ConceptModel, record: dict[str, Any]) -> None:
     """Refuse features of another network, or of clips that were cut another way."""
     wanted, made = model.about["features"], record["settings"]
     tuned = _tuned(model, record)
@@ -143,7 +167,7 @@ def _check_encoder(results: Path, model: ConceptModel, record: dict[str, Any]) -
                 f"{results}: backbone.features.{key} is {made.get(key)}, the model was trained on features of "
                 f"{wanted[key]}; give both data sets the same encoder"
             )
-    for path in sorted((results / "data" / "clips").glob("[!.]*.zarr.zip"))[:1]:
+    for path in files["clips"][:1]:
         cut = read_arrays(path)[1]["provenance"]["settings"]
         for key in () if imported else SEEN:
             needed = key != "stride" or cut.get("sampling") == "dense"
@@ -261,3 +285,74 @@ def by_class(model: ConceptModel, outcome: Outcome) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def evaluate(
+    model: ConceptModel,
+    files: dict[str, list[Path]],
+    results: str,
+    split: str,
+    map_path: Path | None = None,
+    weights: Sequence[tuple[str, str, str]] = (),
+) -> dict[str, Any]:
+    """Accuracy on the videos whose class the model knows, and what edited weights fix and break.
+
+    Args:
+        files, results: see `read_videos`.
+        map_path: see `read_map`; without it classes are matched by name.
+        weights: concept, class and weight as typed, tried on the model.
+
+    Raises:
+        StageError: no video has a class that the model knows, or see `read_videos`.
+    """
+    videos = read_videos(files, results, split, model)
+    if map_path:
+        mapped = read_map(map_path, videos.class_names, model.class_names)
+    else:
+        mapped = map_by_name(videos.class_names, model.class_names)
+    known = np.array([name in mapped for name in videos.class_name])
+    if not known.any():
+        raise StageError(f"no video of split `{split}` has a class that the model knows")
+    label = np.array([mapped[name] for name in videos.class_name if name in mapped], np.int64)
+    z = activations_of(model, videos)[known]
+    before = decide(model, z, label)
+    answer: dict[str, Any] = {
+        "results": results,
+        "split": split,
+        "n_videos": int(known.sum()),
+        "n_left_out": int((~known).sum()),
+        "n_classes": len(np.unique(label)),
+        "top1": float(before.right.mean()),
+        "top1_among_mapped": float((before.among == label).mean()),
+        "classes": by_class(model, before),
+    }
+    if not weights:
+        return answer
+    edited, edits = model, []
+    for concept, class_name, value in weights:
+        edited, edit = with_weight(edited, concept, class_name, value)
+        edits.append(edit)
+    after = decide(edited, z, label)
+    ids = np.array(videos.video_id, object)[known]
+    return answer | {
+        "edits": edits,
+        "edited_top1": float(after.right.mean()),
+        "fixed": ids[~before.right & after.right].tolist(),
+        "broken": ids[before.right & ~after.right].tolist(),
+    }
+
+
+def build(job: Job) -> None:
+    """Write what the model of one data set reaches on the videos of another."""
+    model = load(job.note_file("model", job.input("model")))
+    output = job.outputs["cross_domain"]
+    # A set that is there for tests only belongs to the question as a whole.
+    split = "test" if output.stem == job.dataset else "all"
+    files = {name: job.given(name) for name in ("index", "features", "maps", "clips")}
+    answer = {"model": str(job.input("model")), **evaluate(model, files, f"results/{job.dataset}", split)}
+    with replace_when_done(output) as temporary:
+        temporary.write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    run("cross_domain", build)

@@ -15,6 +15,7 @@ from pipeline.methods.dance.explain.seen import Seen
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import find
+from pipeline.store.places import shards_of
 
 # An activation that is computed again from the cache differs by the rounding of float16 maps.
 SAME = 0.05
@@ -69,7 +70,7 @@ def read_cached(folder: Path, model: ConceptModel) -> Cached:
 
 def _row(folder: Path, floor: str, video_id: str) -> tuple[Arrays, int] | None:
     """The opened shard that holds a video, and its row there."""
-    for path in sorted((folder / floor).glob("*-of-*.zarr.zip")):
+    for path in shards_of(folder, floor):
         index, _, count = path.name.split(".")[0].partition("-of-")
         if shard_of(video_id, int(count)) == int(index):
             artifact = Arrays(path)

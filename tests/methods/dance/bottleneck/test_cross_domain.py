@@ -138,10 +138,14 @@ def other(tmp_path, model):
 
 def test_videos_are_joined_by_id_whatever_their_order(other):
     results, model = other
-    videos = cross_domain.read_videos(results, "test", model)
+    videos = cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", model)
     assert (videos.video_id, videos.class_name) == (["b", "a"], ["juggling", "surfing"])
     assert videos.features.tolist() == np.eye(3)[:2].tolist() and videos.maps is None
-    assert cross_domain.read_videos(results, "all", model).video_id == ["b", "a", "c"]
+    assert cross_domain.read_videos(cross_domain.files_in(results), str(results), "all", model).video_id == [
+        "b",
+        "a",
+        "c",
+    ]
     assert cross_domain.activations_of(model, videos).tolist() == np.eye(3)[:2].tolist()
 
 
@@ -156,7 +160,9 @@ def test_videos_are_joined_by_id_whatever_their_order(other):
 def test_what_another_encoder_made_is_refused(other, about, message):
     results, model = other
     with pytest.raises(StageError, match=message):
-        cross_domain.read_videos(results, "test", replace(model, about={**model.about, **about}))
+        cross_domain.read_videos(
+            cross_domain.files_in(results), str(results), "test", replace(model, about={**model.about, **about})
+        )
 
 
 def test_a_tuned_network_is_known_by_its_weights_and_not_by_its_name(other):
@@ -164,12 +170,12 @@ def test_a_tuned_network_is_known_by_its_weights_and_not_by_its_name(other):
     named = {**ENCODER, "model": "results/d/backbone/finetuned"}
     tuned = replace(model, about={**model.about, "features": named, "finetuned": "0a1b"})
     with pytest.raises(StageError, match=r"set backbone\.features\.model to results/d/backbone/finetuned"):
-        cross_domain.read_videos(results, "test", tuned)
+        cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", tuned)
     for path in (results / "backbone/features").iterdir():
         arrays, attributes = read_arrays(path)
         content = {"video_id": attributes["video_id"]}
         write_arrays(path, arrays, content, {"settings": ENCODER, "weights": "0a1b"})
-    assert len(cross_domain.read_videos(results, "test", tuned).video_id) == 2
+    assert len(cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", tuned).video_id) == 2
 
 
 def test_what_changes_nothing_is_accepted(other):
@@ -180,17 +186,21 @@ def test_what_changes_nothing_is_accepted(other):
         {"features": {**ENCODER, "source": "tensor", "model": "clip"}, "decode": {**CUT, "size": 1}},
     ):
         accepted = replace(model, about={**model.about, **about})
-        assert len(cross_domain.read_videos(results, "test", accepted).video_id) == 2
+        assert (
+            len(cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", accepted).video_id) == 2
+        )
 
 
 def test_what_is_not_there_is_told(other):
     results, model = other
     with pytest.raises(StageError, match="no split `val`; it has shifted, test"):
-        cross_domain.read_videos(results, "val", model)
+        cross_domain.read_videos(cross_domain.files_in(results), str(results), "val", model)
     narrow = replace(model, layer={**model.layer, "weight": np.eye(3, 5)})
     with pytest.raises(StageError, match="features have 3 dimensions, the model was trained on 5"):
-        cross_domain.activations_of(narrow, cross_domain.read_videos(results, "test", narrow))
+        cross_domain.activations_of(
+            narrow, cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", narrow)
+        )
     for path in (results / "backbone/features").iterdir():
         path.unlink()
     with pytest.raises(StageError, match="backbone/features holds nothing"):
-        cross_domain.read_videos(results, "test", model)
+        cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", model)

@@ -76,22 +76,31 @@ def test_nothing_is_executed(tmp_path):
         load(tmp_path / "hostile.pt")
 
 
+def rewritten(path, **edits):
+    """The file with other content: tensors by their names, everything else as it lies beside them."""
+    content = torch.load(path, weights_only=True)
+    tensors = {name: edits.pop(name) for name in [*edits] if isinstance(edits[name], torch.Tensor) and "_" in name}
+    torch.save({**content, "tensors": content["tensors"] | tensors, **edits}, path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
         ({"format": "other"}, "not a model of this project"),
         ({"version": 99}, "version 99, this release reads 1"),
-        ({"json": "{"}, "incomplete"),
+        ({"metadata": "{"}, "incomplete"),
+        ({"metadata": "{}"}, "incomplete"),
+        ({"tensors": {"layer_weight": 1}}, "incomplete"),
+        ({"method": "unheard-of"}, "does not have"),
         ({"classifier_bias": torch.zeros(5)}, "inconsistent"),
         ({"layer_std": torch.zeros(3)}, "inconsistent"),
     ],
 )
 def test_wrong_files_are_told(model, tmp_path, edit, words):
     model.save(tmp_path / "model.pt")
-    content = torch.load(tmp_path / "model.pt", weights_only=True)
-    torch.save({**content, **edit}, tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match=words):
-        load(tmp_path / "wrong.pt")
+        load(rewritten(tmp_path / "model.pt", **edit))
     with pytest.raises(ArtifactError, match="does not exist"):
         load(tmp_path / "none.pt")
 
@@ -146,11 +155,13 @@ def test_round_trip_with_maps(located, tmp_path):
     np.testing.assert_allclose(again.activations(x, again.maps(MAPS)), located.activations(x, located.maps(MAPS)))
 
 
-def test_files_of_version_1_are_read(model, tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_earlier_versions_are_read(model, tmp_path, version):
+    """Tensors and one text lay beside each other, and there was one method."""
     model.save(tmp_path / "model.pt")
     content = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert "map_weight" not in content
-    torch.save({**content, "version": 1}, tmp_path / "old.pt")
+    old = {**content["tensors"], "format": content["format"], "version": version, "json": content["metadata"]}
+    torch.save(old, tmp_path / "old.pt")
     x = np.array([[3.0, 5.0]])
     np.testing.assert_allclose(load(tmp_path / "old.pt").activations(x), model.activations(x))
 
@@ -158,10 +169,8 @@ def test_files_of_version_1_are_read(model, tmp_path):
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.zeros(2)])
 def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
     located.save(tmp_path / "model.pt")
-    content = torch.load(tmp_path / "model.pt", weights_only=True)
-    torch.save({**content, "map_weight": tensor}, tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match="inconsistent"):
-        load(tmp_path / "wrong.pt")
+        load(rewritten(tmp_path / "model.pt", map_weight=tensor))
 
 
 @pytest.mark.parametrize(
@@ -170,12 +179,11 @@ def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
         ("layer_weight", torch.zeros(1, 1).expand(2**20, 2**20)),
         ("version", torch.zeros(3)),
         ("format", torch.zeros(3)),
-        ("json", "[" * 100_000),
+        ("metadata", "[" * 100_000),
+        ("tensors", torch.zeros(3)),
     ],
 )
 def test_hostile_values_are_refused_before_memory_is_taken(model, tmp_path, name, value):
     model.save(tmp_path / "model.pt")
-    content = torch.load(tmp_path / "model.pt", weights_only=True)
-    torch.save({**content, name: value}, tmp_path / "hostile.pt")
     with pytest.raises(ArtifactError, match=r"claim more|has version|not a model|incomplete"):
-        load(tmp_path / "hostile.pt")
+        load(rewritten(tmp_path / "model.pt", **{name: value}))

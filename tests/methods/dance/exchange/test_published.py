@@ -182,9 +182,7 @@ def test_only_the_stated_accuracy_passes():
 
 def tensors_and_text(path) -> tuple[dict, dict]:
     content = torch.load(path, weights_only=True)
-    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}, json.loads(
-        content["json"]
-    )
+    return content["tensors"], json.loads(content["metadata"])
 
 
 def same(first, second) -> bool:
