@@ -37,7 +37,7 @@ def steps(monkeypatch):
     monkeypatch.setitem(sys.modules, "adding_stage", module)
     monkeypatch.setattr(cache_module, "code_digest", lambda name: "code")
     monkeypatch.setattr("pipeline.jobs.stage.code_digest", lambda name: "code")
-    monkeypatch.setattr("pipeline.jobs.stage.file_digests", lambda name: {})
+    monkeypatch.setattr("pipeline.jobs.stage.recorded_definitions", lambda name: {})
 
     def step(output, pattern, **inputs):
         return Step("adding_stage", {output: pattern}, inputs)
