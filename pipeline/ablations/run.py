@@ -19,7 +19,7 @@ from pipeline.jobs.stage import StageError
 from pipeline.rules import graph
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
-from pipeline.store.code import code_digest
+from pipeline.store.code import code_digest, recorded_definitions
 from pipeline.store.provenance import canonical, digest_of, git_state, versions
 from pipeline.store.tables import read_table, write_table
 
@@ -149,6 +149,7 @@ def write_rows(path: Path, dataset: str, table: Table, rows: list[Row], seeds: i
         "settings": {"table": table.name, "seeds": seeds},
         "settings_digest": digest_of({"table": table.name, "seeds": seeds}),
         "code_digest": code_digest("pipeline.ablations.run"),
+        "definitions": recorded_definitions("pipeline.ablations.run"),
         "git": git_state(),
         "versions": versions(),
         "inputs": {},

@@ -18,7 +18,6 @@ from pipeline.inspection.cache import InspectionError, artifacts_in, kind_of
 from pipeline.inspection.rows import RowIndex
 from pipeline.inspection.text import readable
 from pipeline.store.arrays import Arrays
-from pipeline.store.code import path_of
 from pipeline.store.inspect import inspect_artifact
 from pipeline.store.tables import read_table
 
@@ -104,10 +103,12 @@ def provenance_difference(first: dict[str, Any], second: dict[str, Any]) -> dict
         a, b = ({name: record[name]} if name in record else {} for record in (first, second))
         result.update(_pairs_that_differ(flattened(a), flattened(b)))
     if first.get("code_digest") != second.get("code_digest"):
-        # Artifacts of older releases do not tell their sources apart.
-        known = "files" in first and "files" in second
-        sources = _pairs_that_differ(first["files"], second["files"]) if known else {}
-        result.update({f"source {path_of(module)}": pair for module, pair in sources.items()})
+        # Artifacts of older releases do not tell their definitions apart.
+        known = "definitions" in first and "definitions" in second
+        sources = (
+            _pairs_that_differ(*(flattened(side["definitions"], "source") for side in (first, second))) if known else {}
+        )
+        result.update(sources)
         if not sources:
             result["code_digest"] = (first.get("code_digest"), second.get("code_digest"))
     return result

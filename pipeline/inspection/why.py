@@ -219,6 +219,8 @@ class _Explainer:
         sources = {name for name in updated if name.startswith("pipeline/") and name.endswith(".py")}
         if record and not (job.missing and job.needed):
             sources.update(changed_sources(record))
+            if "definitions" not in record:
+                causes.append(Cause("source", "its code", "another release made it"))
         causes += [Cause("source", name, "edited") for name in sorted(sources)]
         for name in sorted(updated.keys() - sources):
             causes.append(Cause("input", name, "is newer than what was made from it"))

@@ -29,7 +29,7 @@ from pipeline.jobs import joblog
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError, StageError
-from pipeline.store.code import code_digest, file_digests
+from pipeline.store.code import code_digest, recorded_definitions
 from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file, fingerprint, git_state, versions
 
 logger = logging.getLogger("conceptreel")
@@ -189,7 +189,7 @@ class Job:
             "settings": self.settings,
             "settings_digest": digest_of({**self.settings, "upstream": self.upstream}),
             "code_digest": code_digest(self.module),
-            "files": file_digests(self.module),
+            "definitions": recorded_definitions(self.module),
             "git": git_state(),
             "versions": versions(),
             "inputs": dict(sorted(self._input_digests.items())),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.store.atomic import ArtifactError
-from pipeline.store.code import code_digest, file_digests, path_of
+from pipeline.store.code import code_digest, path_of, recorded_definitions
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
 
-# A listing asks for the same few stages hundreds of times.
-_digests_today = functools.cache(file_digests)
+# An edit that touches many definitions or files is told by the first of them.
+_LISTED = 5
 
 
 @dataclass
@@ -133,16 +132,32 @@ def _changed_code(record: dict[str, Any]) -> str:
             return ""
     except ModuleNotFoundError:
         return f"its stage {record['module']} no longer exists"
-    changed = changed_sources(record)
-    return f"its code has changed ({', '.join(changed)})" if changed else "its code has changed"
+    if "definitions" not in record:
+        return "another release made it, which recorded its code in another way"
+    return f"its code has changed ({'; '.join(_first(changed_sources(record)))})"
 
 
 def changed_sources(record: dict[str, Any]) -> list[str]:
-    """Source files that have changed, come or gone since; empty where the record does not tell them apart."""
-    if "files" not in record:
-        return []
-    then, now = record["files"], _digests_today(record["module"])
-    return sorted(path_of(module) for module in then.keys() | now.keys() if then.get(module) != now.get(module))
+    """Definitions that have changed, come or gone since, by file: ``pipeline/motion/finch.py: assign, medoids``.
+
+    Empty where the record does not tell them apart: that of another release, and that of a stage that is gone.
+    """
+    try:
+        now = recorded_definitions(record["module"]) if "definitions" in record else {}
+    except ModuleNotFoundError:
+        now = {}
+    then = record.get("definitions", {}) if now else {}
+    changed = []
+    for module in sorted(then.keys() | now.keys()):
+        before, after = then.get(module, {}), now.get(module, {})
+        names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        if names:
+            changed.append(f"{path_of(module)}: {', '.join(_first(names))}")
+    return changed
+
+
+def _first(items: list[str]) -> list[str]:
+    return [*items[:_LISTED], *([f"{len(items) - _LISTED} more"] if len(items) > _LISTED else [])]
 
 
 def _size(shape: list[int]) -> int:

@@ -38,7 +38,7 @@ def steps(monkeypatch):
     monkeypatch.setitem(sys.modules, "adding_stage", module)
     monkeypatch.setattr(cache_module, "code_digest", lambda name: "code")
     monkeypatch.setattr("pipeline.jobs.stage.code_digest", lambda name: "code")
-    monkeypatch.setattr("pipeline.jobs.stage.file_digests", lambda name: {})
+    monkeypatch.setattr("pipeline.jobs.stage.recorded_definitions", lambda name: {})
 
     def tiny(name, pattern, **reads):
         own = replace(STAGES[name], module="adding_stage", writes={name: pattern}, reads=reads)

@@ -132,19 +132,19 @@ def test_differences_of_values():
 def test_sources_are_told_apart_where_both_sides_know_them():
     first = {
         "code_digest": "1",
-        "files": {"pipeline.rules.graph": "x", "pipeline.gone": "y"},
+        "definitions": {"pipeline.motion.finch": {"finch": "x"}, "pipeline.gone": {"f": "y", "g": "x"}},
         "settings": {"k": {"m": 1}},
         "seconds": 1,
     }
     second = {
         "code_digest": "2",
-        "files": {"pipeline.rules.graph": "x", "pipeline.gone": "z"},
+        "definitions": {"pipeline.motion.finch": {"finch": "x"}, "pipeline.gone": {"f": "z", "g": "x"}},
         "settings": {"k": {"m": 2}},
         "seconds": 2,
     }
-    expected = {"settings.k.m": (1, 2), "source pipeline/gone.py": ("y", "z")}
+    expected = {"settings.k.m": (1, 2), "source.pipeline.gone.f": ("y", "z")}
     assert provenance_difference(first, second) == expected
-    del first["files"]
+    del first["definitions"]
     assert provenance_difference(first, second) == {"settings.k.m": (1, 2), "code_digest": ("1", "2")}
 
 

@@ -16,7 +16,7 @@ from pipeline.inspection.cache import InspectionError
 from pipeline.inspection.rows import VALUES, described, video_rows
 from pipeline.store import inspect as store_inspect
 from pipeline.store.arrays import Arrays
-from pipeline.store.inspect import inspect_artifact
+from pipeline.store.inspect import changed_sources, inspect_artifact
 
 FOLDER = "results/own"
 
@@ -84,11 +84,28 @@ def test_a_new_table_of_videos_makes_no_shard_stale(cache, capsys):
 
 def test_an_edited_source_is_named(cache, monkeypatch):
     path = cache.path("features", shard="000-of-002")
-    digests = dict(inspect_artifact(path)[1]["provenance"]["files"])
-    digests["pipeline.backbone.features"] = "edited"
-    monkeypatch.setattr(store_inspect, "_digests_today", lambda module: digests)
+    record = inspect_artifact(path)[1]["provenance"]
+    features = dict(record["definitions"]["pipeline.backbone.features"], build="edited", come="new")
+    digests = {
+        **record["definitions"],
+        "pipeline.backbone.features": features,
+        "pipeline.new": {c: "" for c in "abcdefg"},
+    }
+    monkeypatch.setattr(store_inspect, "recorded_definitions", lambda module: digests)
     monkeypatch.setattr(store_inspect, "code_digest", lambda module: "other")
-    assert inspect_artifact(path)[0].stale == "its code has changed (pipeline/backbone/features.py)"
+    sources = ["pipeline/backbone/features.py: build, come", "pipeline/new.py: a, b, c, d, e, 2 more"]
+    assert changed_sources(record) == sources
+    assert inspect_artifact(path)[0].stale == f"its code has changed ({'; '.join(sources)})"
+
+
+def test_an_artifact_of_another_release_is_stale(cache, monkeypatch):
+    path = cache.path("features", shard="000-of-002")
+    record = inspect_artifact(path)[1]["provenance"]
+    del record["definitions"]
+    described = ({"schema_version": 1, "content_digest": "", "provenance": {**record, "code_digest": "of files"}}, {})
+    monkeypatch.setattr(store_inspect, "_described", lambda path: described)
+    assert inspect_artifact(path)[0].stale.startswith("another release made it")
+    assert changed_sources(described[0]["provenance"]) == []
 
 
 def test_the_rows_of_a_video(cache):
