@@ -125,6 +125,7 @@ class Stage:
         generates: ``module:function`` that names further outputs below ``results/<data set>``, given the section; such
             a stage has a rule per data set.
         files: settings that name files of the user or of the project.
+        ships: files of the project beside its code, such as a template; paths from the project.
         checkpoints: settings that name encoders; the weights of local ones are inputs.
         costly: whether a comparison may not make it again, because it takes hours.
         threads: ``one``, ``all`` cores, those of an ``encoder`` or of ``finetune``.
@@ -144,6 +145,7 @@ class Stage:
     looked_up: bool = False
     generates: str = ""
     files: tuple[str, ...] = ()
+    ships: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     costly: bool = False
     threads: Literal["one", "all", "encoder", "finetune"] = "one"

@@ -127,9 +127,9 @@ class Rules:
 
         def foreign(wildcards: Any) -> list[str]:
             self._check_home(stage, wildcards.dataset)
-            return files_below(
-                self.section(wildcards.dataset), stage.files, self.config.root_of(wildcards.dataset), self.project
-            )
+            root = self.config.root_of(wildcards.dataset)
+            shipped = [os.path.relpath(os.path.join(self.project, path)) for path in stage.ships]
+            return shipped + files_below(self.section(wildcards.dataset), stage.files, root, self.project)
 
         found["files"] = self._told(foreign)
         if stage.checkpoints:

@@ -4,7 +4,7 @@ A stage reaches its function ``build``, every definition that a reached one ment
 
 * A definition binds a name of a module: a function, a class as a whole (``x.method()`` does not tell which class), an
   assigned constant. Its digest covers its syntax tree and what the names in it stand for. Comments, docstrings,
-  formatting and annotations that are never evaluated are left out.
+  formatting, the ``description`` of a setting and annotations that are never evaluated are left out.
 * A mention is a name, alone or with attributes, anywhere in a definition: body, decorators, defaults, base classes,
   evaluated annotations. Imports are followed wherever they stand, and through modules that pass a name on. A string
   that names a module or ``module:function`` is a mention too: ``python -m``, tables of what is imported late.

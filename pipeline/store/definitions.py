@@ -140,6 +140,13 @@ class Reader:
         else:
             self._scope.binds.add(node.id)
 
+    def _call(self, node: ast.Call) -> None:
+        # What a setting means, in words, decides as little as a docstring.
+        if node.func.__class__ is ast.Name and node.func.id == "Field":
+            keywords = [item for item in node.keywords if item.arg != "description"]
+            node = ast.Call(node.func, node.args, keywords)
+        self._plain(node)
+
     def _attribute(self, node: ast.Attribute) -> None:
         names, base = [], node
         while base.__class__ is ast.Attribute:
@@ -304,6 +311,7 @@ _SPECIAL = {
     ast.Constant: Reader._constant,
     ast.JoinedStr: Reader._joined,
     ast.Name: Reader._name,
+    ast.Call: Reader._call,
     ast.Attribute: Reader._attribute,
     ast.FunctionDef: Reader._function,
     ast.AsyncFunctionDef: Reader._function,

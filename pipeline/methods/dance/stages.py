@@ -223,6 +223,7 @@ EXPLAIN_STAGES = (
             "localisation": "localise.localisation",
         },
         settings="explain.report",
+        ships=("pipeline/methods/dance/explain/page/template.html",),
         memory_mb=8000,
         minutes=60,
         captions={"report": "report.rst"},
