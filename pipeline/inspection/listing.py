@@ -19,8 +19,8 @@ def changed_input(record: dict[str, Any], present: dict[str, set[str]]) -> str:
     """
     for name, digest in record["inputs"].items():
         file = name.rpartition("/")[2]
-        # A shard reads its own videos' rows; the rule follows those, not the whole index.
-        ignored = record["shard"] and name.startswith("index/")
+        # A shard reads its own videos' rows; the rule follows those, not the whole table.
+        ignored = record["shard"] and name.startswith(("videos/", "index/"))
         if not ignored and file in present and digest not in present[file]:
             return file
     return ""

@@ -6,18 +6,15 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pipeline.data.entries import ListError, Segment, video_id
+from pipeline.data.entries import CONTROL, ListError, Segment, video_id
 
-class Row(NamedTuple):
-    """One row as it stands there: its number in the file, from 1; times are text, numbers, or None."""
+ABSENT = ("", None)
+RIGHT_VIDEO = "write its path as in the lists, or its id"
 
-    number: int
-    video: str
-    label: str
-    start: Any = None
-    end: Any = None
+# A row as it stands in the file: its number from 1, video, label, start and end. Times are text, numbers or absent.
+Row = tuple[int, str, str, Any, Any]
 
 
 class LabelFile:
@@ -47,14 +44,14 @@ class LabelFile:
         Raises:
             ListError: there is none.
         """
-        names = sorted({row.label for row in self.rows} - {""})
+        names = sorted({label for _, _, label, *_ in self.rows} - {""})
         if not names:
             raise ListError(f"{self.path} holds no label; write a row `video,label` per label")
         return names
 
     def of_videos(
         self, places: Sequence[str], names: list[str]
-    ) -> tuple[dict[str, set[str]], dict[str, tuple[Segment, ...]]]:
+    ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[Segment, ...]]]:
         """Labels and segments of each video that the file names.
 
         Args:
@@ -62,57 +59,51 @@ class LabelFile:
             names: class names in label order.
 
         Returns:
-            Path → names of its classes, those of its segments among them; path → segments in order of time.
+            Path → names of its classes, those of its segments among them, as often as they stand there; path → segments
+            in order of time.
 
         Raises:
             ListError: rows are wrong: an unknown video or class, or a segment that is none. The first one is told.
         """
         number_of = {name: number for number, name in enumerate(names)}
-        known: dict[str, str] = {place: place for place in places}
+        known = dict(zip(places, places, strict=True))
         by_id: dict[str, str] = {}
-        labels: dict[str, set[str]] = {}
-        segments: dict[str, set[Segment]] = {}
+        # Tuples grow slowly, but tens of thousands of lists or sets would keep the garbage collector busy.
+        labels: dict[str, tuple[str, ...]] = {}
+        segments: dict[str, tuple[Segment, ...]] = {}
         mistakes = []
-        for row in self.rows:
-            video = row.video
+        for number, video, label, start, end in self.rows:
             if video not in known:
                 by_id = by_id or {video_id(place): place for place in places}
                 found = by_id.get(video) or by_id.get(video_id(video))
                 if found:
                     known[video] = found
             try:
-                if video not in known:
-                    raise ValueError(
-                        f"`{video}` is none of the {len(places)} listed videos; write the path as in the lists, or the id"
-                    )
-                if not row.label:
-                    raise ValueError("the label is empty; a video without labels needs no row")
-                if row.label not in number_of:
-                    raise ValueError(f"class `{row.label}` is not in the class list")
-                span = _span(row.start, row.end)
+                place = known.get(video)
+                if place is None:
+                    raise ValueError(f"`{video}` is none of the {len(places)} listed videos; {RIGHT_VIDEO}")
+                if label not in number_of:
+                    wrong = f"class `{label}` is not in the class list"
+                    raise ValueError(wrong if label else "the label is empty; a video without labels needs no row")
+                if start not in ABSENT or end not in ABSENT:
+                    segment = Segment(*_span(start, end), number_of[label])
+                    segments[place] = (*segments.get(place, ()), segment)
+                labels[place] = (*labels.get(place, ()), label)
             except ValueError as error:
-                mistakes.append(f"{self.path}, {self.word} {row.number}: {error}")
-                continue
-            place = known[video]
-            labels.setdefault(place, set()).add(row.label)
-            if span:
-                segments.setdefault(place, set()).add(Segment(*span, number_of[row.label]))
+                mistakes.append(f"{self.path}, {self.word} {number}: {error}")
         if mistakes:
             more = f" (and {len(mistakes) - 1} further {self.word}s are wrong)" if len(mistakes) > 1 else ""
-            raise ListError(mistakes[0] + more)
-        return labels, {place: tuple(sorted(own)) for place, own in segments.items()}
+            raise ListError(CONTROL.sub("?", mistakes[0]) + more)
+        return labels, {place: tuple(sorted(set(own))) if own[1:] else own for place, own in segments.items()}
 
 
-def _span(start: Any, end: Any) -> tuple[float, float] | None:
-    """Start and end in seconds; None where the label is of the whole video.
+def _span(start: Any, end: Any) -> tuple[float, float]:
+    """Start and end in seconds.
 
     Raises:
         ValueError: what is wrong, in words.
     """
-    given = [value is not None and value != "" for value in (start, end)]
-    if not any(given):
-        return None
-    if not all(given):
+    if start in ABSENT or end in ABSENT:
         raise ValueError("`start` and `end` stand together; leave both empty for a label of the whole video")
     try:
         first, last = float(start), float(end)
@@ -136,7 +127,8 @@ def _text(path: Path) -> Iterator[Row]:
                     f"{path}, line {lines.line_num}: expected {len(header)} columns, found {len(line)}; "
                     "a value with the separator in it stands in quotation marks"
                 )
-            yield Row(lines.line_num, *[line[column].strip() for column in columns])
+            values = [line[column].strip() for column in columns]
+            yield lines.line_num, *values, *([None, None] if len(values) == 2 else [])
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -148,11 +140,10 @@ def _parquet(path: Path) -> Iterator[Row]:
             wanted = _columns(path, file.schema_arrow.names)
             table = file.read(columns=wanted, use_threads=False)
         text = [[value or "" for value in table[name].cast(pa.string()).to_pylist()] for name in wanted[:2]]
-        times = [table[name].to_pylist() for name in wanted[2:]]
+        times = [table[name].to_pylist() for name in wanted[2:]] or [[None] * len(table)] * 2
     except pa.ArrowException as error:
         raise ListError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]})") from None
-    for number, values in enumerate(zip(*text, *times, strict=True), 1):
-        yield Row(number, *values)
+    yield from zip(range(1, len(table) + 1), *text, *times, strict=True)
 
 
 def _columns(path: Path, header: list[str]) -> list[str]:
@@ -163,3 +154,4 @@ def _columns(path: Path, header: list[str]) -> list[str]:
             f"{path}: the columns must be named `video` and `label`, with segments also `start` and `end`; "
             f"found {', '.join(header) or 'none'}"
         )
+    return found

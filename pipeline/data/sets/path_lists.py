@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pipeline.data.entries import VIDEO_SUFFIXES, Entry, ListError, Segment, plain, read_lines, video_id
 from pipeline.data.sets.label_files import LabelFile
 from pipeline.data.sets.listing import Listing, own_class_list
 
-
 # `path,[label;label]`, or `path,[]` for a video that shows no class.
 _SET = re.compile(r"(.*\S)\s*,\s*\[([^\[\]]*)\]")
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a list: the path as it stands there, and its labels as text, None where the folder is the label.
 
     Segments come from a file of labels; those of a list are of whole videos.
@@ -85,25 +83,27 @@ def entries_of(path: Path, lines: list[Line], split: str, names: list[str], offs
     """Entries of one list; the label of a bare path is its folder."""
     by_name = {plain(name): label for label, name in enumerate(names)} | {name: i for i, name in enumerate(names)}
     for line in lines:
-        labels, problem = set(), None
+        labels, problem = [], None
         for text in (PurePosixPath(line.place).parent.name,) if line.labels is None else line.labels:
             if text in by_name:
-                labels.add(by_name[text])
+                labels.append(by_name[text])
             elif re.fullmatch(r"-?\d+", text) and line.labels is not None:
-                labels.add(int(text) - offset)
+                labels.append(int(text) - offset)
                 if not 0 <= int(text) - offset < len(names):
                     problem = f"label {text} is not among the {len(names)} classes"
             elif plain(text) in by_name:
-                labels.add(by_name[plain(text)])
+                labels.append(by_name[plain(text)])
             else:
                 problem = f"class `{text}` is not in the class list"
+        if len(labels) > 1:
+            labels = sorted(set(labels))
         if not line.place or line.place.endswith("/"):
             problem = f"line {line.number} of {path.name} names no video"
         yield Entry(
             video_id=video_id(line.place or f"line-{line.number}"),
             path=line.place,
-            labels=() if problem else tuple(sorted(labels)),
-            class_names=() if problem else tuple([names[label] for label in sorted(labels)]),
+            labels=() if problem else tuple(labels),
+            class_names=() if problem else tuple([names[label] for label in labels]),
             split=split,
             listed=split,
             problem=problem,
@@ -165,6 +165,6 @@ def _labelled_by(file: LabelFile, lists: dict[str, Path], names: list[str]) -> l
     labels, segments = file.of_videos([place for lines in bare.values() for _, place in lines], names)
     result = []
     for split, path in lists.items():
-        lines = [Line(n, place, tuple(labels.get(place, ())), segments.get(place, ())) for n, place in bare[split]]
+        lines = [Line(n, place, labels.get(place, ()), segments.get(place, ())) for n, place in bare[split]]
         result += entries_of(path, lines, split, names, offset=0)
     return result

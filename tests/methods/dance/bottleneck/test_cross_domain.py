@@ -120,9 +120,9 @@ ENCODER = {"source": "computed", "path": {}, "model": "videomae", "revision": "m
 @pytest.fixture
 def other(tmp_path, model):
     """A results folder of another data set: three test videos and one that failed, in two shards."""
-    rows = [("a", "surfing", "test", "ok"), ("b", "juggling", "test", "ok"), ("c", "yo yo", "shifted", "ok")]
-    rows.append(("d", "surfing", "test", "failed"))
-    columns = dict(zip(("video_id", "class_name", "split", "status"), zip(*rows, strict=True), strict=True))
+    rows = [("a", ["surfing"], "test", "ok"), ("b", ["juggling"], "test", "ok"), ("c", ["yo yo"], "shifted", "ok")]
+    rows.append(("d", ["surfing"], "test", "failed"))
+    columns = dict(zip(("video_id", "class_names", "split", "status"), zip(*rows, strict=True), strict=True))
     table = pa.table({name: list(values) for name, values in columns.items()})
     write_table(tmp_path / "data/index.parquet", table, {"class_names": ["surfing", "juggling", "yo yo"]}, {})
     for shard, (ids, values) in enumerate([(["b", "a"], np.eye(3)[:2]), (["c"], np.eye(3)[2:])]):
