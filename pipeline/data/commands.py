@@ -70,8 +70,8 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
     )
     print(f"{report['videos']:,} videos of {report['classes']} classes: {parts}")
     if set(report["videos_by_labels"]) - {"1"}:
-        counted = ", ".join(f"{count:,} with {number}" for number, count in report["videos_by_labels"].items())
-        print(f"labels per video: {counted}")
+        counted = ", ".join(f"{count:,} have {number}" for number, count in report["videos_by_labels"].items())
+        print(f"videos by number of labels: {counted}")
     if report["segments"]:
         print(f"{report['segments']:,} labelled segments")
     if by_class:

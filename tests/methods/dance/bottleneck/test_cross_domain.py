@@ -13,7 +13,7 @@ from pipeline.methods.dance.bottleneck import cross_domain
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.names import NameUnknown
-from pipeline.store.tables import write_table
+from pipeline.store.tables import read_table, write_table
 
 
 @pytest.fixture
@@ -143,6 +143,16 @@ def test_videos_are_joined_by_id_whatever_their_order(other):
     assert videos.features.tolist() == np.eye(3)[:2].tolist() and videos.maps is None
     assert cross_domain.read_videos(results, "all", model).video_id == ["b", "a", "c"]
     assert cross_domain.activations_of(model, videos).tolist() == np.eye(3)[:2].tolist()
+
+
+def test_label_sets_are_told(other):
+    results, model = other
+    rows, _ = read_table(results / "data/index.parquet")
+    position = rows.column_names.index("class_names")
+    several = rows.set_column(position, "class_names", [[["surfing", "juggling"], ["juggling"], [], ["surfing"]]])
+    write_table(results / "data/index.parquet", several, {"class_names": ["surfing", "juggling", "yo yo"]}, {})
+    with pytest.raises(StageError, match=r"exclude each other; 2 of 3 videos have none or several labels, .* `a`$"):
+        cross_domain.read_videos(results, "all", model)
 
 
 @pytest.mark.parametrize(
