@@ -65,7 +65,7 @@ def clips_of(folder: Path, section: Dataset, root: Path) -> tuple[np.ndarray, np
             ]
         )
     columns = {
-        "label": np.array([row["label"] for row in known]),
+        "label": np.array([label for row in known for (label,) in [row["labels"]]]),
         "group": np.array([row["group"] or row["video_id"] for row in known]),
         "split": np.array([row["split"] for row in known]),
     }

@@ -60,7 +60,7 @@ def _inputs_of_head(job: stage.Job, head: Head, samples: Samples) -> np.ndarray:
     options = {name: getattr(settings, name) for name in ("learning_rate", "batch_size", "max_steps", "eval_every")}
     weight = dump_layer(
         samples.features,
-        samples.videos.label.astype(np.int64),
+        samples.label.astype(np.int64),
         train,
         samples.split("val"),
         len(samples.videos.class_names),
@@ -80,7 +80,7 @@ def build(job: stage.Job) -> None:
     samples = read_samples(job)
     stage.limit_threads(samples.features.size)
     z = _inputs_of_head(job, head, samples)
-    y, n_classes = samples.videos.label.astype(np.int64), len(samples.videos.class_names)
+    y, n_classes = samples.label.astype(np.int64), len(samples.videos.class_names)
     train, val = samples.split("train"), samples.split("val")
     if head.sparse:
         choice = choose(z, y, train, val, n_classes, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.backbone.settings import Features
-from pipeline.data.table import read_index
+from pipeline.data.table import read_videos
 from pipeline.jobs import stage
 
 
@@ -14,7 +14,7 @@ def build(job: stage.Job) -> None:
         from pipeline.data.table import listed_ids
         from pipeline.exchange.tensors import rows_for
 
-        wanted = read_index(job).video_id.tolist()
+        wanted = read_videos(job).video_id.tolist()
         ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "features", settings.array)
         job.write_arrays("features", {"features": matrix}, {"video_id": ids}, n_ok=len(ids), failed=failed)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.context.settings import DualEncoder as Settings
-from pipeline.data.table import read_index
+from pipeline.data.table import read_videos
 from pipeline.jobs import stage
 
 
@@ -16,7 +16,7 @@ def build(job: stage.Job) -> None:
         from pipeline.data.table import listed_ids
         from pipeline.exchange.tensors import rows_for
 
-        wanted = read_index(job).video_id.tolist()
+        wanted = read_videos(job).video_id.tolist()
         ids, matrix, failed = rows_for(job, settings.path, listed_ids(job), wanted, "dual_encoder", settings.array)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not (norms > 0).all():

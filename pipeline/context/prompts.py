@@ -15,8 +15,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.settings import Prompts
-from pipeline.data.entries import DEVELOPMENT
-from pipeline.data.table import read_index
+from pipeline.data.table import read_videos
 from pipeline.encoding.batches import Rows, Shrinking, Stopwatch, dtype_name, encode_rows
 from pipeline.encoding.grid import REFERENCE_SIZE, positions
 from pipeline.encoding.pixels import normalise_pixels
@@ -130,13 +129,14 @@ class PromptGrid:
 def build(job: stage.Job) -> None:
     """Write the region embeddings of one shard, ``[n, K, rows, columns, E]``, and which frames were prompted.
 
-    Only videos of train and validation are prompted: maps are learned from these, and nothing else reads the prompts.
+    Only videos that some experiment trains on or validates with are prompted: maps are learned from these, and nothing
+    else reads the prompts.
     """
     from pipeline.encoding import checkpoints
 
     settings = Prompts.model_validate(job.settings)
-    videos = read_index(job)
-    learned_from = set(videos.video_id[np.isin(videos.split.astype(str), DEVELOPMENT)])
+    videos = read_videos(job)
+    learned_from = set(videos.video_id[videos.developed])
     grid = PromptGrid(load_dual_encoder(settings.model, settings.revision, settings.sha256), settings)
     watch = Stopwatch()
     with job.open_arrays("clips") as clips:

@@ -39,18 +39,23 @@ def counts(listing: Listing) -> dict[str, Any]:
     """Videos by split and class, and what is wrong, for people and programs alike."""
     splits = [part for part in ("train", "val", "test") if any(entry.split == part for entry in listing.entries)]
     splits += sorted({entry.split for entry in listing.entries} - set(splits))
-    usable = Counter((entry.split, entry.class_name) for entry in listing.entries if not entry.problem)
+    good = [entry for entry in listing.entries if not entry.problem]
+    usable = Counter(entry.split for entry in good)
+    by_class = Counter((entry.split, name) for entry in good for name in entry.class_names)
+    n_labels = Counter(len(entry.labels) for entry in good)
     return {
         "classes": len(listing.class_names),
         "videos": len(listing.entries),
         "splits": {
             part: {
                 "listed": sum(entry.split == part for entry in listing.entries),
-                "usable": sum(count for (split, _), count in usable.items() if split == part),
+                "usable": usable[part],
             }
             for part in splits
         },
-        "by_class": {name: {part: usable[part, name] for part in splits} for name in listing.class_names},
+        "by_class": {name: {part: by_class[part, name] for part in splits} for name in listing.class_names},
+        "videos_by_labels": {str(number): n_labels[number] for number in sorted(n_labels)},
+        "segments": sum(len(entry.segments) for entry in good),
         "published": listing.published,
         "notes": listing.notes,
         "missing": listing.missing,
@@ -64,6 +69,11 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
         for name, item in report["splits"].items()
     )
     print(f"{report['videos']:,} videos of {report['classes']} classes: {parts}")
+    if set(report["videos_by_labels"]) - {"1"}:
+        counted = ", ".join(f"{count:,} have {number}" for number, count in report["videos_by_labels"].items())
+        print(f"videos by number of labels: {counted}")
+    if report["segments"]:
+        print(f"{report['segments']:,} labelled segments")
     if by_class:
         width = max(map(len, report["by_class"]))
         for name, own in report["by_class"].items():
@@ -139,7 +149,7 @@ def _unread(folder: Path, listing: Listing, suffixes: tuple[str, ...]) -> list[s
             notes.append(f"{name}: {len(nested)} sub-folders are not read, for example {nested[0]}")
         if others:
             notes.append(f"{name}: {len(others)} files are no videos, for example {others[0]}")
-    usable = Counter(entry.class_name for entry in listing.entries if not entry.problem)
+    usable = Counter(name for entry in listing.entries if not entry.problem for name in entry.class_names)
     notes += [
         f"{name}: {usable[name]} videos are few; with less than {FEW_VIDEOS} a class is hardly learned"
         for name in listing.class_names

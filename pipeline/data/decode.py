@@ -11,7 +11,7 @@ from pipeline.data.isolated import Decoder
 from pipeline.data.readers import Video, VideoError, open_video, resize_and_crop, sample_indices
 from pipeline.data.settings import Decode
 from pipeline.data.signal import MotionSignal
-from pipeline.data.table import read_index
+from pipeline.data.table import read_videos
 from pipeline.jobs import stage
 from pipeline.store.arrays import ragged
 
@@ -92,7 +92,7 @@ def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[
 def build(job: stage.Job) -> None:
     """Write the clips and the signal of one shard."""
     settings = Decode.model_validate(job.settings)
-    videos = read_index(job)
+    videos = read_videos(job)
     done: list[dict] = []
     ids: list[str] = []
     failed: dict[str, str] = {}

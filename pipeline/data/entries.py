@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.data.lines import lines_of
 
@@ -33,6 +34,14 @@ class ListError(ValueError):
     """A mistake about a whole list or folder: file, line and what would be right."""
 
 
+class Segment(NamedTuple):
+    """A labelled part of a video: ``start`` and ``end`` in seconds since its first frame, that of its excerpt."""
+
+    start: float
+    end: float
+    label: int
+
+
 @dataclass(frozen=True)
 class Entry:
     """One video of a data set.
@@ -40,23 +49,26 @@ class Entry:
     Attributes:
         video_id: file-name safe and unique; see `video_id`.
         path: relative to the root of the data set, with forward slashes.
-        label: index into the class names, None where it is unknown.
+        labels: indices into the class names, ascending: none, one or several.
+        class_names: the names of these.
         split: train, val, test or a further test split.
         listed: the split under which the data set itself lists it (val is carved from train).
         group: actor, source video or the like; validation is carved by it.
         problem: why the video cannot be used; None if it can.
         frames: first frame and end of an excerpt, counted from 0, the end excluded; None for a whole file.
+        segments: in order of time; the label of each is one of ``labels``.
     """
 
     video_id: str
     path: str
-    label: int | None
-    class_name: str | None
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...]
     split: str
     listed: str
     group: str | None = None
     problem: str | None = None
     frames: tuple[int, int] | None = None
+    segments: tuple[Segment, ...] = ()
 
     def in_shard(self, index: int, count: int) -> bool:
         return shard_of(self.video_id, count) == index
@@ -149,7 +161,8 @@ def members_digest(entries: list[Entry], root: str | Path | None, *, with_labels
         if entry.frames:
             parts.append("{}-{}".format(*entry.frames))
         if with_labels:
-            parts += [str(entry.label), str(entry.class_name), entry.split, str(entry.group)]
+            parts += [str(entry.labels), str(entry.class_names), entry.split, str(entry.group)]
+            parts += [",".join(map(str, segment)) for segment in entry.segments]
         if root is not None and entry.problem is None:
             try:
                 status = os.stat(os.path.join(root, entry.path))

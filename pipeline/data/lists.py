@@ -70,21 +70,26 @@ def _score(text: str, seed: int) -> float:
 def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) -> list[Entry]:
     """Move about ``fraction`` of the train videos to ``val``, whole groups at a time if ``by`` is ``group``.
 
-    Every class keeps a train video, and gets a validation video if it has a second unit (group or video). Units are
-    taken in the order of a hash of their name, so that adding a video moves as few others as possible. Where classes
-    overlap in their groups so that no whole group can move, the class's own videos of one group move alone.
+    Every class keeps a train video, and gets a validation video if it has a second unit (group or video) that no other
+    class needs. Units are taken in the order of a hash of their name, so that adding a video moves as few others as
+    possible. Where classes overlap in their groups so that no whole group can move, the class's own videos of one group
+    move alone. A video of several classes counts for each of them; those of none are carved like a class.
     """
+
+    def classes_of(rows: Iterable[int]) -> Counter[int | None]:
+        return Counter(label for row in rows for label in entries[row].labels or (None,))
+
     units: dict[tuple[str, str], list[int]] = defaultdict(list)
     by_group = by == "group" and any(entry.group for entry in entries)
-    total: Counter[int | None] = Counter()
-    for row, entry in enumerate(entries):
-        if entry.split == "train" and entry.problem is None:
-            # Groups are shared by classes (the same actor): they must move as one. Videos move within their class.
-            unit = ("", entry.group or entry.video_id) if by_group else (entry.class_name or "", entry.video_id)
-            units[unit].append(row)
-            total[entry.label] += 1
+    train = [row for row, entry in enumerate(entries) if entry.split == "train" and entry.problem is None]
+    for row in train:
+        entry = entries[row]
+        # Groups are shared by classes (the same actor): they must move as one. Videos move within their class.
+        unit = ("", entry.group or entry.video_id) if by_group else (";".join(entry.class_names), entry.video_id)
+        units[unit].append(row)
+    total = classes_of(train)
     order = sorted(units, key=lambda unit: (_score("|".join(unit), seed), unit))
-    labels_of = {unit: Counter(entries[row].label for row in rows) for unit, rows in units.items()}
+    labels_of = {unit: classes_of(rows) for unit, rows in units.items()}
     moved: Counter[int | None] = Counter()
     chosen: set[int] = set()
 
@@ -93,13 +98,13 @@ def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) 
 
     def move(rows: Iterable[int]) -> None:
         fresh = set(rows) - chosen
-        moved.update(entries[row].label for row in fresh)
+        moved.update(classes_of(fresh))
         chosen.update(fresh)
 
     for unit in order:
         own = labels_of[unit]
         wanted = any(moved[label] < max(1, round(fraction * total[label])) for label in own)
-        too_many = len(chosen) + len(units[unit]) > max(1.25 * fraction * sum(total.values()), len(total))
+        too_many = len(chosen) + len(units[unit]) > max(1.25 * fraction * len(train), len(total))
         if wanted and not too_many and leaves_train(own):
             move(units[unit])
     for label in total:
@@ -110,9 +115,11 @@ def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) 
         whole = [unit for unit in own_units if leaves_train(labels_of[unit])]
         if whole:
             move(units[min(whole, key=lambda unit: len(units[unit]))])
-        elif len(own_units) > 1:
-            smallest = min(own_units, key=lambda unit: labels_of[unit][label])
-            move(row for row in units[smallest] if entries[row].label == label)
+            continue
+        parts = [[row for row in units[unit] if label in classes_of([row])] for unit in own_units]
+        parts = [part for part in parts if leaves_train(classes_of(part))]
+        if parts:
+            move(min(parts, key=len))
     return [replace(entry, split="val") if row in chosen else entry for row, entry in enumerate(entries)]
 
 

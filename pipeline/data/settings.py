@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import pydantic
 from pydantic import Field
 
 from pipeline.settings import Section
@@ -28,6 +29,11 @@ class Index(Section):
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
     )
+    labels: str = Field(
+        "",
+        description="with source lists: CSV, TSV or Parquet file of `video` and `label`, and of `start` and `end` in "
+        "seconds for segments, relative to the root; the lists then hold paths alone",
+    )
     videos: str = Field("", description="folder of the videos, relative to the root of the data set")
     class_list: str = Field("", description="file with one class name per line, relative to the root")
     check_files: bool = Field(True, description="false where everything is imported and no video is on disk")
@@ -45,8 +51,19 @@ class Index(Section):
     )
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="part of train carved off for every choice")
     validation_by: Literal["group", "video"] = "group"
+    unseen_classes: bool = Field(
+        False,
+        description="true: classes without train videos are allowed, for methods that can name actions they were not "
+        "trained on",
+    )
     seed: int = 0
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="above it the run stops with a list")
+
+    @pydantic.model_validator(mode="after")
+    def _labels_of_lists(self) -> "Index":
+        if self.labels and self.source != "lists":
+            raise ValueError(f"labels is read with source: lists; the source {self.source} has labels of its own")
+        return self
 
 
 class Decode(Section):

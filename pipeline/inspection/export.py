@@ -127,6 +127,14 @@ def _write_arrays(paths: list[Path], folder: Path) -> None:
 
 def _column(column: pa.ChunkedArray) -> dict[str, np.ndarray]:
     """A column as arrays, without objects: they could only be pickled."""
+    if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
+        rows = [value or [] for value in column.to_pylist()]
+        arrays = {}
+        for field in column.type.value_type:
+            part = pa.array([[item[field.name] for item in row] for row in rows], pa.list_(field.type))
+            values = _column(pa.chunked_array([part]))
+            arrays |= {f"_{field.name}": values[""], "_offsets": values["_offsets"]}
+        return arrays
     if pa.types.is_list(column.type):
         lists = [value or [] for value in column.to_pylist()]
         flat = [item for value in lists for item in value]
@@ -430,7 +438,7 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
                 "video_id": video,
                 "status": row["reason"] or row["status"],
                 "group": row["group"],
-                "ground_truth": _classification(row["class_name"]),
+                "ground_truth": _classification(";".join(row["class_names"])),
                 **{kind: {"_cls": "Classifications", "classifications": values} for kind, values in own.items()},
             }
             if video in where and video in sizes:

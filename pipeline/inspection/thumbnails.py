@@ -70,7 +70,7 @@ class Video:
 
     video_id: str
     path: str
-    class_name: str
+    class_names: tuple[str, ...]
     split: str
 
 
@@ -83,24 +83,24 @@ def chosen_videos(
         InspectionError: no index, or an unknown class, split or video (with the nearest names).
     """
     rows = list(index_of(folder)[0].values())
-    for what, column, given in (
-        ("class", "class_name", classes),
-        ("split", "split", splits),
-        ("video", "video_id", ids),
+    for what, found, given in (
+        ("class", (name for row in rows for name in row["class_names"]), classes),
+        ("split", (row["split"] for row in rows), splits),
+        ("video", (row["video_id"] for row in rows), ids),
     ):
-        known = sorted({row[column] for row in rows})
+        known = sorted(set(found))
         for name in given or ():
             if name not in known:
                 raise InspectionError(f"there is no {what} `{name}` in {folder}{nearest(name, known)}")
     videos = [
-        Video(row["video_id"], row["path"], row["class_name"], row["split"])
+        Video(row["video_id"], row["path"], tuple(row["class_names"]), row["split"])
         for row in rows
         if row["status"] == "ok"
-        and (not classes or row["class_name"] in classes)
+        and (not classes or set(classes) & set(row["class_names"]))
         and (not splits or row["split"] in splits)
         and (not ids or row["video_id"] in ids)
     ]
-    return sorted(videos, key=lambda video: (video.class_name, video.video_id))
+    return sorted(videos, key=lambda video: (video.class_names, video.video_id))
 
 
 def spread(videos: list[Video], limit: int) -> list[Video]:

@@ -134,10 +134,10 @@ def changed_videos(then: dict[str, str], entries: Iterable[Entry], root: Path) -
 def changed_index(path: Path, entries: Iterable[Entry]) -> list[Cause]:
     """Rows of the index that would be other ones today."""
     rows, _ = read_table(path)
-    columns = ("path", "class_name", "split", "group", "reason")
+    columns = ("path", "class_names", "split", "group", "reason")
     then = {row["video_id"]: tuple(row[name] for name in columns) for row in rows.to_pylist()}
     now = {
-        entry.video_id: (entry.path, entry.class_name or "", entry.split, entry.group or "", entry.problem or "")
+        entry.video_id: (entry.path, list(entry.class_names), entry.split, entry.group or "", entry.problem or "")
         for entry in entries
     }
     causes = [Cause("video", now[key][0], "added to the data set") for key in sorted(now.keys() - then.keys())]

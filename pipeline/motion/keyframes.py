@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.signal import find_peaks
 
-from pipeline.data.table import read_index
+from pipeline.data.table import read_videos
 from pipeline.jobs import stage
 from pipeline.motion.settings import Keyframes
 
@@ -179,7 +179,7 @@ def build(job: stage.Job) -> None:
         path = job.root / settings.path
         published = read_published(path)
         job.note_file("published", path)
-        for video_id in read_index(job).video_id:
+        for video_id in read_videos(job).video_id:
             if published.get(video_id):
                 frames[video_id] = published[video_id]
             else:

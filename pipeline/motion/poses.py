@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError
-from pipeline.data.table import VideoTable, listed_ids, read_index
+from pipeline.data.table import Videos, listed_ids, read_videos
 from pipeline.exchange.poses import files_of, pose_reader
 from pipeline.jobs import stage
 from pipeline.motion.normalise import interpolate_gaps
@@ -49,7 +49,7 @@ def finish(item: dict[str, np.ndarray], settings: Poses) -> dict[str, np.ndarray
 
 
 def _computed(
-    job: stage.Job, settings: Poses, videos: VideoTable, joints: Skeleton
+    job: stage.Job, settings: Poses, videos: Videos, joints: Skeleton
 ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
     """Poses of each video, and what the provenance should say of the networks."""
     from pipeline.encoding import batches, checkpoints
@@ -97,7 +97,7 @@ def _open(decoder: Decoder, place: tuple[Path, tuple[int, int] | None]) -> Abstr
 
 
 def _imported(
-    job: stage.Job, settings: Poses, videos: VideoTable, joints: Skeleton
+    job: stage.Job, settings: Poses, videos: Videos, joints: Skeleton
 ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
     place = job.root / settings.path
     all_ids = [key for ids in listed_ids(job).values() for key in ids]
@@ -117,7 +117,7 @@ def _imported(
 def build(job: stage.Job) -> None:
     """Write the poses of one shard, computed or imported."""
     settings = Poses.model_validate(job.settings)
-    videos = read_index(job)
+    videos = read_videos(job)
     joints = skeleton(settings.skeleton)
     extra: dict[str, Any] = {}
     results: dict[str, dict[str, np.ndarray]] = {}

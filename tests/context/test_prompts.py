@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import argparse
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
-from pipeline.context.prompts import PromptGrid, circled, grid_masks, prompt_frames, prompted, ring_masks
+from pipeline.context.prompts import PromptGrid, build, circled, grid_masks, prompt_frames, prompted, ring_masks
 from pipeline.context.settings import Prompts
+from pipeline.jobs.stage import Job
 from pipeline.methods.dance.bottleneck.spatial import SpatialData
+from pipeline.store.arrays import read_arrays
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 
@@ -116,6 +122,45 @@ def test_pictures_are_the_wanted_frames_of_the_wanted_clips():
     for block in (1, 2, 7):
         pictures = list(prompted(np.split(clips, range(block, 7, block)), wanted, taken))
         np.testing.assert_array_equal(np.concatenate(pictures), clips[wanted][:, taken].reshape(-1, 1, 1, 3))
+
+
+def test_only_videos_that_some_experiment_develops_on_are_prompted(tmp_path):
+    def job(name: str, module: str, settings: dict, inputs: list[str], output: str) -> Job:
+        suffixes = {"videos": ".parquet", "clips": ".zarr.zip", "prompts": ".zarr.zip"}
+        paths = {key: tmp_path / f"{key}{suffix}" for key, suffix in suffixes.items()}
+        call = argparse.Namespace(
+            settings=json.dumps(settings),
+            input=[[key, str(paths[key])] for key in inputs],
+            output=[[output, str(paths[output])]],
+            dataset="small",
+            shard="",
+            threads=1,
+        )
+        return Job(name, module, call)
+
+    ids = ["a", "b", "c"]
+    table = pa.table(
+        {
+            "video_id": ids,
+            "path": ids,
+            "first_frame": pa.nulls(3, pa.int32()),
+            "end_frame": pa.nulls(3, pa.int32()),
+            "listed": ["train", "test", "test"],
+            "status": ["ok"] * 3,
+            "developed": [True, False, True],
+        }
+    )
+    job("videos", "pipeline.data.videos", {}, [], "videos").write_table("videos", table)
+    clips = np.stack([pictures(2, 32) for _ in ids])
+    failed = {"d": "broken"}
+    job("decode", "pipeline.data.decode", {}, [], "clips").write_arrays(
+        "clips", {"frames": clips}, {"video_id": ids}, n_ok=3, failed=failed
+    )
+    settings = Prompts(model=SHIPPED, n_frames=1, grid=(2, 1)).model_dump(mode="json")
+    build(job("prompts", "pipeline.context.prompts", settings, ["videos", "clips"], "prompts"))
+    arrays, about = read_arrays(tmp_path / "prompts.zarr.zip")
+    assert about["video_id"] == ["a", "c"] and about["failed"] == []
+    assert arrays["regions"].shape[:4] == (2, 1, 2, 1)
 
 
 def test_no_frames_no_rows(encoder):

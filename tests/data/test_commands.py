@@ -145,6 +145,35 @@ def test_configurations_that_cannot_be_added_to():
     }
 
 
+def test_check_counts_labels_where_a_video_has_not_one(videos, capsys, tmp_path):
+    root = tmp_path / "work/data/own"
+    root.mkdir(parents=True)
+    for name in "abcde":
+        (root / f"{name}.mp4").write_text("")
+    (root / "train.csv").write_text("a.mp4\nb.mp4\nc.mp4\n")
+    (root / "test.csv").write_text("d.mp4\ne.mp4\n")
+    (root / "labels.csv").write_text(
+        "video,label,start,end\na,run,0,1\na,sit,1,2\na,run,2,3\nb,run,,\nc,sit,,\nc,run,,\nd,sit,,\n"
+    )
+    index = {"lists": {"train": "train.csv", "test": "test.csv"}, "labels": "labels.csv", "validation_fraction": 0.01}
+    Path("own.yaml").write_text(yaml.safe_dump({"datasets": {"own": {"data": {"root": "own", "index": index}}}}))
+    code, out, _ = call(capsys, "check", "own", "--config", "own.yaml", "--classes")
+    assert code == 0
+    assert out.splitlines() == [
+        "5 videos of 2 classes: 2 train, 1 val, 2 test",
+        "videos by number of labels: 1 have 0, 2 have 1, 2 have 2",
+        "3 labelled segments",
+        "  run      2 train      1 val      0 test",
+        "  sit      1 train      1 val      1 test",
+        "complete",
+    ]
+    report = json.loads(call(capsys, "check", "own", "--config", "own.yaml", "--json")[1])
+    assert report["videos_by_labels"] == {"0": 1, "1": 2, "2": 2} and report["segments"] == 3
+    # Where every video has one label there is nothing to say.
+    (root / "labels.csv").write_text("video,label\n" + "".join(f"{name},run\n" for name in "abcde"))
+    assert "number of labels" not in call(capsys, "check", "own", "--config", "own.yaml")[1]
+
+
 def test_check_tells_what_is_missing(videos, capsys, tmp_path):
     root = tmp_path / "work/data/haa"
     (root / "video/arm_wave").mkdir(parents=True)

@@ -44,9 +44,9 @@ def test_reads_lists_and_carves_validation(root):
     assert not any(entry.problem for entry in entries)
     by_split = {split: [e for e in entries if e.split == split] for split in ("train", "val", "test")}
     assert [len(by_split[split]) for split in ("train", "val", "test")] == [8, 2, 2]
-    assert {entry.label for entry in by_split["val"]} == {0, 1}
+    assert {entry.labels for entry in by_split["val"]} == {(0,), (1,)}
     assert all(entry.listed == "train" for entry in by_split["val"])
-    assert entries[0].path == "a/a0.avi" and entries[0].class_name == "a"
+    assert entries[0].path == "a/a0.avi" and entries[0].class_names == ("a",)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_forms_of_lists(root, text):
     (root / "train.csv").write_text(text, newline="")
     (root / "test.csv").unlink()
     entries = read_entries(lists(lists={"train": "train.csv"}), root)
-    assert [entry.label for entry in entries] == [0, 0, 1, 1]
+    assert [entry.labels for entry in entries] == [(0,), (0,), (1,), (1,)]
     assert [entry.path for entry in entries] == ["a/a0.avi", "a/a1.avi", "b/b0.avi", "b/b1.avi"]
 
 
@@ -138,7 +138,7 @@ def test_folders_split_by_group(tmp_path):
 def test_validation_keeps_a_training_video_per_class(root):
     (root / "train.csv").write_text("a/a0.avi,0\nb/b0.avi,1\nb/b1.avi,1\nb/b2.avi,1\n")
     entries = read_entries(lists(validation_fraction=0.5), root)
-    assert [entry.split for entry in entries if entry.label == 0 and entry.listed == "train"] == ["train"]
+    assert [entry.split for entry in entries if entry.labels == (0,) and entry.listed == "train"] == ["train"]
     train = [entry for entry in entries if entry.listed == "train"]
     assert carve_validation(train, 0.5, "video", 0) == carve_validation(train, 0.5, "video", 0)
 
@@ -155,7 +155,7 @@ def test_an_unknown_class_in_another_script_is_no_known_one(root):
     (root / "classes.txt").write_text("走る\n歩く\n", encoding="utf-8")
     (root / "train.csv").write_text("a/a0.avi,走る\na/a1.avi,歩 く\nb/b0.avi,跳ぶ\n", encoding="utf-8")
     entries = read_entries(lists(lists={"train": "train.csv"}), root)
-    assert [entry.class_name for entry in entries] == ["走る", "歩く", None]
+    assert [entry.class_names for entry in entries] == [("走る",), ("歩く",), ()]
     assert entries[2].problem == "class `跳ぶ` is not in the class list"
 
 
@@ -221,7 +221,7 @@ def test_ucf101_official_lists(real_data):
     counts = {split: sum(entry.listed == split for entry in entries) for split in ("train", "test")}
     assert counts == {"train": 9537, "test": 3783}
     assert not any(entry.problem for entry in entries)
-    assert len({entry.label for entry in entries}) == 101
+    assert len({entry.labels for entry in entries}) == 101
     groups = {split: {(e.group) for e in entries if e.split == split} for split in ("train", "val", "test")}
     assert not groups["val"] & groups["train"] and not groups["test"] & groups["train"]
     val = sum(entry.split == "val" for entry in entries)
@@ -245,7 +245,7 @@ def test_ucf101_official_lists(real_data):
 def test_what_is_path_and_what_is_label(tmp_path, line, path, label):
     make(tmp_path, **{"train.csv": f"{line}\na/0.avi,0\n", "classes.txt": "a\nbrushing hair\n"})
     entry = read_entries(lists(lists={"train": "train.csv"}, check_files=False), tmp_path)[0]
-    assert (entry.path, entry.label, entry.problem) == (path, label, None)
+    assert (entry.path, entry.labels, entry.problem) == (path, (label,), None)
 
 
 def test_no_line_makes_the_reader_fail(tmp_path):
@@ -262,7 +262,8 @@ def test_classes_from_labels_or_folders_where_no_list_names_them(root):
     (root / "test.csv").write_text("a/a9.avi walk\n")
     assert read_listing(lists(class_list=""), root).class_names == ["run", "walk"]
     (root / "train.csv").write_text("b/b0.avi\na/a0.avi\n")
-    assert [entry.label for entry in read_entries(lists(class_list="", lists={"train": "train.csv"}), root)] == [1, 0]
+    entries = read_entries(lists(class_list="", lists={"train": "train.csv"}), root)
+    assert [entry.labels for entry in entries] == [(1,), (0,)]
     (root / "train.csv").write_text("b0.avi\n")
     with pytest.raises(ListError, match="name no class"):
         read_entries(lists(class_list="", lists={"train": "train.csv"}), root)
@@ -313,7 +314,7 @@ def some_entries(seed):
     n_classes, n_groups = chance.randint(2, 8), chance.randint(1, 8)
     rows = [(chance.randrange(n_classes), chance.randrange(n_groups)) for _ in range(chance.randint(5, 150))]
     return [
-        Entry(f"v{row}", f"v{row}.avi", label, str(label), "train", "train", f"g{group}")
+        Entry(f"v{row}", f"v{row}.avi", (label,), (str(label),), "train", "train", f"g{group}")
         for row, (label, group) in enumerate(rows)
     ]
 
@@ -324,8 +325,8 @@ def test_every_class_keeps_train_and_gets_validation(by):
         entries = carve_validation(some_entries(seed), 0.2, by, seed)
         units, splits = defaultdict(set), defaultdict(set)
         for entry in entries:
-            units[entry.label].add(entry.group if by == "group" else entry.video_id)
-            splits[entry.label].add(entry.split)
+            units[entry.labels].add(entry.group if by == "group" else entry.video_id)
+            splits[entry.labels].add(entry.split)
         for label, own in units.items():
             assert splits[label] == ({"train", "val"} if len(own) > 1 else {"train"})
 
@@ -333,7 +334,7 @@ def test_every_class_keeps_train_and_gets_validation(by):
 def test_groups_that_all_classes_share_move_as_one():
     def of(actors):
         return [
-            Entry(f"{actor}{label}", "", label, str(label), "train", "train", str(actor))
+            Entry(f"{actor}{label}", "", (label,), (str(label),), "train", "train", str(actor))
             for actor in range(actors)
             for label in range(10)
         ]
@@ -347,7 +348,7 @@ def test_groups_that_all_classes_share_move_as_one():
 
 def test_a_new_video_changes_few_validation_videos():
     before = some_entries(7)
-    new = Entry("new", "new.avi", 0, "0", "train", "train", "g0")
+    new = Entry("new", "new.avi", (0,), ("0",), "train", "train", "g0")
     old = {entry.video_id: entry.split for entry in carve_validation(before, 0.2, "video", 0)}
     changed = [e for e in carve_validation([*before, new], 0.2, "video", 0) if old.get(e.video_id, e.split) != e.split]
     assert len(changed) <= 1

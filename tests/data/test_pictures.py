@@ -65,13 +65,13 @@ def test_split_folders(split):
     entries = read_entries(settings, split)
     assert {entry.split: entry.listed for entry in entries} == {"train": "train", "val": "train", "test": "test"}
     test = [entry for entry in entries if entry.split == "test"]
-    assert [(entry.path, entry.label, entry.problem) for entry in test[:2]] == [
-        ("test/cat/0.jpg", 0, None),
-        ("test/cat/1.jpg", 0, None),
+    assert [(entry.path, entry.labels, entry.problem) for entry in test[:2]] == [
+        ("test/cat/0.jpg", (0,), None),
+        ("test/cat/1.jpg", (0,), None),
     ]
     assert len({entry.video_id for entry in entries}) == 24
     # Every class is validated on some of its pictures.
-    assert {entry.label for entry in entries if entry.split == "val"} == {0, 1}
+    assert {entry.labels for entry in entries if entry.split == "val"} == {(0,), (1,)}
 
 
 def test_a_validation_folder_is_kept(split):

@@ -121,7 +121,7 @@ def test_penn_action_reads_frames_and_annotations(tmp_path):
         make(tmp_path, f"frames/{k:04d}/000001.jpg")
     listing = read_listing(Index(source="penn_action", validation_by="video"), tmp_path)
     assert splits(listing, "listed") == {"train": 4, "test": 1}
-    assert listing.entries[0].path == "frames/0001" and listing.class_names[listing.entries[0].label] == "squat"
+    assert listing.entries[0].path == "frames/0001" and listing.class_names[listing.entries[0].labels[0]] == "squat"
     assert listing.entries[4].problem == "class `yoga` is not in the class list"
     assert "train: 4 videos are listed, 1,258 are published" in listing.missing
     (tmp_path / "labels/0002.mat").write_bytes(b"no matrix")
@@ -136,7 +136,7 @@ def test_real_penn_action_annotations(real_data):
     listing = read_listing(Index(source="penn_action", check_files=False), real_data / "penn_action")
     assert splits(listing, "listed") == {"train": 1258, "test": 1068}
     assert not any(entry.problem for entry in listing.entries) and listing.missing == []
-    assert len({entry.label for entry in listing.entries}) == 15
+    assert len({entry.labels for entry in listing.entries}) == 15
 
 
 # ----------------------------------------------------------------------------------------------------------------- HAA
@@ -162,7 +162,7 @@ def test_haa100_equals_the_published_lists(real_data, project):
     assert listing.missing == []
     for split, file in (("train", "train.csv"), ("test", "val.csv")):
         published = (real_data / "haa100" / file).read_text().split("\n")
-        ours = [f"{entry.path},{entry.label}" for entry in listing.entries if entry.listed == split]
+        ours = [f"{entry.path},{entry.labels[0]}" for entry in listing.entries if entry.listed == split]
         assert sorted(ours) == sorted(line.strip() for line in published if line.strip())
 
 
@@ -182,7 +182,7 @@ def test_ucf101_takes_the_split_that_is_asked_for(tmp_path, number, folder):
         (f"g{number:02d}", "train"),
         (f"g{number + 10}", "test"),
     ]
-    assert {entry.class_name for entry in listing.entries} == {"Archery"}
+    assert {entry.class_names for entry in listing.entries} == {("Archery",)}
     count = {1: "9,537", 2: "9,586"}[number]
     assert f"train: 1 videos are listed, {count} are published" in listing.missing
 
@@ -193,7 +193,7 @@ def test_official_ucf101_lists_and_real_clips(real_data, tmp_path):
     listing = read_listing(Index(source="ucf101"), tmp_path)
     assert splits(listing, "listed") == {"train": 9537, "test": 3783}
     ok = [entry for entry in listing.entries if not entry.problem]
-    assert len(ok) == 24 and len({entry.class_name for entry in ok}) == 3
+    assert len(ok) == 24 and len({entry.class_names for entry in ok}) == 3
     (note,) = listing.missing
     assert note.startswith("13,296 of 13,320 videos are not on disk: ") and note.endswith("and 96 further classes")
     entry = ok[0]
@@ -203,7 +203,7 @@ def test_official_ucf101_lists_and_real_clips(real_data, tmp_path):
     assert whole.missing == []
     groups = {split: {entry.group for entry in whole.entries if entry.split == split} for split in ("train", "val")}
     assert not groups["train"] & groups["val"]
-    assert {entry.label for entry in whole.entries if entry.split == "val"} == set(range(101))
+    assert {entry.labels[0] for entry in whole.entries if entry.split == "val"} == set(range(101))
 
 
 def test_lists_of_ucf101_that_are_not_there(tmp_path):
@@ -237,20 +237,20 @@ def test_real_scuba_list(real_data):
     listing = read_listing(settings, real_data / "ucf101_scuba")
     assert splits(listing) == {"test": 4550} and listing.missing == []
     assert not any(entry.problem for entry in listing.entries)
-    assert len({entry.label for entry in listing.entries}) == 24
+    assert len({entry.labels for entry in listing.entries}) == 24
 
 
 def test_mimetics_is_mapped_onto_trained_classes(tmp_path):
     make(tmp_path, "videos/archery/a_1_2.mp4", "videos/smoking/b_1_2.mp4", "videos/golf driving/c_1_2.mp4")
     own = read_listing(Index(source="mimetics"), tmp_path)
-    assert len(own.class_names) == 50 and [entry.class_name for entry in own.entries] == [
+    assert len(own.class_names) == 50 and [entry.class_names[0] for entry in own.entries] == [
         "archery",
         "golf driving",
         "smoking",
     ]
     mapped = Index(source="mimetics", class_map="pipeline/data/classes/mimetics_to_ucf101.csv")
     listing = read_listing(mapped, tmp_path)
-    assert [(e.class_name, listing.class_names[e.label]) for e in listing.entries] == [
+    assert [(e.class_names[0], listing.class_names[e.labels[0]]) for e in listing.entries] == [
         ("Archery", "Archery"),
         ("GolfSwing", "GolfSwing"),
     ]
@@ -273,7 +273,7 @@ def test_real_mimetics_list(real_data):
     listing = read_listing(settings, real_data / "mimetics")
     assert len(listing.entries) == 613 and not any(entry.problem for entry in listing.entries)
     for entry in listing.entries:
-        assert entry.path.split("/")[0] == entry.class_name
+        assert (entry.path.split("/")[0],) == entry.class_names
 
 
 # ------------------------------------------------------------------------------------------------------------ Weizmann
@@ -355,7 +355,7 @@ def test_classes_that_cannot_be_learned_stop():
     def listing(*rows, **more):
         names = ["fall", "sit"]
         return Listing(
-            names, [Entry("v", "v.mp4", 0, name, split, split, None, why) for name, split, why in rows], **more
+            names, [Entry("v", "v.mp4", (0,), (name,), split, split, None, why) for name, split, why in rows], **more
         )
 
     good = ("fall", "train", None)

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.config import validate
 from pipeline.data.entries import shard_of
+from pipeline.data.index import SEGMENTS
 from pipeline.jobs import stage
 from pipeline.rules.graph import STAGES, settings_json
 
@@ -68,13 +69,15 @@ class Cache:
     def write(self) -> Cache:
         """All artifacts that the tests look at: values are made of the video's number and the frame's."""
         ids = list(SPLITS)
+        segments = [{"start": 0.0, "end": 1.0, "label": 1}, {"start": 1.0, "end": 3.5, "label": 0}]
         self.table(
             "index",
             {
                 "video_id": ids,
                 "path": [f"{key}.mp4" for key in ids],
-                "label": pa.array([int(key.startswith("wave")) for key in ids], pa.int32()),
-                "class_name": [key.split("_")[0] for key in ids],
+                "labels": pa.array([[0], [0], [1], [0, 1]], pa.list_(pa.int32())),
+                "class_names": [["run"], ["run"], ["wave"], ["run", "wave"]],
+                "segments": pa.array([[{"start": 0.5, "end": 2.0, "label": 0}], [], [], segments], SEGMENTS),
                 "split": list(SPLITS.values()),
                 "listed": list(SPLITS.values()),
                 "group": [""] * len(ids),

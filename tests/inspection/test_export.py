@@ -46,6 +46,26 @@ def test_tables_become_columns_without_pickles(cache, tmp_path):
     assert np.load(folder / "concepts_offsets.npy").tolist() == [0, 2, 3, 3, 3]
 
 
+def test_labels_and_segments_become_columns(cache, tmp_path):
+    export_npy(cache.path("index"), tmp_path / "out")
+    found = {
+        name: np.load(tmp_path / f"out/{name}.npy").tolist() for name in ("labels", "labels_offsets", "class_names")
+    }
+    assert found == {
+        "labels": [0, 0, 1, 0, 1],
+        "labels_offsets": [0, 1, 2, 3, 5],
+        "class_names": ["run", "run", "wave", "run", "wave"],
+    }
+    names = ("offsets", "start", "end", "label")
+    assert [np.load(tmp_path / f"out/segments_{name}.npy").tolist() for name in names] == [
+        [0, 1, 1, 1, 3],
+        [0.5, 0, 1],
+        [2, 1, 3.5],
+        [0, 1, 0],
+    ]
+    assert np.load(tmp_path / "out/segments_label.npy").dtype == np.int32
+
+
 def test_one_artifact_can_be_exported(cache, tmp_path):
     path = cache.path("features", shard="000-of-002")
     assert export_npy(path, tmp_path / "one") == ["000-of-002"]
@@ -107,6 +127,7 @@ def test_samples_for_fiftyone(cache, capsys, tmp_path):
     sample = samples["run_1"]
     assert sample["filepath"] == str(data / "run_1.mp4") and sample["tags"] == ["train"]
     assert sample["ground_truth"] == {"_cls": "Classification", "label": "run"}
+    assert samples["wave_2"]["ground_truth"]["label"] == "run;wave"
     assert [item["label"] for item in sample["motion"]["classifications"]] == ["motion 000", "motion 001"]
     assert sample["object"]["classifications"][0] == {"_cls": "Classification", "label": "bat", "confidence": 0.4}
     # Frames count from 1, points are parts of the picture of 64 × 48 pixels.

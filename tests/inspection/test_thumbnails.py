@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.inspection.thumbnails import GAP, LABEL, Tile, Video, contact_sheet, spread
+from pipeline.inspection.thumbnails import GAP, LABEL, Tile, Video, chosen_videos, contact_sheet, spread
 
 FOLDER = "results/own"
 
@@ -35,9 +35,14 @@ def test_a_sheet_shows_every_picture_in_its_place():
 
 
 def test_videos_are_spread_over_the_classes():
-    videos = [Video(str(n), "", str(n // 10), "train") for n in range(40)]
-    assert [video.class_name for video in spread(videos, 4)] == ["0", "1", "2", "3"]
+    videos = [Video(str(n), "", (str(n // 10),), "train") for n in range(40)]
+    assert [video.class_names for video in spread(videos, 4)] == [("0",), ("1",), ("2",), ("3",)]
     assert spread(videos, 100) == videos
+
+
+def test_a_video_belongs_to_each_of_its_classes(cache):
+    assert [video.video_id for video in chosen_videos(cache.folder, ["wave"])] == ["wave_2", "wave_1"]
+    assert [video.video_id for video in chosen_videos(cache.folder, ["run"])] == ["run_1", "run_2", "wave_2"]
 
 
 def test_middle_frames_from_the_cache(cache, capsys, tmp_path):

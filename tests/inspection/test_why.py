@@ -18,7 +18,7 @@ from pipeline.store.provenance import fingerprint
 
 
 def entry(name: str, **changes) -> Entry:
-    values = {"label": 0, "class_name": "run", "split": "train", "listed": "train", "group": None} | changes
+    values = {"labels": (0,), "class_names": ("run",), "split": "train", "listed": "train", "group": None} | changes
     return Entry(name, f"{name}.mp4", **values)
 
 
@@ -67,14 +67,14 @@ def test_rows_of_the_index_that_changed(cache):
     today = [
         entry("run_1"),
         entry("run_2", split="val"),
-        entry("wave_1", class_name="jump"),
+        entry("wave_1", class_names=("jump",)),
         entry("new"),
     ]
     assert changed_index(cache.path("index"), today) == [
         Cause("video", "new.mp4", "added to the data set"),
         Cause("video", "wave_2.mp4", "removed from the data set"),
         Cause("video", "run_2.mp4", "its split changed"),
-        Cause("video", "wave_1.mp4", "its class_name changed"),
+        Cause("video", "wave_1.mp4", "its class_names changed"),
     ]
 
 

@@ -23,7 +23,7 @@ SHIPPED = "pipeline/demo/encoders/pose"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two videos of 6 and 9 frames, a file that is none, and their index."""
+    """Two videos of 6 and 9 frames, a file that is none, and their table."""
     root = tmp_path_factory.mktemp("data")
     for k, n in enumerate((6, 9)):
         write_video(root / f"v{k}.mp4", render(sample_spec(20_000_000 + k), frame_indices=list(range(n))).frames)
@@ -33,16 +33,15 @@ def data(tmp_path_factory):
         {
             "video_id": ids,
             "path": [f"{key}.mp4" for key in ids],
-            "label": [0, 0, 0],
-            "split": ["train"] * 3,
-            "group": [""] * 3,
+            "listed": ["train"] * 3,
             "status": ["ok"] * 3,
+            "developed": [True] * 3,
             "first_frame": pa.nulls(3, pa.int64()),
             "end_frame": pa.nulls(3, pa.int64()),
         }
     )
-    job = make_job("index", "pipeline.data.index", {}, [], [["index", str(root / "index.parquet")]])
-    job.write_table("index", table, {"class_names": ["a"]})
+    job = make_job("videos", "pipeline.data.videos", {}, [], [["videos", str(root / "videos.parquet")]])
+    job.write_table("videos", table)
     return root
 
 
@@ -57,8 +56,8 @@ def poses(data, tmp_path, monkeypatch, **settings) -> tuple[dict, dict]:
     monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"roots": {"small": str(data)}, "batch_size": {"poses": 4}}))
     chosen = Poses(**{"model": SHIPPED, "max_failed_fraction": 0.4, "min_person_confidence": 0.1, **settings})
     out = tmp_path / "poses.zarr.zip"
-    index = [["index", str(data / "index.parquet")]]
-    build(make_job("poses", "pipeline.motion.poses", chosen.model_dump(mode="json"), index, [["poses", str(out)]]))
+    videos = [["videos", str(data / "videos.parquet")]]
+    build(make_job("poses", "pipeline.motion.poses", chosen.model_dump(mode="json"), videos, [["poses", str(out)]]))
     return read_arrays(out)
 
 

@@ -133,7 +133,7 @@ def test_candidates_are_asked_for_and_embedded(make_workspace, tmp_path, stub):
     workspace.snakemake(target, env=environment)
     assert stub.count == 4
     table, _ = read_table(tmp_path / "results/mine/context/candidates.parquet")
-    assert table.num_rows == 8 and table["class_name"].to_pylist()[:3] == ["fall", "fall", "sit down"]
+    assert table.num_rows == 8 and table["class_names"].to_pylist()[:3] == [["fall"], ["fall"], ["sit down"]]
     arrays, described = read_arrays(tmp_path / target)
     assert described["text"] == ["red ball", "wooden chair"] * 2 and len(arrays["bare"]) == 4
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and b"a-secret-key" in path.read_bytes()]

@@ -29,7 +29,7 @@ def gather(job: Job, videos: VideoTable, clips: Path, views: Path) -> tuple[dict
         where the job has any; content digests of the artifacts).
 
     Raises:
-        StageError: a split has no clip.
+        StageError: a split has no clip, or a video has not exactly one label.
     """
     videos = videos.take(np.isin(videos.split.astype(str), DEVELOPMENT))
     row_of, digests = _copy(job, "clips", videos.video_id, clips)
@@ -44,7 +44,10 @@ def gather(job: Job, videos: VideoTable, clips: Path, views: Path) -> tuple[dict
         own = own.take(np.array(known, bool))
         if not len(own):
             raise StageError(f"no clip of the split `{split}` could be decoded; fine-tuning needs train and validation")
-        result[split] = {"rows": [row_of[key] for key in own.video_id], "labels": own.label.tolist()}
+        result[split] = {
+            "rows": [row_of[key] for key in own.video_id],
+            "labels": own.single_label("fine-tuning").tolist(),
+        }
         if split == "train" and view_of:
             result[split]["views"] = [view_of[key] for key in own.video_id]
     return result, digests

@@ -52,7 +52,7 @@ def _from_classes(
         for file in files:
             groups.add(group_of(file))
             split = "test" if group_of(file) in test_groups else "train"
-            yield Entry(video_id(f"{name}/{file}"), f"{name}/{file}", label, name, split, split)
+            yield Entry(video_id(f"{name}/{file}"), f"{name}/{file}", (label,), (name,), split, split)
     check_test_groups(test_groups, groups)
 
 
@@ -62,7 +62,7 @@ def _from_splits(folder: Path, splits: list[str], names: list[str], suffixes: tu
         for label, name in enumerate(names):
             for file in files_in(folder / split / name, suffixes):
                 place = f"{split}/{name}/{file}"
-                yield Entry(video_id(place), place, label, name, split, split)
+                yield Entry(video_id(place), place, (label,), (name,), split, split)
         unknown = set(class_folders(folder / split, suffixes)) - set(names)
         if unknown:
             raise ListError(f"{folder / split} holds {', '.join(sorted(unknown)[:10])}, which train does not have")

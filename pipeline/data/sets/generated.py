@@ -17,8 +17,8 @@ def planned_entries(settings) -> list[Entry]:
         Entry(
             video_id=clip.video_id,
             path=place(clip, settings),
-            label=clip.label,
-            class_name=clip.class_name,
+            labels=(clip.label,),
+            class_names=(clip.class_name,),
             split=clip.split,
             listed=clip.split,
             group=str(clip.group),
@@ -43,7 +43,7 @@ def read(settings, root: Path) -> Listing:
     rows = list(_rows(root / "lists.csv"))
     names = [name for _, name in sorted({(label, name) for _, _, label, name, _ in rows})]
     entries = [
-        Entry(video_id(PurePosixPath(place).stem), place, label, name, split, split, actor)
+        Entry(video_id(PurePosixPath(place).stem), place, (label,), (name,), split, split, actor)
         for split, place, label, name, actor in rows
     ]
     return Listing(names, entries, settings.videos)

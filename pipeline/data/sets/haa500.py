@@ -24,6 +24,6 @@ def read(settings, root: Path) -> Listing:
         for number in range(TRAIN + TEST):
             path = f"{name}/{name}_{number:03d}.mp4"
             split = "train" if number < TRAIN else "test"
-            entries.append(Entry(video_id(path), path, label, name, split, split))
+            entries.append(Entry(video_id(path), path, (label,), (name,), split, split))
     count = len(names) if listed else CLASSES
     return Listing(names, entries, videos, {"train": TRAIN * count, "test": TEST * count})

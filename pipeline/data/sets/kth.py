@@ -64,8 +64,8 @@ def read(settings, root: Path) -> Listing:
         entry = Entry(
             video_id=film,
             path=films.get(film, f"{action}/{film}_uncomp.avi"),
-            label=label,
-            class_name=None if label is None else action,
+            labels=() if label is None else (label,),
+            class_names=() if label is None else (action,),
             split=split,
             listed=split,
             group=person,

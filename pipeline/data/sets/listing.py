@@ -140,7 +140,7 @@ def check_counts(listing: Listing, entries: list[Entry]) -> list[str]:
     ]
     missing = [entry for entry in entries if (entry.problem or "").startswith("missing")]
     if missing:
-        by_class = Counter(entry.class_name or "no class" for entry in missing).most_common()
+        by_class = Counter(name for entry in missing for name in entry.class_names or ("no class",)).most_common()
         named = ", ".join(f"{count} of {name}" for name, count in by_class[:5])
         more = f" and {len(by_class) - 5} further classes" if len(by_class) > 5 else ""
         lines.append(f"{len(missing):,} of {len(entries):,} videos are not on disk: {named}{more}")

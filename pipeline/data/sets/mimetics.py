@@ -20,6 +20,11 @@ from pipeline.data.sets.path_lists import entries_of_lists
 PUBLISHED = {"test": 713}
 
 
+def _mapped(entry: Entry, mapped: dict[str, str], ours: list[str]) -> Entry:
+    labels = tuple(sorted({ours.index(mapped[name]) for name in entry.class_names if name in mapped}))
+    return replace(entry, labels=labels, class_names=tuple(ours[label] for label in labels))
+
+
 def read(settings, root: Path) -> Listing:
     """A list or a folder per class; with ``class_map`` the classes of a trained model instead of its own.
 
@@ -31,7 +36,7 @@ def read(settings, root: Path) -> Listing:
         entries = entries_of_lists({split: root / path for split, path in settings.lists.items()}, own)
     else:
         entries = [
-            Entry(video_id(f"{name}/{file}"), f"{name}/{file}", label, name, "test", "test")
+            Entry(video_id(f"{name}/{file}"), f"{name}/{file}", (label,), (name,), "test", "test")
             for label, name in enumerate(own)
             for file in files_in(root / videos / name, VIDEO_SUFFIXES)
         ]
@@ -40,11 +45,7 @@ def read(settings, root: Path) -> Listing:
     ours = own_class_list(settings, root, "ucf101")
     place = root / settings.class_map
     mapped = read_class_map(place if place.is_file() else PROJECT / settings.class_map, own, ours)
-    kept = [
-        replace(entry, class_name=mapped[entry.class_name], label=ours.index(mapped[entry.class_name]))
-        for entry in entries
-        if entry.class_name in mapped
-    ]
+    kept = [entry for entry in (_mapped(entry, mapped, ours) for entry in entries) if entry.labels]
     left_out = [name for name in own if name not in mapped]
     note = (
         f"{len(entries) - len(kept)} videos of {len(left_out)} classes without a counterpart are left out: "

@@ -38,8 +38,8 @@ def read(settings, root: Path) -> Listing:
             Entry(
                 video_id=file.stem,
                 path=file.stem,
-                label=label,
-                class_name=None if label is None else action,
+                labels=() if label is None else (label,),
+                class_names=() if label is None else (action,),
                 split=split,
                 listed=split,
                 problem=None if label is not None else f"class `{action}` is not in the class list",

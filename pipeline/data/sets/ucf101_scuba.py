@@ -20,8 +20,9 @@ def _checked(entry: Entry) -> Entry:
     match = _NAME.match(PurePosixPath(entry.path).name)
     if not match:
         return replace(entry, problem=entry.problem or "the name is none of UCF-101, such as v_Archery_g01_c01__0")
-    if entry.class_name and plain(entry.class_name) != plain(match["action"]):
-        return replace(entry, problem=f"the list says {entry.class_name}, the name says {match['action']}")
+    if any(plain(name) != plain(match["action"]) for name in entry.class_names):
+        listed = ", ".join(entry.class_names)
+        return replace(entry, problem=f"the list says {listed}, the name says {match['action']}")
     return replace(entry, group=match["group"])
 
 

@@ -27,6 +27,8 @@ def read(settings, root: Path) -> Listing:
             own = [file for file in files if file.startswith(f"{actor}_")]
             split = "test" if actor in settings.test_groups else "train"
             for file in own or [f"{actor}_{name}.avi"]:
-                entries.append(Entry(video_id(f"{name}/{file}"), f"{name}/{file}", label, name, split, split, actor))
+                entries.append(
+                    Entry(video_id(f"{name}/{file}"), f"{name}/{file}", (label,), (name,), split, split, actor)
+                )
     published = {} if len(entries) == PUBLISHED["total"] + SECOND_TAKES else PUBLISHED
     return Listing(names, entries, videos, published)

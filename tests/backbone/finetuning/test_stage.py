@@ -49,8 +49,9 @@ class Folder:
         labels = [0, 1] * 6 + [test_label] * 2
         # Ids in another order than the splits.
         ids = [f"v{(5 * row) % 14:02d}" for row in range(14)]
-        columns = {"video_id": ids, "path": ids, "label": labels, "split": split, "group": ids, "status": ["ok"] * 14}
+        columns = {"video_id": ids, "path": ids, "split": split, "group": ids, "status": ["ok"] * 14}
         columns |= {"first_frame": [None] * 14, "end_frame": [None] * 14}
+        columns |= {"labels": [[label] for label in labels], "segments": [[]] * 14}
         index = job("index", "pipeline.data.index", {}, {}, {"index": self.path / "index.parquet"})
         index.write_table("index", pa.table(columns), {"class_names": ["red", "blue"]})
         random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Send damaged and odd videos through the stages `index` and `decode`, and account for every one of them.
+"""Send damaged and odd videos through the stages `videos` and `decode`, and account for every one of them.
 
     python tests/workflow/faults/videos.py [--real FOLDER]
 
@@ -89,7 +89,7 @@ def decode_all(root: Path, names: list[str], seconds: float, memory_mb: int, cor
     if done.returncode:
         account.complaints.append(f"the run ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
         return account
-    table, attributes = read_table(data / "index.parquet")
+    table, attributes = read_table(data / "videos.parquet")
     path_of = dict(zip(table["video_id"].to_pylist(), table["path"].to_pylist(), strict=True))
     account.failed.update({path_of[item["video_id"]]: item["reason"] for item in attributes["failed"]})
     for shard in shards:

@@ -21,11 +21,13 @@ class Samples:
 
     Attributes:
         videos: their rows of the index.
+        label: int32 ``[n]``, index into the class names.
         features: float32 ``[n, D]``.
         failed: id → reason of the videos without a feature.
     """
 
     videos: VideoTable
+    label: np.ndarray
     features: np.ndarray
     failed: dict[str, str]
 
@@ -38,7 +40,7 @@ def read_samples(job: Job) -> Samples:
     """Join index and features by id.
 
     Raises:
-        StageError: train or validation have no video left.
+        StageError: train or validation have no video left, a class has none in train, or a video has not one label.
     """
     videos = read_index(job)
     rows: Rows = join_shards(job, "features", "features")
@@ -46,7 +48,7 @@ def read_samples(job: Job) -> Samples:
     known = where >= 0
     order = np.argsort(where[known], kind="stable")
     taken = videos.take(where[known][order])
-    samples = Samples(taken, rows.values[known][order], rows.failed)
+    samples = Samples(taken, taken.single_label("DANCE"), rows.values[known][order], rows.failed)
     if not np.isfinite(samples.features).all():
         raise StageError("a feature is not finite; look at the features with `conceptreel inspect`")
     for name in DEVELOPMENT:
@@ -54,6 +56,12 @@ def read_samples(job: Job) -> Samples:
             raise StageError(
                 f"no video of split `{name}` has a feature; check index and decode with `conceptreel inspect`"
             )
+    absent = sorted(set(range(len(taken.class_names))) - set(samples.label[samples.split("train")].tolist()))
+    if absent:
+        raise StageError(
+            f"DANCE cannot learn the class `{taken.class_names[absent[0]]}`: no train video of it has a feature "
+            f"({len(absent)} of {len(taken.class_names)} classes); add videos or take it off the class list"
+        )
     return samples
 
 

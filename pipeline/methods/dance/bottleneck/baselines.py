@@ -104,7 +104,7 @@ def attribute_concepts(samples: Samples, names: list[str], table: np.ndarray, se
         table: bool ``[n_classes, m]``.
     """
     varies = table.any(0) & ~table.all(0)  # what all classes have says nothing
-    labels = table[samples.videos.label][:, varies].astype(np.float32)
+    labels = table[samples.label][:, varies].astype(np.float32)
     train, val = samples.split("train"), samples.split("val")
     layers = [
         train_motion_layer(
@@ -188,7 +188,7 @@ def decide(
         dense: a ridge penalty instead of the elastic net.
     """
     z = activations(samples.features, concepts.layer)
-    y, n_classes = samples.videos.label.astype(np.int64), len(samples.videos.class_names)
+    y, n_classes = samples.label.astype(np.int64), len(samples.videos.class_names)
     train, val = samples.split("train"), samples.split("val")
     types = np.array(concepts.types)
     figures: dict[str, Any] = {"n_concepts": {kind: int((types == kind).sum()) for kind in dict.fromkeys(types)}}

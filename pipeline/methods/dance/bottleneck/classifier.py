@@ -89,7 +89,7 @@ def choose_pooling(
     Raises:
         StageError: the kind has no concept.
     """
-    y, n_classes = samples.videos.label.astype(np.int64), len(samples.videos.class_names)
+    y, n_classes = samples.label.astype(np.int64), len(samples.videos.class_names)
     tried = []
     for pooling in settings.pooling if kind != "dance" else [None]:
         concepts = concepts_of(kind, layers, described, samples.videos, pooling)
@@ -114,7 +114,7 @@ def build(job: stage.Job) -> None:
     samples = read_samples(job)
     stage.limit_threads(samples.features.size)
     ((layers, described),) = job.read_arrays("concept_layers")
-    y = samples.videos.label.astype(np.int64)
+    y = samples.label.astype(np.int64)
     n_classes = len(samples.videos.class_names)
     train, val = samples.split("train"), samples.split("val")
     if len(absent := np.setdiff1d(np.arange(n_classes), y[train])):

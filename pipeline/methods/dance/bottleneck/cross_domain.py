@@ -121,11 +121,21 @@ def read_videos(files: dict[str, list[Path]], results: str, split: str, model: C
     ids = [features[0][row] for row in chosen]
     return VideoSet(
         ids,
-        [rows[key]["class_name"] for key in ids],
+        _single(ids, [rows[key]["class_names"] for key in ids]),
         features[1][chosen],
         maps[1][[row_of_map[key] for key in ids]] if maps else None,
         described["class_names"],
     )
+
+
+def _single(ids: list[str], class_names: list[list[str]]) -> list[str]:
+    several = [row for row, names in enumerate(class_names) if len(names) != 1]
+    if several:
+        raise StageError(
+            f"the model decides among classes that exclude each other; {len(several)} of {len(ids)} videos have none "
+            f"or several labels, for example `{ids[several[0]]}`"
+        )
+    return [names[0] for names in class_names]
 
 
 def _joined(

@@ -45,7 +45,7 @@ def accuracies(
     samples: Samples, z: np.ndarray, types: np.ndarray, arrays: dict[str, np.ndarray], rows: np.ndarray, prefix: str
 ) -> dict[str, float]:
     """Top-1 of the classifier over all concepts and over each type alone, on the given rows."""
-    y = samples.videos.label[rows]
+    y = samples.label[rows]
     return {
         kind: accuracy(
             z[rows][:, type_columns(types, kind)],
@@ -98,7 +98,7 @@ def build(job: stage.Job) -> None:
     ]
     concepts = kinds[0]
     z = concepts.activations(samples.features)
-    y = samples.videos.label.astype(np.int64)
+    y = samples.label.astype(np.int64)
     test = samples.split("test")
     figures = {
         item.kind: kind_figures(samples, item, arrays, certificates, f"{item.kind}/" if position else "")
@@ -139,7 +139,7 @@ def build(job: stage.Job) -> None:
 
     digest = job.write_arrays(
         "activations",
-        {"z": z.astype(np.float32), "label": samples.videos.label.astype(np.int32)},
+        {"z": z.astype(np.float32), "label": samples.label},
         {
             "video_id": samples.videos.video_id.tolist(),
             "split": samples.videos.split.tolist(),

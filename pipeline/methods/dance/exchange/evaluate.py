@@ -49,7 +49,10 @@ def labelled(matrix: Matrix, path: Path, class_names: list[str]) -> tuple[list[s
     if wrong:
         raise ForeignFileError(f"{path}: {wrong[0].path}: {wrong[0].problem}")
     ids = [entry.video_id for entry in entries]
-    labels = np.array([entry.label for entry in entries], np.int64)
+    several = [entry for entry in entries if len(entry.labels) != 1]
+    if several:
+        raise ForeignFileError(f"{path}: {several[0].path} has {len(several[0].labels)} labels; write one per line")
+    labels = np.array([entry.labels[0] for entry in entries], np.int64)
     if matrix.ids is None:
         if len(ids) != len(matrix.values):
             raise ForeignFileError(f"the matrix has {len(matrix.values)} rows, but {path} lists {len(ids)} videos")

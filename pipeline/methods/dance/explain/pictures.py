@@ -155,7 +155,7 @@ def build(job: stage.Job) -> None:
     shown = samples.split("test") if samples.split("test").any() else samples.split("val")
     rows = np.flatnonzero(shown)
     z = concepts.activations(samples.features)[rows]
-    y = samples.videos.label[rows]
+    y = samples.label[rows]
     shown_rows = choose_examples(y, model.probabilities(z), settings.explained_clips)
     predictions = model.decide(z[shown_rows], max(settings.top_k, 10))
     frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in shown_rows])

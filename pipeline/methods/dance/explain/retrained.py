@@ -23,8 +23,12 @@ from pipeline.methods.dance.explain.sanity import correlations, read_model
 from pipeline.methods.dance.settings import Classifier, ConceptLayers, Retrained
 
 
-def other_validation(videos: VideoTable, seed: int) -> VideoTable:
-    """The same videos with other groups as validation, about as many as before; every class stays in train."""
+def other_validation(videos: VideoTable, label: np.ndarray, seed: int) -> VideoTable:
+    """The same videos with other groups as validation, about as many as before; every class stays in train.
+
+    Args:
+        label: int ``[n]``.
+    """
     rng = np.random.default_rng([7101, seed])
     split = videos.split.copy()
     development = np.isin(split, DEVELOPMENT)
@@ -36,7 +40,7 @@ def other_validation(videos: VideoTable, seed: int) -> VideoTable:
     for name in rng.permutation(np.unique(group[development])):
         own = development & (group == name)
         left = (split == "train") & ~own
-        if len(np.setdiff1d(videos.label[development], videos.label[left])):
+        if len(np.setdiff1d(label[development], label[left])):
             continue
         if (split == "val").sum() + own.sum() <= 1.2 * wanted:
             split[own] = "val"
@@ -111,7 +115,7 @@ def jaccard_of_top(first: np.ndarray, second: np.ndarray, k: int = 5) -> float:
 def _figures(model: ConceptModel, z_model: np.ndarray, samples: Samples, run: dict) -> dict[str, float]:
     """Accuracies of a run, and how like the model it is."""
     splits = [name for name in sorted(set(samples.videos.split)) if name not in DEVELOPMENT] or ["val"]
-    y = samples.videos.label
+    y = samples.label
     figures = {
         "val_top1": run["val_top1"],
         # A concept that cannot be read from the features is dropped; of shuffled labels none should be readable.
@@ -161,7 +165,7 @@ def build(job: Job) -> None:
         own = layers_settings.model_copy(update={"seed": layers_settings.seed + seed})
         again, own_targets, own_places = samples, targets, places
         if variant == "seed":
-            again = replace(samples, videos=other_validation(samples.videos, seed))
+            again = replace(samples, videos=other_validation(samples.videos, samples.label, seed))
         else:
             own_targets, own_places = shuffled(targets, places, development, seed)
         layers, content, _ = train_layers(own, again, own_targets, own_places)

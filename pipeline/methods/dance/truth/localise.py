@@ -17,11 +17,11 @@ from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.prompts import PromptGrid, prompt_frames
 from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
-from pipeline.data.table import VideoTable, join_shards
+from pipeline.data.table import join_shards
 from pipeline.encoding import checkpoints
 from pipeline.encoding.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
 from pipeline.jobs import stage
-from pipeline.methods.dance.bottleneck.activations import Concepts, activations, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import Concepts, Samples, activations, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.layers import average_precision
 from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
@@ -185,10 +185,10 @@ class Case:
     object: str
 
 
-def _cases(job: stage.Job, videos: VideoTable, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
+def _cases(job: stage.Job, samples: Samples, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
     ((truth, known),) = job.read_arrays("truth")
     row_of = {key: row for row, key in enumerate(known["video_id"])}
-    wanted = {videos.video_id[row]: int(row) for row in np.flatnonzero(chosen)}
+    wanted = {samples.videos.video_id[row]: int(row) for row in np.flatnonzero(chosen)}
     for arrays, described in job.read_arrays("clips"):
         for position, video_id in enumerate(described["video_id"]):
             if video_id not in wanted:
@@ -197,7 +197,8 @@ def _cases(job: stage.Job, videos: VideoTable, chosen: np.ndarray, n_slices: int
             frames = arrays["frames"][position]
             shown = arrays["frame_index"][position][prompt_frames(len(frames), n_slices)]
             masks = np.unpackbits(truth["object_mask"][truth["offsets"][true] + shown], axis=2).astype(bool)
-            yield Case(row, video_id, videos.split[row], int(videos.label[row]), frames, masks, known["object"][true])
+            split, label = samples.videos.split[row], int(samples.label[row])
+            yield Case(row, video_id, split, label, frames, masks, known["object"][true])
 
 
 class Interventions:
@@ -322,9 +323,7 @@ def build(job: stage.Job) -> None:
         raise StageError("no model kind has maps; see bottleneck.concept_layers.kinds")
     ((_, known),) = job.read_arrays("truth")
     object_of = dict(zip(known["video_id"], known["object"], strict=True))
-    objects = {
-        int(label): object_of[key] for key, label in zip(samples.videos.video_id, samples.videos.label, strict=True)
-    }
+    objects = {int(label): object_of[key] for key, label in zip(samples.videos.video_id, samples.label, strict=True)}
     interventions = []
     for kind in located:
         prefix = f"{kind}/" if about["kinds"].index(kind) else ""
@@ -347,7 +346,7 @@ def build(job: stage.Job) -> None:
     # Validation decides where heatmaps are cut.
     chosen = ~samples.split("train")
     for case in stage.progress(
-        _cases(job, samples.videos, chosen, n_slices), "localise", total=int(chosen.sum()), unit="clip"
+        _cases(job, samples, chosen, n_slices), "localise", total=int(chosen.sum()), unit="clip"
     ):
         target = concept_named(case.object, described["map_names"], described["map_types"])
         if target is None:

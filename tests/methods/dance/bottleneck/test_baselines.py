@@ -31,8 +31,8 @@ def samples() -> Samples:
     features[:, 1] += 4 * (label % 2)
     split = np.array(["train", "train", "val", "test"])[np.arange(160) // 4 % 4].astype(object)
     ids = np.array([f"v{number:03d}" for number in range(160)], object)
-    videos = VideoTable(ids, ids, label.astype(np.int32), split, ids, ["a", "b", "c", "d"])
-    return Samples(videos, features, {})
+    videos = VideoTable(ids, ids, ids, label, ids, split, ids, ["a", "b", "c", "d"])
+    return Samples(videos, label, features, {})
 
 
 def test_attributes_are_read_by_class_whatever_its_spelling(tmp_path):
@@ -77,7 +77,7 @@ def test_attributes_are_learned_and_constant_ones_left_out(samples):
     assert concepts.names == ["high", "odd"] and set(concepts.dropped) == {"all", "none"}
     z = activations(samples.features, concepts.layer)
     test = samples.split("test")
-    label = samples.videos.label[test]
+    label = samples.label[test]
     # The attribute's activation parts the videos that have it from those that have it not.
     assert z[test][label >= 2, 0].min() > z[test][label < 2, 0].max() - 1
     _, _, figures = decide(samples, concepts, Classifier(), dense=False)
@@ -111,6 +111,6 @@ def test_figures_follow_from_weights(samples, dense):
     weight, bias, figures = decide(samples, concepts, Classifier(), dense)
     z = activations(samples.features, concepts.layer)
     test = samples.split("test")
-    assert figures["top1"] == ((z @ weight.T + bias).argmax(1) == samples.videos.label)[test].mean() >= 0.85
+    assert figures["top1"] == ((z @ weight.T + bias).argmax(1) == samples.label)[test].mean() >= 0.85
     assert figures["nnz"] == np.count_nonzero(weight)
     assert (figures["nnz"] == weight.size) == dense

@@ -30,7 +30,7 @@ ARRAYS = {
 @pytest.fixture
 def videos() -> VideoTable:
     ids = np.array(["a", "b"], object)
-    return VideoTable(ids, ids, np.zeros(2, np.int32), ids, ids, ["c"])
+    return VideoTable(ids, ids, ids, ids, ids, ids, ids, ["c"])
 
 
 def test_dance_sees_whole_clips(videos):

@@ -13,7 +13,7 @@ from pipeline.methods.dance.bottleneck import cross_domain
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.names import NameUnknown
-from pipeline.store.tables import write_table
+from pipeline.store.tables import read_table, write_table
 
 
 @pytest.fixture
@@ -120,9 +120,9 @@ ENCODER = {"source": "computed", "path": {}, "model": "videomae", "revision": "m
 @pytest.fixture
 def other(tmp_path, model):
     """A results folder of another data set: three test videos and one that failed, in two shards."""
-    rows = [("a", "surfing", "test", "ok"), ("b", "juggling", "test", "ok"), ("c", "yo yo", "shifted", "ok")]
-    rows.append(("d", "surfing", "test", "failed"))
-    columns = dict(zip(("video_id", "class_name", "split", "status"), zip(*rows, strict=True), strict=True))
+    rows = [("a", ["surfing"], "test", "ok"), ("b", ["juggling"], "test", "ok"), ("c", ["yo yo"], "shifted", "ok")]
+    rows.append(("d", ["surfing"], "test", "failed"))
+    columns = dict(zip(("video_id", "class_names", "split", "status"), zip(*rows, strict=True), strict=True))
     table = pa.table({name: list(values) for name, values in columns.items()})
     write_table(tmp_path / "data/index.parquet", table, {"class_names": ["surfing", "juggling", "yo yo"]}, {})
     for shard, (ids, values) in enumerate([(["b", "a"], np.eye(3)[:2]), (["c"], np.eye(3)[2:])]):
@@ -147,6 +147,16 @@ def test_videos_are_joined_by_id_whatever_their_order(other):
         "c",
     ]
     assert cross_domain.activations_of(model, videos).tolist() == np.eye(3)[:2].tolist()
+
+
+def test_label_sets_are_told(other):
+    results, model = other
+    rows, _ = read_table(results / "data/index.parquet")
+    position = rows.column_names.index("class_names")
+    several = rows.set_column(position, "class_names", [[["surfing", "juggling"], ["juggling"], [], ["surfing"]]])
+    write_table(results / "data/index.parquet", several, {"class_names": ["surfing", "juggling", "yo yo"]}, {})
+    with pytest.raises(StageError, match=r"exclude each other; 2 of 3 videos have none or several labels, .* `a`$"):
+        cross_domain.read_videos(results, "all", model)
 
 
 @pytest.mark.parametrize(

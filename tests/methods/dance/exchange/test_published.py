@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from pipeline.exchange.errors import ForeignFileError
+from pipeline.exchange.matrices import Matrix
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
-from pipeline.methods.dance.exchange.evaluate import Outcome, check_stated
+from pipeline.methods.dance.exchange.evaluate import Outcome, check_stated, labelled
 from pipeline.methods.dance.exchange.published import read_published, to_model, write_published
 from pipeline.methods.dance.exchange.safe import read_safe, write_safe
 
@@ -175,6 +176,16 @@ def test_only_the_stated_accuracy_passes():
         check_stated(Outcome(1045, 1067), 0.9803186655044556)
     with pytest.raises(ForeignFileError, match="not the one it was evaluated on"):
         check_stated(Outcome(1000, 1000), 0.9803186655044556)
+
+
+def test_accuracy_is_of_lists_with_one_label_per_video(tmp_path):
+    matrix = Matrix(np.array([[1.0], [2.0]], np.float32), ["b", "a"])
+    (tmp_path / "list.csv").write_text("a.mp4,[run]\nb.mp4,sit\n")
+    ids, features, labels = labelled(matrix, tmp_path / "list.csv", ["run", "sit"])
+    assert (ids, features.tolist(), labels.tolist()) == (["a", "b"], [[2], [1]], [0, 1])
+    (tmp_path / "list.csv").write_text("a.mp4,run\nb.mp4,[sit;run]\n")
+    with pytest.raises(ForeignFileError, match=r"list\.csv: b\.mp4 has 2 labels; write one per line"):
+        labelled(matrix, tmp_path / "list.csv", ["run", "sit"])
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
@@ -343,7 +354,7 @@ def test_the_published_result_of_penn_action(real_data):
     if not found:
         pytest.skip("no published result folder below penn_action; docs/exchange.md tells where it is from")
     from pipeline.exchange.matrices import read_matrix
-    from pipeline.methods.dance.exchange.evaluate import evaluate, labelled
+    from pipeline.methods.dance.exchange.evaluate import evaluate
 
     published = read_published(found[0].parent.parent)
     names = (real_data / "penn_action/class_list.txt").read_text().split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.data.table import VideoTable
+from pipeline.data.table import VideoTable, objects
 from pipeline.methods.dance.bottleneck.activations import Concepts
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
@@ -41,25 +41,29 @@ def test_response_of_a_type_that_changes():
 @pytest.fixture
 def videos():
     n = 60
+    nothing = np.full(n, None)
     return VideoTable(
         np.array([f"v{i}" for i in range(n)], object),
-        np.array([""] * n, object),
-        np.arange(n, dtype=np.int32) % 3,
-        np.array(["train"] * 32 + ["val"] * 8 + ["test"] * 20, object),
-        np.array([f"g{i // 3 % 10}" for i in range(n)], object),
-        ["a", "b", "c"],
+        path=nothing,
+        frames=nothing,
+        labels=objects([np.array([i % 3], np.int32) for i in range(n)]),
+        segments=nothing,
+        split=np.array(["train"] * 32 + ["val"] * 8 + ["test"] * 20, object),
+        group=np.array([f"g{i // 3 % 10}" for i in range(n)], object),
+        class_names=["a", "b", "c"],
     )
 
 
 def test_another_validation_is_carved_by_group(videos):
-    splits = {seed: other_validation(videos, seed).split for seed in range(1, 6)}
+    label = videos.single_label()
+    splits = {seed: other_validation(videos, label, seed).split for seed in range(1, 6)}
     assert len({tuple(split) for split in splits.values()}) == 5
     for split in splits.values():
         np.testing.assert_array_equal(split[40:], "test")
         assert 8 <= (split == "val").sum() <= 10
         assert not set(videos.group[split == "val"]) & set(videos.group[split == "train"])
-        assert set(videos.label[split == "train"]) == {0, 1, 2}
-    np.testing.assert_array_equal(other_validation(videos, 2).split, splits[2])
+        assert set(label[split == "train"]) == {0, 1, 2}
+    np.testing.assert_array_equal(other_validation(videos, label, 2).split, splits[2])
 
 
 def test_shuffled_labels_stay_together_and_leave_the_rest():
