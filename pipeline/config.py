@@ -51,10 +51,10 @@ class _Floors(Section):
         description="more variants for `conceptreel ablate`: table → variant → settings that differ, as dotted keys",
     )
     # Filled in where the section is looked up: its name, the section of its data set if it is an experiment, and the
-    # settings of the `data.index` of all experiments on its videos, its own first.
+    # settings of the `data.index` of all experiments on its videos by name, its own first.
     _name: str = pydantic.PrivateAttr("")
     _base: Any = pydantic.PrivateAttr(None)
-    _experiments: list[dict[str, Any]] = pydantic.PrivateAttr(default_factory=list)
+    _experiments: dict[str, dict[str, Any]] = pydantic.PrivateAttr(default_factory=dict)
     # Digests of the settings of stages, see `pipeline.rules.graph`.
     _digests: dict[str, str] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -75,8 +75,8 @@ class _Floors(Section):
         return self._base
 
     @property
-    def experiments(self) -> list[dict[str, Any]]:
-        return self._experiments or [self.data.index.model_dump(mode="json")]
+    def experiments(self) -> dict[str, dict[str, Any]]:
+        return self._experiments or {self.name: self.data.index.model_dump(mode="json")}
 
     @pydantic.model_validator(mode="after")
     def _methods_agree(self):
@@ -228,8 +228,11 @@ class Datasets(Mapping[str, Dataset]):
             section._name = name
             section._base = self[section.dataset] if section.dataset else None
             if not section.dataset:
-                indexes = (self.raw(other).get("data", {}).get("index", {}) for other in self.experiments_on(name))
-                section._experiments = [Index.model_validate(raw).model_dump(mode="json") for raw in indexes]
+                indexes = {key: self.raw(key).get("data", {}).get("index", {}) for key in self.experiments_on(name)}
+                section._experiments = {
+                    key: checked(Index, raw, self._source, ("datasets", key, "data", "index")).model_dump(mode="json")
+                    for key, raw in indexes.items()
+                }
             self._found[name] = section
         return self._found[name]
 

@@ -12,6 +12,7 @@ from pipeline.data.sets.listing import Listing
 from pipeline.data.settings import Index
 from pipeline.data.table import columns_of
 from pipeline.jobs import stage
+from pipeline.store.places import VIDEOS_OF
 
 logger = logging.getLogger("conceptreel")
 
@@ -67,6 +68,8 @@ def build(job: stage.Job) -> None:
     job.check_failures(failed, len(entries), settings.max_failed_fraction)
     check_classes(listing, settings.unseen_classes)
     content = {name: getattr(listing, name) for name in ("class_names", "published", "notes", "missing")}
+    if job.videos_of:
+        content[VIDEOS_OF] = job.videos_of
     job.write_table("index", pa.table(columns), content, failed=failed)
 
 

@@ -11,12 +11,12 @@ from pipeline.data.table import columns_of
 from pipeline.jobs import stage
 
 
-def developed_in(entries: list[Entry], experiments: list[list[Entry]]) -> set[str]:
+def developed_in(entries: list[Entry], experiments: dict[str, list[Entry]]) -> set[str]:
     """Ids of the videos that some experiment trains on or validates with.
 
     Args:
         entries: of the data set's own lists.
-        experiments: entries of each experiment, in the order of the configuration.
+        experiments: name → entries of each experiment.
 
     Raises:
         StageError: an experiment has a video that the data set's own lists do not name.
@@ -26,24 +26,25 @@ def developed_in(entries: list[Entry], experiments: list[list[Entry]]) -> set[st
         return entry.video_id, without_suffix(entry.path), entry.frames
 
     known = {file_of(entry) for entry in entries}
-    for number, own in enumerate(experiments, 1):
+    for name, own in experiments.items():
         for entry in own:
             if file_of(entry) not in known:
                 raise stage.StageError(
-                    f"experiment {number} has the video `{entry.video_id}` ({entry.path}), which the data set's own "
-                    f"lists do not name; add it to these, or make the experiment a data set of its own"
+                    f"the experiment `{name}` has the video `{entry.video_id}` ({entry.path}), which the data "
+                    f"set's own lists do not name; add it to these, or make the experiment a data set of its own"
                 )
-    return {entry.video_id for own in (entries, *experiments) for entry in own if entry.split in DEVELOPMENT}
+    return {entry.video_id for own in (entries, *experiments.values()) for entry in own if entry.split in DEVELOPMENT}
 
 
 def build(job: stage.Job) -> None:
     """Write ``videos.parquet``: one row per video; a problem is a status with its reason, not an error."""
     settings = Index.model_validate(job.settings["index"])
     entries = read_listing(settings, job.root).entries
-    experiments = [Index.model_validate(raw) for raw in job.settings["experiments"]]
-    developed = developed_in(
-        entries, [entries if own == settings else read_listing(own, job.root).entries for own in experiments]
-    )
+    experiments = {name: Index.model_validate(raw) for name, raw in job.settings["experiments"].items()}
+    listed = {
+        name: entries if own == settings else read_listing(own, job.root).entries for name, own in experiments.items()
+    }
+    developed = developed_in(entries, listed)
     columns = columns_of(entries) | {"developed": [entry.video_id in developed for entry in entries]}
     failed = {entry.video_id: entry.problem for entry in entries if entry.problem}
     job.check_failures(failed, len(entries), settings.max_failed_fraction)

@@ -86,6 +86,11 @@ class Job:
         """Folder of the data set; see ``data.root`` and ``data_root`` of the configuration."""
         return Path(self.runtime.get("roots", {}).get(self.dataset, "."))
 
+    @property
+    def videos_of(self) -> str:
+        """The data set that an experiment is on; empty for a data set."""
+        return self.runtime.get("videos_of", {}).get(self.dataset, "")
+
     def given(self, name: str) -> list[Path]:
         """Files under an input name; none where this configuration has no such input.
 

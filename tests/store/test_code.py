@@ -430,6 +430,7 @@ def test_the_command_lists_stages():
 
 
 def test_the_words_of_a_setting_decide_nothing_but_its_default_does(tmp_path):
-    stage = "from pydantic import Field\n\n\nclass S:\n    n: int = Field(3, description='how many')\n\n\ndef build(job):\n    return S\n"
+    setting = "class S:\n    n: int = Field(3, description='how many')\n"
+    stage = f"from pydantic import Field\n\n\n{setting}\n\ndef build(job):\n    return S\n"
     assert not reacts(tmp_path, stage, "how many", "number of rows")
     assert reacts(tmp_path, stage, "Field(3", "Field(4")

@@ -59,10 +59,13 @@ def braces_doubled(text):
 
 
 try:
-    ROOTS = {name: CONFIG.root_of(name) for name in CONFIG.datasets}
+    PLACES = {
+        "roots": {name: CONFIG.root_of(name) for name in CONFIG.datasets},
+        "videos_of": {name: section.dataset for name, section in CONFIG.datasets.items() if section.dataset},
+    }
 except ConfigError as error:
     stop(error)
-RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), "roots": ROOTS}
+RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), **PLACES}
 shell.prefix(
     f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH={shlex.quote(workflow.basedir)}:$PYTHONPATH"
     f" {RUNTIME_VARIABLE}={braces_doubled(shlex.quote(json.dumps(RUNTIME)))}; "
