@@ -18,7 +18,6 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(PROJECT)
 
-import yaml  # noqa: E402
 
 from pipeline import config as configuration  # noqa: E402
 from pipeline.methods.dance.bottleneck.activations import TYPES  # noqa: E402
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="+", default=[0, 1, 2, 4, 8, 12])
     options = parser.parse_args()
     results = PROJECT / "results" / options.dataset
-    raw = yaml.safe_load((PROJECT / "config.yaml").read_text())
+    raw = {"datasets": {options.dataset: configuration.load(PROJECT / "config.yaml").datasets.raw(options.dataset)}}
     common = ["--dataset", options.dataset, "--threads", "2"]
     features = sorted(map(str, (results / "backbone/features").glob("*.zarr.zip")))
     common += ["--input", "index", str(results / "data/index.parquet"), "--input", "features", *features]

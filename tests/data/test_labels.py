@@ -298,7 +298,8 @@ class Data:
         return read_table(self.root / "index.parquet")
 
     def videos(self, own: Index, *experiments: Index) -> tuple[pa.Table, dict]:
-        raw = [experiment.model_dump(mode="json", exclude_defaults=True) for experiment in experiments]
+        dumped = (experiment.model_dump(mode="json", exclude_defaults=True) for experiment in experiments)
+        raw = {f"fold_{number}": experiment for number, experiment in enumerate(dumped, 1)}
         chosen = {"index": own.model_dump(mode="json"), "experiments": raw}
         videos.build(self.job("videos", chosen))
         return read_table(self.root / "videos.parquet")
@@ -391,13 +392,17 @@ def test_an_experiment_has_no_videos_of_its_own(data):
     own = settings()
     other = settings(lists={"train": "more.csv"}, labels="more_labels.csv")
     (data.root / "more_labels.csv").write_text("video,label\na.mp4,sit\nz/9,sit\n")
-    with pytest.raises(StageError, match=r"^experiment 3 has the video `z__9` \(z/9.mp4\), which the data set's own "):
+    with pytest.raises(
+        StageError, match=r"^the experiment `fold_3` has the video `z__9` \(z/9.mp4\), which the data set's own "
+    ):
         data.videos(own, own, settings(test_fraction=0.5), other)
     # The same id in another folder is another file.
-    with pytest.raises(StageError, match=r"^experiment 2 has the video `a` \(copies/a.mp4\)"):
+    with pytest.raises(StageError, match=r"^the experiment `fold_2` has the video `a` \(copies/a.mp4\)"):
         data.videos(own, own, settings(videos="copies"))
     with pytest.raises(ValueError, match="lists_"):
-        videos.build(data.job("videos", {"index": own.model_dump(mode="json"), "experiments": [{"lists_": {}}]}))
+        videos.build(
+            data.job("videos", {"index": own.model_dump(mode="json"), "experiments": {"fold": {"lists_": {}}}})
+        )
 
 
 def test_excerpts_reach_the_stages(data):

@@ -111,7 +111,7 @@ class Workspace:
 
 def small_configuration(project: Path) -> dict:
     """The demo with few clips in several shards, named ``small``."""
-    demo = yaml.safe_load((project / "config.yaml").read_text())["datasets"]["demo"]
+    demo = yaml.safe_load((project / "pipeline/data/sets/demo.yaml").read_text())["demo"]
     for section, value in SMALL.items():
         demo[section] = {**demo.get(section, {}), **value}
     demo["context"]["prompts"] |= {"grid": [5, 5], "n_frames": 2}
