@@ -62,7 +62,7 @@ class Index(Section):
     @pydantic.model_validator(mode="after")
     def _labels_of_lists(self) -> "Index":
         if self.labels and self.source != "lists":
-            raise ValueError(f"labels is read with source: lists; the source {self.source} has labels of its own")
+            raise ValueError(f"`labels` is read with `source: lists`; the source {self.source} has labels of its own")
         return self
 
 

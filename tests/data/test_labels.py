@@ -201,7 +201,7 @@ def test_files_that_are_no_labels(root):
         read_listing(settings(labels="labels.parquet"), root)
     with pytest.raises(ListError, match=r"none\.csv does not exist; data\.index\.labels names it"):
         read_listing(settings(labels="none.csv"), root)
-    with pytest.raises(ValueError, match="labels is read with source: lists; the source folders has labels of its own"):
+    with pytest.raises(ValueError, match="`labels` is read with `source: lists`; the source folders has "):
         Index(source="folders", labels="labels.csv")
 
 
