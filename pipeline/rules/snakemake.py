@@ -198,16 +198,26 @@ class Rules:
         """Digest of the code that the stage can reach: Snakemake does not see imported code by itself."""
         return lambda wildcards: code_digest(stage.module)
 
-    def command(self, stage: Stage, dataset: str = "{wildcards.dataset}") -> str:
-        """The shell command: what every stage is told, and its own inputs and outputs."""
-        shard = " --shard {wildcards.shard}" if stage.sharded else ""
-        inputs = "".join(f" --input {name} {{input.{name}:q}}" for name in stage.reads)
-        outputs = "".join(f" --output {name} {{output.{name}:q}}" for name in stage.writes)
-        return (
-            f"python -m {stage.module} --dataset {dataset}{shard} --settings {{params.settings:q}}"
-            f" --threads {{threads}} --mem-mb {{resources.mem_mb}} --minutes {{resources.runtime}}"
-            f" --log {{log:q}}{inputs}{outputs}"
-        )
+    def arguments(self, stage: Stage, dataset: str = "") -> Callable[[Any], list[str]]:
+        """What a stage is told of its files: ``--input name path …``, ``--output name path``, and its shard.
+
+        Args:
+            dataset: where the rule has no wildcard for it.
+        """
+
+        def named(wildcards: Any) -> list[str]:
+            own = dataset or wildcards.dataset
+            filled = {**dict(wildcards.items() if wildcards else ()), "dataset": own}
+            found = ["--shard", filled["shard"]] if stage.sharded else []
+            for name, read in stage.reads.items():
+                there = reads(self.section(own), stage.name, self.section(filled[read.when_of]))
+                shard = filled.get("shard", "") if stage.sharded else ""
+                found += ["--input", name, *(self.paths(filled[read.of], read, shard) if name in there else [])]
+            for name, path in stage.writes.items():
+                found += ["--output", name, f"results/{own}/{path.format(**filled)}"]
+            return found
+
+        return self._told(named)
 
     # ------------------------------------------------------------------------------------------------------ resources
 

@@ -27,8 +27,11 @@ for declared in STAGES.values():
             settings=RULES.settings(declared),
             followed=RULES.followed(declared),
             code=RULES.code(declared),
+            module=declared.module,
+            arguments=RULES.arguments(declared),
         shell:
-            RULES.command(declared)
+            "python -m {params.module} --dataset {wildcards.dataset} --settings {params.settings:q} --threads {threads}"
+            " --mem-mb {resources.mem_mb} --minutes {resources.runtime} --log {log:q} {params.arguments:q}"
 
 
 # Snakemake looks for changed parameters only in jobs that wait for no other job; after a checkpoint it looks again, so
@@ -56,8 +59,11 @@ for declared in STAGES.values():
             settings=RULES.settings(declared),
             followed=RULES.followed(declared),
             code=RULES.code(declared),
+            module=declared.module,
+            arguments=RULES.arguments(declared),
         shell:
-            RULES.command(declared)
+            "python -m {params.module} --dataset {wildcards.dataset} --settings {params.settings:q} --threads {threads}"
+            " --mem-mb {resources.mem_mb} --minutes {resources.runtime} --log {log:q} {params.arguments:q}"
 
 
 # Which videos there are to make is known per data set, so each has a rule.
@@ -78,6 +84,10 @@ for declared, name in RULES.makers():
             runtime=RULES.doubling(declared.minutes),
         params:
             settings=settings_json(CONFIG.datasets[name], declared.name),
-            code=RULES.code(declared)(None),
+            code=RULES.code(declared),
+            module=declared.module,
+            dataset=name,
+            arguments=RULES.arguments(declared, name),
         shell:
-            RULES.command(declared, name)
+            "python -m {params.module} --dataset {params.dataset} --settings {params.settings:q} --threads {threads}"
+            " --mem-mb {resources.mem_mb} --minutes {resources.runtime} --log {log:q} {params.arguments:q}"
