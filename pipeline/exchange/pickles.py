@@ -26,7 +26,7 @@ _OPCODES = (
     "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
     "BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
     "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT GLOBAL STACK_GLOBAL REDUCE"
-).split()
+)
 _TYPE = re.compile(r"[biuf][1248]|U\d{1,6}")
 _KEYS = (str, int, float, bool, bytes, type(None))
 _VALUES = (*_KEYS, bytearray, np.ndarray)
@@ -146,7 +146,7 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch = (
         dict.fromkeys(range(256), load_refused)
-        | {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _OPCODES}
+        | {code: pickle._Unpickler.dispatch[code] for code in (getattr(pickle, name)[0] for name in _OPCODES.split())}
         | {
             pickle.BYTEARRAY8[0]: load_bytearray8,
             pickle.DICT[0]: load_dict,
