@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +25,8 @@ from pipeline.inspection.cache import (
 )
 from pipeline.inspection.rows import RowIndex
 from pipeline.store.arrays import Arrays
-from pipeline.store.atomic import replace_when_done
+from pipeline.store.atomic import new_folder, replace_when_done
 from pipeline.store.tables import read_table
-
-
-@contextlib.contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside ``out``; it gets that name once the block has passed.
-
-    Raises:
-        InspectionError: there is something already.
-    """
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise InspectionError(f"{out} exists and is no empty folder; name another one with --out")
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def by_kind(path: Path) -> dict[str, list[Path]]:
@@ -163,7 +144,8 @@ def export_npy(path: Path, out: Path) -> list[str]:
         Names of the exported artifacts.
 
     Raises:
-        InspectionError: nothing there, unreadable, or ``out`` is taken.
+        InspectionError: nothing there, or unreadable.
+        StageError: ``out`` is taken.
     """
     kinds = by_kind(path)
     with new_folder(out) as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,3 +41,21 @@ def replace_when_done(path: str | Path, check: Callable[[Path], object] | None =
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside ``out``; it gets that name once the block has passed, and is gone if it has not.
+
+    Raises:
+        StageError: there is something already, and more than an empty folder.
+    """
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise StageError(f"{out} exists and is no empty folder; name another one with --out")
+    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,27 +82,17 @@ def import_model(call: argparse.Namespace) -> int:
 
 def export_model(call: argparse.Namespace) -> int:
     """``conceptreel export-model MODEL --format F --out DIR``: for other people's code."""
-    import os
-
-    from pipeline.exchange.errors import ForeignFileError
     from pipeline.methods.dance.bottleneck.recogniser import load
     from pipeline.methods.dance.exchange.published import write_published
     from pipeline.methods.dance.exchange.safe import write_safe
+    from pipeline.store.atomic import new_folder
 
     model = load(call.model)
-    if call.out.exists() and (not call.out.is_dir() or any(call.out.iterdir())):
-        raise ForeignFileError(f"{call.out} exists and is not an empty folder; name another one with --out")
-    call.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = call.out.with_name(f".{os.getpid()}.{call.out.name}")
-    temporary.mkdir()
-    try:
+    with new_folder(call.out) as folder:
         if call.format == "safetensors":
-            write_safe(temporary, model)
+            write_safe(folder, model)
         else:
-            write_published(temporary, model, call.format)
-        temporary.replace(call.out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            write_published(folder, model, call.format)
     for path in sorted(path for path in call.out.rglob("*") if path.is_file()):
         print(path)
     return 0
