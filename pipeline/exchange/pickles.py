@@ -8,7 +8,6 @@ opcodes that could be changed, and hashes keys before anyone can look at them.
 
 from __future__ import annotations
 
-import io
 import mmap
 import pickle
 import re
@@ -170,7 +169,15 @@ def _check_plain(value: Any) -> None:
             _refused("a name or a type where a value belongs")
 
 
-def _read(file: BinaryIO | mmap.mmap, where: str) -> Any:
+def read(file: BinaryIO | mmap.mmap, where: str) -> Any:
+    """The value of a pickle of lists, dictionaries, tuples, text, bytes, numbers, None and numpy arrays of numbers.
+
+    Args:
+        where: what it is, for messages.
+
+    Raises:
+        ForeignFileError: it holds anything else, is truncated, or is no pickle.
+    """
     try:
         value = _Unpickler(file, encoding="latin1").load()
         _check_plain(value)
@@ -181,22 +188,13 @@ def _read(file: BinaryIO | mmap.mmap, where: str) -> Any:
         raise ForeignFileError(f"{where} is no pickle, or a damaged one ({type(error).__name__})") from None
 
 
-def loads(content: bytes, where: str = "the pickle") -> Any:
-    """The value of a pickle of lists, dictionaries, tuples, text, bytes, numbers, None and numpy arrays of numbers.
-
-    Raises:
-        ForeignFileError: it holds anything else, is truncated, or is no pickle.
-    """
-    return _read(io.BytesIO(content), where)
-
-
 def load(path: Path) -> Any:
-    """The same for a file; large files are mapped, not copied."""
+    """The same for a file, which is mapped and not copied."""
     try:
         with open(path, "rb") as file:
             if not file.seek(0, 2):
                 raise ForeignFileError(f"{path} is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _read(content, str(path))
+                return read(content, str(path))
     except FileNotFoundError:
         raise ForeignFileError(f"{path} does not exist") from None
