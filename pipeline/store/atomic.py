@@ -18,6 +18,24 @@ class StageError(RuntimeError):
 
 
 @contextlib.contextmanager
+def damage_is_told(path: str | Path) -> Iterator[None]:
+    """Zip, Zarr, its codecs, Arrow, Thrift and JSON raise types of their own for damaged bytes; a user needs one.
+
+    Raises:
+        ArtifactError: whatever the block raises.
+    """
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist") from None
+    except Exception as error:
+        words = str(error)[:200] or type(error).__name__
+        raise ArtifactError(f"{path} is damaged ({words}); delete it and run the pipeline again") from None
+
+
+@contextlib.contextmanager
 def replace_when_done(path: str | Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
     """Yield a temporary name in the same folder; rename it to ``path`` once the block and ``check`` have passed.
 
