@@ -9,16 +9,6 @@ from pathlib import Path
 from typing import Any
 
 
-def _class_names(path: Path | None) -> list[str] | None:
-    from pipeline.data.entries import ListError, read_class_list
-    from pipeline.exchange.errors import ForeignFileError
-
-    try:
-        return read_class_list(path) if path else None
-    except ListError as error:
-        raise ForeignFileError(str(error)) from None
-
-
 def _video_settings(call: argparse.Namespace) -> tuple[Any, Any]:
     """What a video must go through, where --backbone says by which network the features were made."""
     from pipeline.backbone.settings import Features
@@ -41,6 +31,7 @@ def _check_backbone(name: str, revision: str, width: int) -> None:
 
 def import_model(call: argparse.Namespace) -> int:
     """``conceptreel import FOLDER --out MODEL``: a published result folder as a model."""
+    from pipeline.data.entries import read_class_list
     from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.matrices import read_matrix
     from pipeline.methods.dance.exchange import evaluate
@@ -59,7 +50,8 @@ def import_model(call: argparse.Namespace) -> int:
         published = read_published(call.folder, call.type)
         stated = published.stated_accuracy
         name = call.dataset or call.out.resolve().parent.name
-        model = to_model(published, name, _class_names(call.class_list), *_video_settings(call))
+        class_names = read_class_list(call.class_list) if call.class_list else None
+        model = to_model(published, name, class_names, *_video_settings(call))
         print(
             f"{call.folder}: {published.layout}, {len(model.concepts)} concepts, {len(model.class_names)} classes, "
             f"{published.nonzero} of {model.weight.size} weights non-zero"
@@ -135,9 +127,8 @@ def predict_features(call: argparse.Namespace) -> int:
         for part in item.contributions:
             print(f"  {part.contribution:+7.3f}  {part.type:<6}  {part.concept}")
     if labels is not None:
-        outcome = evaluate.Outcome(
-            sum(item.label == label for item, label in zip(predictions, labels, strict=True)), len(labels)
-        )
+        right = sum(item.label == label for item, label in zip(predictions, labels, strict=True))
+        outcome = evaluate.Outcome(right, len(labels))
         print(f"accuracy  {outcome.accuracy:.6f} ({outcome.right} of {outcome.total})")
     return 0
 
