@@ -413,30 +413,24 @@ def write_published(folder: Path, model: ConceptModel, layout: str) -> None:
     if broken:
         raise ForeignFileError(f"the concept {broken[0]!r} cannot stand in a line of concepts.txt")
     types = np.array(model.types, object)
-    everything = np.arange(len(types))
     features = model.about.get("features", {})
     arguments = {
         "backbone": model.about.get("imported", {}).get("backbone") or features.get("model", ""),
         "data_set": model.about.get("dataset", ""),
         "nb_classes": len(model.class_names),
     }
-    order = everything
-    if layout == "lf-cbm":
-        _write_concepts(folder, model, everything, model.concepts)
-        _write_classifier(folder, model, everything)
-    else:
+    names, rows = model.concepts, {"": np.arange(len(types))}
+    if layout == "dance":
         names = [_number(text, kind) for text, kind in zip(model.concepts, model.types, strict=True)]
         rows = {name: np.flatnonzero(types == FOLDERS[name]) for name in ("pose", "spatial", "place")}
         rows = {name: found for name, found in rows.items() if len(found)}
-        for name, found in rows.items():
-            _write_concepts(folder / name, model, found, names)
-        order = np.concatenate(list(rows.values()))
-        if len(rows) == 1:
-            _write_classifier(folder / next(iter(rows)), model, order)
-        else:
-            _write_classifier(folder / AGGREGATED, model, order)
-            _text_file(folder / AGGREGATED / "concepts.txt", [names[row] for row in order])
         arguments["train_mode"] = list(rows)
+    for name, found in rows.items():
+        _write_concepts(folder / name, model, found, names)
+    order = np.concatenate(list(rows.values()))
+    _write_classifier(folder / (AGGREGATED if len(rows) > 1 else next(iter(rows))), model, order)
+    if len(rows) > 1:
+        _text_file(folder / AGGREGATED / "concepts.txt", [names[row] for row in order])
     (folder / "args.txt").write_text(json.dumps(arguments, indent=2), encoding="utf-8")
     text = {
         "class_names": model.class_names,
