@@ -14,7 +14,6 @@ from pipeline.data.entries import video_id
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.files import read_torch
 
-SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".mat", ".safetensors")
 # Columns of text that tell which video a row belongs to.
 ID_NAMES = ("video_id", "video_ids", "ids", "id", "names", "name", "videos", "paths", "frame_dir")
 
@@ -119,6 +118,7 @@ _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     ".mat": _from_matlab,
     ".safetensors": _from_safetensors,
 }
+SUFFIXES = tuple(_READERS)
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

@@ -136,9 +136,7 @@ def _of_table(path: Path, video_id: str) -> VideoRows:
     ids = table["video_id"].to_pylist()
     failed = {item["video_id"]: item["reason"] for item in attributes.get("failed", [])}
     if video_id in ids:
-        for name in table.column_names:
-            if name != "video_id":
-                rows.values[name] = table[name][ids.index(video_id)].as_py()
+        (rows.values,) = table.drop_columns("video_id").slice(ids.index(video_id), 1).to_pylist()
     elif video_id in failed:
         rows.failed = failed[video_id]
     else:
