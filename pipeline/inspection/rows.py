@@ -115,16 +115,13 @@ def _of_arrays(path: Path, video_id: str) -> VideoRows:
                 rows.ragged.add(name)
         for name in index.shapes:
             axis = index.axis(name)
-            if axis == "ragged" and isinstance(own, slice):
-                rows.values[name] = artifact.part(name, own)
-            elif axis == "ragged":
-                rows.values[name] = artifact[name][own]
+            if axis == "ragged":
+                rows.values[name] = artifact.part(name, own) if isinstance(own, slice) else artifact[name][own]
+                rows.ragged.add(name)
             elif axis == "video":
                 rows.values[name] = artifact.part(name, slice(i, i + 1))[0]
             elif axis == "second":
                 rows.values[name] = artifact[name][:, i]
-            if axis == "ragged":
-                rows.ragged.add(name)
     return rows
 
 
