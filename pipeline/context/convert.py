@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.store.atomic import StageError
+from pipeline.exchange.files import read_torch
+from pipeline.store.atomic import StageError, new_folder
 
 if TYPE_CHECKING:
     import torch
@@ -34,13 +34,7 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
 
     if not path.is_file():
         raise StageError(f"{path} does not exist; name a pickled checkpoint, a file such as model.pth")
-    try:
-        # Training scripts store their arguments in the file; a Namespace holds values and does nothing.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StageError(f"{path} cannot be read without running code from it, which is never done ({first})") from None
+    content = read_torch(path)
     for name in CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -54,58 +48,49 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     return {key: value.contiguous().clone() for key, value in tensors.items()}
 
 
-def _layers(state: dict[str, torch.Tensor], prefix: str) -> int:
-    return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})
-
-
-def _text_config(state: dict[str, torch.Tensor], prefix: str) -> dict[str, int]:
-    vocabulary, width = state[f"{prefix}token_embedding.weight"].shape
+def _tower(state: dict[str, torch.Tensor], width: int, blocks: str) -> dict[str, int]:
     return {
-        "vocab_size": vocabulary,
-        "max_position_embeddings": len(state[f"{prefix}positional_embedding"]),
         "hidden_size": width,
-        "num_hidden_layers": _layers(state, f"{prefix}transformer.resblocks."),
+        "num_hidden_layers": len({key.removeprefix(blocks).split(".")[0] for key in state if key.startswith(blocks)}),
         "num_attention_heads": max(1, width // HEAD_WIDTH),
+    }
+
+
+def _config(
+    state: dict[str, torch.Tensor], patches: str, places: str, times: str, blocks: str, text: str
+) -> dict[str, Any]:
+    """Sizes of both towers, from the shapes of the named weights; ``text`` begins the names of the text tower."""
+    width, *_, patch, _ = state[patches].shape
+    vocabulary, text_width = state[f"{text}token_embedding.weight"].shape
+    return {
+        "vision_config": {
+            "image_size": round((state[places].shape[-2] - 1) ** 0.5) * patch,
+            "patch_size": patch,
+            "num_frames": state[times].shape[1],
+            **_tower(state, width, blocks),
+        },
+        "text_config": {
+            "vocab_size": vocabulary,
+            "max_position_embeddings": len(state[f"{text}positional_embedding"]),
+            **_tower(state, text_width, f"{text}transformer.resblocks."),
+        },
+        "projection_dim": state[f"{text}text_projection"].shape[1],
     }
 
 
 def viclip_config(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     """config.json of a ViCLIP, from the shapes of its weights."""
-    vision = "vision_encoder."
-    width, _, _, patch, _ = state[f"{vision}conv1.weight"].shape
-    places = len(state[f"{vision}positional_embedding"]) - 1
+    names = ("conv1.weight", "positional_embedding", "temporal_positional_embedding", "transformer.resblocks.")
     return {
         "architectures": ["ViCLIP"],
-        "vision_config": {
-            "image_size": round(places**0.5) * patch,
-            "patch_size": patch,
-            "num_frames": state[f"{vision}temporal_positional_embedding"].shape[1],
-            "hidden_size": width,
-            "num_hidden_layers": _layers(state, f"{vision}transformer.resblocks."),
-            "num_attention_heads": max(1, width // HEAD_WIDTH),
-        },
-        "text_config": _text_config(state, "text_encoder."),
-        "projection_dim": state["text_encoder.text_projection"].shape[1],
+        **_config(state, *(f"vision_encoder.{name}" for name in names), "text_encoder."),
     }
 
 
 def lavila_config(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     """config.json of a LaViLa dual encoder, from the shapes of its weights."""
-    width, _, patch, _ = state["visual.patch_embed.proj.weight"].shape
-    places = state["visual.pos_embed"].shape[1] - 1
-    return {
-        "model_type": "lavila",
-        "vision_config": {
-            "image_size": round(places**0.5) * patch,
-            "patch_size": patch,
-            "num_frames": state["visual.temporal_embed"].shape[1],
-            "hidden_size": width,
-            "num_hidden_layers": _layers(state, "visual.blocks."),
-            "num_attention_heads": max(1, width // HEAD_WIDTH),
-        },
-        "text_config": _text_config(state, ""),
-        "projection_dim": state["text_projection"].shape[1],
-    }
+    names = ("patch_embed.proj.weight", "pos_embed", "temporal_embed", "blocks.")
+    return {"model_type": "lavila", **_config(state, *(f"visual.{name}" for name in names), "")}
 
 
 def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) -> None:
@@ -123,16 +108,18 @@ def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) 
 
     from pipeline.encoding.checkpoints import WEIGHTS
 
-    if out.exists():
-        raise StageError(f"{out} exists; name a folder that does not")
-    state = read_pickled(source)
-    copied = sorted(source.parent.glob("*.json")) if kind == "transformers" else []
-    if kind == "transformers":
-        if not (source.parent / "config.json").is_file():
-            raise StageError(
-                f"{source.parent} has no config.json; the weights alone do not say what network they are of"
-            )
-    else:
+    with new_folder(out) as folder:
+        state = read_pickled(source)
+        save_file(state, folder / WEIGHTS)
+        if kind == "transformers":
+            if not (source.parent / "config.json").is_file():
+                raise StageError(
+                    f"{source.parent} has no config.json; the weights alone do not say what network they are of"
+                )
+            for path in source.parent.iterdir():
+                if path.suffix == ".json" or path.name in ("merges.txt", "vocab.txt"):
+                    shutil.copy(path, folder / path.name)
+            return
         if vocabulary is None or not vocabulary.is_file():
             raise StageError(
                 f"{kind} needs CLIP's list of merges: --vocabulary bpe_simple_vocab_16e6.txt.gz, which its code "
@@ -142,23 +129,9 @@ def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) 
             config = {"viclip": viclip_config, "lavila": lavila_config}[kind](state)
         except (KeyError, ValueError) as error:
             raise StageError(f"{source} is no {kind} with CLIP's text tower: {error} is not as it should be") from None
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        save_file(state, temporary / WEIGHTS)
-        if kind == "transformers":
-            for path in copied:
-                shutil.copy(path, temporary / path.name)
-            for name in ("merges.txt", "vocab.txt"):
-                if (source.parent / name).is_file():
-                    shutil.copy(source.parent / name, temporary / name)
-        else:
-            (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-            shutil.copy(vocabulary, temporary / "bpe_simple_vocab_16e6.txt.gz")
-            _check(temporary, source, kind)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        shutil.copy(vocabulary, folder / "bpe_simple_vocab_16e6.txt.gz")
+        _check(folder, source, kind)
 
 
 def _check(folder: Path, source: Path, kind: str) -> None:

@@ -5,17 +5,16 @@ The key is read from the environment when a request is sent; it is in no setting
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import httpx2
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from pipeline.store.atomic import replace_when_done
 from pipeline.store.provenance import canonical, digest_of
@@ -42,11 +41,8 @@ class _Again(Exception):
         self.wait = wait
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to another server."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
+def _wait(state: RetryCallState) -> float:
+    return min(LONGEST_WAIT, max(FIRST_WAIT * 2 ** (state.attempt_number - 1), state.outcome.exception().wait))
 
 
 @dataclass(frozen=True)
@@ -73,55 +69,55 @@ class Endpoint:
         Raises:
             EndpointError: no key, refused, or no answer after several attempts.
         """
-        request = self._request(prompt)
-        for attempt in range(ATTEMPTS - 1):
-            try:
-                return _text_of(_send(request))
-            except _Again as error:
-                self.sleep(min(LONGEST_WAIT, max(FIRST_WAIT * 2**attempt, error.wait)))
-        try:
-            return _text_of(_send(request))
-        except _Again as error:
-            raise EndpointError(f"{self.url} gives no answer after {ATTEMPTS} attempts: {error}") from None
-
-    def _request(self, prompt: str) -> urllib.request.Request:
         if not self.url.startswith(("http://", "https://")):
             raise EndpointError(
                 f"context.candidates.url is `{self.url}`; it must be the base address of an OpenAI-compatible server, "
                 f"such as http://localhost:8000/v1"
             )
-        headers = {"Content-Type": "application/json"}
-        if self.key_variable:
-            key = os.environ.get(self.key_variable, "").strip()
-            if not key:
-                raise EndpointError(
-                    f"the environment variable {self.key_variable} holds no key for {self.url}; set it, or set "
-                    f'context.candidates.key_variable to "" for a server that needs none'
-                )
-            headers["Authorization"] = f"Bearer {key}"
-        body = {
+        question = {
             "model": self.model,
             "temperature": self.temperature,
             "messages": [{"role": "user", "content": prompt}],
         }
-        address = self.url.rstrip("/") + "/chat/completions"
-        return urllib.request.Request(address, json.dumps(body).encode(), headers)
+        attempts = Retrying(
+            retry=retry_if_exception_type(_Again),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            sleep=self.sleep,
+            reraise=True,
+        )
+        try:
+            return _text_of(attempts(_send, self.url.rstrip("/") + "/chat/completions", self._headers(), question))
+        except _Again as error:
+            raise EndpointError(f"{self.url} gives no answer after {ATTEMPTS} attempts: {error}") from None
+
+    def _headers(self) -> dict[str, str]:
+        if not self.key_variable:
+            return {}
+        key = os.environ.get(self.key_variable, "").strip()
+        if not re.fullmatch(r"[!-~]+", key):  # anything else cannot be sent, and the error would show it
+            raise EndpointError(
+                f"the environment variable {self.key_variable} holds no key for {self.url}; set it, or set "
+                f'context.candidates.key_variable to "" for a server that needs none'
+            )
+        return {"Authorization": f"Bearer {key}"}
 
 
-def _send(request: urllib.request.Request) -> bytes:
-    opener = urllib.request.build_opener(_NoRedirect)
+def _send(address: str, headers: dict[str, str], question: dict) -> bytes:
+    # Redirects are not followed: one would carry the key to another server.
     try:
-        with opener.open(request, timeout=TIMEOUT) as answer:
-            return answer.read(MOST_BYTES)
-    except urllib.error.HTTPError as error:
-        words = " ".join(error.read(300).decode(errors="replace").split())
-        if error.code in _TRANSIENT:
-            asked = error.headers.get("Retry-After", "")
-            raise _Again(f"HTTP {error.code} {words}", float(asked) if asked.isdecimal() else 0.0) from None
-        hint = "; is the key valid?" if error.code in (401, 403) else ""
-        raise EndpointError(f"{request.full_url} refuses with HTTP {error.code}{hint} {words}".rstrip()) from None
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise _Again(str(getattr(error, "reason", None) or error or type(error).__name__)) from None
+        with httpx2.stream("POST", address, json=question, headers=headers, timeout=TIMEOUT) as answer:
+            body = next(answer.iter_bytes(MOST_BYTES), b"")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise _Again(str(error) or type(error).__name__) from None
+    if answer.is_success:
+        return body
+    words = " ".join(body[:300].decode(errors="replace").split())
+    if answer.status_code in _TRANSIENT:
+        asked = answer.headers.get("Retry-After", "")
+        raise _Again(f"HTTP {answer.status_code} {words}", float(asked) if asked.isdecimal() else 0.0)
+    hint = "; is the key valid?" if answer.status_code in (401, 403) else ""
+    raise EndpointError(f"{address} refuses with HTTP {answer.status_code}{hint} {words}".rstrip())
 
 
 def _text_of(body: bytes) -> str:

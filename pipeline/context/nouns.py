@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.data.lines import lines_of
+
 # Words whose first meaning heads what can be seen as a place, and what can be seen as a thing. A noun below both, such
 # as a house below structure and artifact, is a place.
 SCENE_HEADS = (
@@ -33,21 +35,16 @@ class NounError(ValueError):
     """A file is not what it should be; the message says what was expected."""
 
 
-def _lines(path: Path) -> Iterable[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="strict").splitlines()
-    except FileNotFoundError:
-        raise NounError(f"{path} does not exist") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise NounError(f"{path} cannot be read as text ({error})") from None
+def _lines(path: Path) -> list[tuple[int, str]]:
+    return lines_of(path, "docs/datasets/candidates.md says where it comes from", NounError)
 
 
 def _read_synsets(path: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Offset → words, and offset → offsets of the hyponyms, from ``data.noun``."""
     words: dict[str, list[str]] = {}
     below: dict[str, list[str]] = defaultdict(list)
-    for number, line in enumerate(_lines(path), 1):
-        if line.startswith("  "):
+    for number, line in _lines(path):
+        if not re.match(r"\d{8} ", line):
             continue  # the licence, in the first lines
         fields = line.partition("|")[0].split()
         try:
@@ -70,7 +67,7 @@ def _first_senses(path: Path, wanted: Iterable[str]) -> list[str]:
     """Offsets of the first, that is the most frequent, meaning of some words, from ``index.noun``."""
     remaining = set(wanted)
     found = []
-    for line in _lines(path):
+    for _, line in _lines(path):
         word = line.partition(" ")[0]
         if word in remaining:
             fields = line.split()
@@ -125,7 +122,7 @@ def read_names(path: Path) -> list[str]:
     Raises:
         NounError: missing, or without a name.
     """
-    lines = list(_lines(path))
+    lines = [line for _, line in _lines(path)]
     if path.suffix == ".json":
         try:
             content = json.loads("\n".join(lines))
@@ -134,8 +131,7 @@ def read_names(path: Path) -> list[str]:
             raise NounError(f'{path} is not JSON of the form {{"0": ["n01440764", "tench"]}}') from None
     names = []
     for line in lines:
-        line = line.strip()
-        if not line or line.startswith("#"):
+        if line.startswith("#"):
             continue
         place, synset = _PLACE.fullmatch(line), _SYNSET.fullmatch(line)
         name = place["name"].replace("/", " ") if place else synset["name"].split(",")[0] if synset else line

@@ -33,6 +33,8 @@ MEMORY_MB = 3000
 PIPE_BYTES = 1 << 20
 _LENGTH_BYTES = 8
 _PR_SET_PDEATHSIG = 1
+# What an answer may be instead of frames.
+_ERRORS = {error.__name__: error for error in (VideoError, BackendError, IndexError)}
 
 
 class _WorkerDied(Exception):
@@ -146,16 +148,12 @@ class Decoder:
             raise VideoError("crashed", f"{name}: the decoder died of {_cause(worker.returncode)}") from None
         finally:
             budget.left = deadline - time.monotonic()
-        if header["kind"] == "error":
-            if header["reason"] == "too_large":
-                raise VideoError(
-                    "too_large", f"{name}: decoding needs more than runtime.decoder.memory_mb = {self.memory_mb}"
-                )
-            raise VideoError(header["reason"], header["detail"])
-        if header["kind"] == "backend":
-            raise BackendError(header["detail"])
-        if header["kind"] == "index":
-            raise IndexError(header["detail"])
+        if header["kind"] == "too_large":
+            raise VideoError(
+                "too_large", f"{name}: decoding needs more than runtime.decoder.memory_mb = {self.memory_mb}"
+            )
+        if header["kind"] in _ERRORS:
+            raise _ERRORS[header["kind"]](*header["words"])
         return header, array
 
     def _begin(self) -> subprocess.Popen:
@@ -240,14 +238,11 @@ class _Worker:
         """What ``answer()`` gives, or its error as an answer."""
         try:
             return answer()
-        except VideoError as error:
-            return {"kind": "error", "reason": error.reason, "detail": error.detail}, None
         except MemoryError:
-            return {"kind": "error", "reason": "too_large", "detail": ""}, None
-        except BackendError as error:
-            return {"kind": "backend", "detail": str(error)}, None
-        except IndexError as error:
-            return {"kind": "index", "detail": str(error)}, None
+            return {"kind": "too_large"}, None
+        except tuple(_ERRORS.values()) as error:
+            kind = next(name for name, known in _ERRORS.items() if isinstance(error, known))
+            return {"kind": kind, "words": list(map(str, error.args))}, None
 
     def _next(self) -> tuple[dict[str, Any], np.ndarray | None]:
         found = next(self._batches, None)

@@ -17,10 +17,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import av
 import cv2
@@ -126,15 +126,9 @@ class Video:
         note: what was unusual about the last pass, empty if nothing was.
     """
 
-    def __init__(
-        self,
-        name: str,
-        probe: _Probe,
-        sources: list[Callable[[], Frames]],
-    ):
-        self._name = name
+    def __init__(self, name: str, probe: _Probe, sources: list[Callable[[], Frames]]):
+        self._name, self._probe, self._sources = name, probe, sources
         self._shape = probe.shape
-        self._sources = sources
         self.n_frames = probe.n_frames
         self.n_decoded: int | None = None
         self.fps = probe.fps
@@ -145,9 +139,8 @@ class Video:
     def __enter__(self) -> Video:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # Decoders live in the generators of a pass and go with them; nothing is held open between two passes.
-        return None
+    def __exit__(self, *_: object) -> None:
+        """Decoders live in the generators of a pass and go with them; nothing is held open between two passes."""
 
     def batches(self, size: int = 32) -> Iterator[tuple[int, np.ndarray]]:
         """Decode all frames in order, in one pass.
@@ -255,12 +248,9 @@ class Excerpt(Video):
         if first >= whole.n_frames:
             raise VideoError("too_short", f"{whole._name} has {whole.n_frames} frames, the excerpt begins at {first}")
         self._whole, self._first, self._end = whole, first, min(end, whole.n_frames)
-        self._name, self._shape = f"{whole._name}, frames {first} to {end}", whole._shape
-        self.n_frames = self._end - first
-        self.n_decoded = None
-        self.fps, self.height, self.width = whole.fps, whole.height, whole.width
-        self.timestamps = _since_first(whole.timestamps[first : self._end])
-        self.note = ""
+        times = _since_first(whole.timestamps[first : self._end])
+        probe = replace(whole._probe, n_frames=self._end - first, timestamps=times)
+        super().__init__(f"{whole._name}, frames {first} to {end}", probe, [])
 
     def _pass(self) -> Iterator[np.ndarray]:
         # Decoded from the start of the file, for the reason given in `Video.frames`.
@@ -278,12 +268,7 @@ class Excerpt(Video):
         self.timestamps = _since_first(self._whole.timestamps[self._first : self._first + found])
 
 
-def open_video(
-    path: str | os.PathLike[str],
-    backend: str = "decord",
-    n_threads: int = 1,
-    frames: tuple[int, int] | None = None,
-) -> Video:
+def open_video(path: str | os.PathLike[str], backend: str = "decord", frames: tuple[int, int] | None = None) -> Video:
     """Open a video file, or a folder of pictures in natural order (``2.jpg`` before ``10.jpg``), as a context manager.
 
     A file named .jpg, .jpeg or .png is a video of one frame.
@@ -295,7 +280,6 @@ def open_video(
     Args:
         backend: ``decord``, ``pyav`` or ``torchcodec``; the last one must be installed by the user. Where it cannot be
             trusted, PyAV decodes instead.
-        n_threads: decoding threads of the backend.
         frames: first frame and end of an excerpt that is wanted instead of the whole; see `Excerpt`.
 
     Raises:
@@ -306,11 +290,11 @@ def open_video(
         raise BackendError(f"there is no decoding backend `{backend}`; choose one of {', '.join(BACKENDS)}")
     if backend == "torchcodec":
         _import_torchcodec()
-    whole = _open_whole(Path(path), backend, n_threads)
+    whole = _open_whole(Path(path), backend)
     return whole if frames is None else Excerpt(whole, frames)
 
 
-def _open_whole(place: Path, backend: str, n_threads: int) -> Video:
+def _open_whole(place: Path, backend: str) -> Video:
     if _is_folder(place):
         return _open_folder(place)
     _refuse_other_content(place)
@@ -325,9 +309,7 @@ def _open_whole(place: Path, backend: str, n_threads: int) -> Video:
     decoders = {"decord": [_decord_frames], "torchcodec": [_torchcodec_frames], "pyav": []}[backend]
     if probe.container in _WITHOUT_INDEX:
         decoders = []
-    return Video(
-        place.name, probe, [partial(decoder, place, probe, n_threads) for decoder in (*decoders, _pyav_frames)]
-    )
+    return Video(place.name, probe, [partial(decoder, place, probe) for decoder in (*decoders, _pyav_frames)])
 
 
 # ------------------------------------------------------------------------------------------------------ the first look
@@ -485,31 +467,39 @@ def _words(error: Exception) -> str:
 # Each yields its frames in the order of presentation and raises `_GaveUp`.
 
 
-def _decord_frames(path: Path, probe: _Probe, n_threads: int) -> Frames:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
+def _one_by_one(
+    name: str, probe: _Probe, reader_of: Callable[[], Any], frame_of: Callable[[Any, int], np.ndarray]
+) -> Frames:
+    """Frames of a reader that counts them and hands them out singly; each library raises types of its own."""
     try:
-        # Without a limit decord fills missing frames with older ones and says nothing; this one is below one frame.
-        reader = decord.VideoReader(str(path), num_threads=n_threads, fault_tol=1e-9)
+        reader = reader_of()
         count = len(reader)
     except Exception as error:
-        raise _GaveUp(f"decord cannot open it, {type(error).__name__}") from None
-    for _ in range(count):
+        raise _GaveUp(f"{name} cannot open it, {type(error).__name__}") from None
+    for position in range(count):
         try:
-            frame = reader.next().asnumpy()
-        except Exception as error:  # DECORDError, DECORDLimitReachedError, StopIteration
-            raise _GaveUp(f"decord stopped, {type(error).__name__}") from None
+            frame = frame_of(reader, position)
+        except Exception as error:
+            raise _GaveUp(f"{name} stopped, {type(error).__name__}") from None
         if frame.shape != probe.shape:
-            raise _GaveUp(f"decord gives frames {frame.shape}")
+            raise _GaveUp(f"{name} gives frames {frame.shape}")
         yield frame, None
 
 
-def _pyav_frames(path: Path, probe: _Probe, n_threads: int) -> Frames:
+def _decord_frames(path: Path, probe: _Probe) -> Frames:
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    # Without a limit decord fills missing frames with older ones and says nothing; this one is below one frame.
+    reader_of = partial(decord.VideoReader, str(path), num_threads=1, fault_tol=1e-9)
+    return _one_by_one("decord", probe, reader_of, lambda reader, _: reader.next().asnumpy())
+
+
+def _pyav_frames(path: Path, probe: _Probe) -> Frames:
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             stream = container.streams.best("video")
-            stream.codec_context.thread_count = n_threads
+            stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
                 picture = frame.to_ndarray(format="rgb24", width=probe.stored_width, height=probe.stored_height)
                 yield np.rot90(picture, probe.rotation // 90), frame.time
@@ -529,22 +519,10 @@ def _import_torchcodec():
     return decoders
 
 
-def _torchcodec_frames(path: Path, probe: _Probe, n_threads: int) -> Frames:
-    decoders = _import_torchcodec()
-    try:
-        reader = decoders.VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=n_threads)
-        count = len(reader)
-    except Exception as error:
-        raise _GaveUp(f"torchcodec cannot open it, {type(error).__name__}") from None
-    for position in range(count):
-        try:
-            frame = reader.get_frame_at(position)
-            picture = frame.data.numpy()
-        except Exception as error:
-            raise _GaveUp(f"torchcodec stopped, {type(error).__name__}") from None
-        if picture.shape != probe.shape:
-            raise _GaveUp(f"torchcodec gives frames {picture.shape}")
-        yield picture, None
+def _torchcodec_frames(path: Path, probe: _Probe) -> Frames:
+    decoder = _import_torchcodec().VideoDecoder
+    reader_of = partial(decoder, str(path), dimension_order="NHWC", num_ffmpeg_threads=1)
+    return _one_by_one("torchcodec", probe, reader_of, lambda reader, n: reader.get_frame_at(n).data.numpy())
 
 
 # ------------------------------------------------------------------------------------------------- folders of pictures
@@ -630,28 +608,21 @@ def sample_indices(n_frames: int, n: int, mode: str = "uniform", stride: int = 4
     raise ValueError(f"there is no sampling `{mode}`; choose uniform or dense")
 
 
-def resize_and_crop(frames: np.ndarray, size: int, mode: str = "shorter_side_center_crop") -> np.ndarray:
-    """Frames as square pictures, uint8 ``[t, H, W, 3]`` → ``[t, size, size, 3]``.
+def resize_and_crop(frames: np.ndarray, size: int) -> np.ndarray:
+    """Frames as square pictures, uint8 ``[t, H, W, 3]`` → ``[t, size, size, 3]``, as in VideoMAE's evaluation.
 
-    ``shorter_side_center_crop`` scales the shorter side to ``size``, keeps the aspect ratio, and cuts the middle out of
-    the longer side (VideoMAE's evaluation); ``stretch`` scales both sides to ``size``. Shrinking averages over the area
-    of a pixel, which avoids aliasing; enlarging is bilinear.
+    The shorter side is scaled to ``size``, the aspect ratio stays, and the middle is cut out of the longer side.
+    Shrinking averages over the area of a pixel, which avoids aliasing; enlarging is bilinear.
 
     Raises:
-        ValueError: ``frames`` has another shape or type, ``size`` is not positive, or the mode is unknown.
+        ValueError: ``frames`` has another shape or type, or ``size`` is not positive.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[1:]:
         raise ValueError(f"frames must be uint8 [t, H, W, 3], got {frames.dtype} {list(frames.shape)}")
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     height, width = frames.shape[1:3]
-    if mode == "shorter_side_center_crop":
-        shorter = min(height, width)
-        new_height, new_width = (max(size, round(side * size / shorter)) for side in (height, width))
-    elif mode == "stretch":
-        new_height = new_width = size
-    else:
-        raise ValueError(f"there is no mode `{mode}`; choose shorter_side_center_crop or stretch")
+    new_height, new_width = (max(size, round(side * size / min(height, width))) for side in (height, width))
     enlarges = new_height > height or new_width > width
     top, left = (new_height - size) // 2, (new_width - size) // 2
     result = np.empty((len(frames), size, size, 3), np.uint8)

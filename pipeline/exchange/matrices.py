@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.data.entries import video_id
 from pipeline.exchange.errors import ForeignFileError
+from pipeline.exchange.files import read_torch
 
-SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".mat", ".safetensors")
 # Columns of text that tell which video a row belongs to.
 ID_NAMES = ("video_id", "video_ids", "ids", "id", "names", "name", "videos", "paths", "frame_dir")
 
@@ -41,11 +41,7 @@ def _is_text(value: Any) -> bool:
 def _from_torch(path: Path) -> dict[str, Any]:
     import torch
 
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ForeignFileError(f"{path} is not a file of tensors, and others are never unpickled ({first})") from None
+    content = read_torch(path)
     entries = content if isinstance(content, Mapping) else {"": content}
     found = {}
     for name, value in entries.items():
@@ -122,6 +118,7 @@ _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     ".mat": _from_matlab,
     ".safetensors": _from_safetensors,
 }
+SUFFIXES = tuple(_READERS)
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

@@ -1,332 +1,200 @@
-"""Pickle files read without unpickling: opcodes are interpreted for plain values and numeric arrays, all else refused.
+"""Pickle files read without running anything of theirs: plain values and numeric arrays, all else refused.
 
-Python's unpickler imports and calls whatever a file names. Here a name in the file is only ever compared with the few
-that numpy writes for arrays, types and numbers; nothing is imported, no method of a named class is called.
+A whitelist of names is not enough: Python's unpickler gives any state to any object, and numpy believes a type whose
+state says that bytes are pointers. So names in a file mean functions of this module, states are checked before numpy
+gets them, and opcodes that make objects are refused. This takes the unpickler in Python: the one in C keeps no table of
+opcodes that could be changed, and hashes keys before anyone can look at them.
 """
 
 from __future__ import annotations
 
-import math
 import mmap
-import pickletools
+import pickle
 import re
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from pipeline.exchange.errors import ForeignFileError
 
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-# What a name in a file means here; numpy 2 renamed its modules.
-_KNOWN = {
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    ("_codecs", "encode"): "encode",
-    # How empty bytes stand in files of the protocols before 3.
-    ("__builtin__", "bytes"): "bytes",
-    ("builtins", "bytes"): "bytes",
-    **{(module, "_reconstruct"): "reconstruct" for module in _MULTIARRAY},
-    **{(module, "scalar"): "scalar" for module in _MULTIARRAY},
-    **{(module, "_frombuffer"): "frombuffer" for module in _NUMERIC},
-}
-_ARRAY_TYPE = re.compile(r"[biuf][1248]")
-_SCALAR_TYPE = re.compile(r"[biuf][1248]|U\d{1,6}")
+_OPCODES = (
+    "PROTO FRAME MARK STOP POP POP_MARK DUP GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE "
+    "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
+    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT GLOBAL STACK_GLOBAL REDUCE"
+)
+_TYPE = re.compile(r"[biuf][1248]|U\d{1,6}")
 _KEYS = (str, int, float, bool, bytes, type(None))
+_VALUES = (*_KEYS, bytearray, np.ndarray)
 
 
-class _Symbol:
-    """Something that is no value yet: a name, a type, an array without its content."""
+def _refused(reason: str) -> NoReturn:
+    raise pickle.UnpicklingError(reason)
 
 
-class _Name(_Symbol):
-    def __init__(self, meaning: str):
-        self.meaning = meaning
+# ------------------------------------------------------------------------------------------- what names in a file mean
+
+_NDARRAY = object()
 
 
-class _Type(_Symbol):
-    def __init__(self, code: str):
-        self.code, self.order = code, "="
-
-    def numpy(self) -> np.dtype:
-        return np.dtype(self.code).newbyteorder(self.order)
+def _dtype(code: Any, *_: Any) -> np.dtype:
+    if not isinstance(code, str) or not _TYPE.fullmatch(code):
+        _refused(f"an array or number of the type {code!s:.20}; numbers and text can be read")
+    return np.dtype(code, False, True)  # a copy of its own, which may be given a byte order
 
 
-class _EmptyArray(_Symbol):
-    """An array between its construction and the opcode that fills it; ``memo`` are the numbers it is remembered by."""
-
-    def __init__(self):
-        self.memo: list[int] = []
-
-
-class _Arguments(tuple):
-    """A tuple with a symbol somewhere inside: arguments of a call, never part of the result."""
+def _numeric(dtype: Any) -> np.dtype:
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+        _refused("an array that is not of numbers")
+    return dtype
 
 
-class _Refused(ValueError):
-    pass
+def _empty_array(kind: Any, *_: Any) -> np.ndarray:
+    if kind is not _NDARRAY:
+        _refused("an array of another class than numpy.ndarray")
+    return np.empty(0)
 
 
-_MARK = object()
+def _array(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+    if type(data) not in (bytes, bytearray):  # the memory of another array could be freed behind this one's back
+        _refused("an array of something else than bytes")
+    array = np.frombuffer(data, _numeric(dtype)).reshape(shape, order="C" if order == "K" else order)
+    array = array if axes is None else array.transpose(axes)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-class _Reader:
-    """The stack machine of the pickle format, without its power to call anything."""
+def _scalar(dtype: Any, data: Any) -> Any:
+    data = data.encode("latin-1") if isinstance(data, str) else data  # Python 2 wrote bytes as text
+    if not isinstance(dtype, np.dtype) or not isinstance(data, bytes) or len(data) != dtype.itemsize:
+        _refused("a number whose type does not fit its data")
+    return np.frombuffer(data, dtype)[0].item()
 
-    def __init__(self):
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
 
-    # ------------------------------------------------------------------------------------------------------- stack
+def _bytes(text: str = "", encoding: str = "latin1") -> bytes:
+    """How bytes stand in files of the protocols before 3."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        _refused("text in another encoding than the pickle module writes")
+    return text.encode(encoding)
 
-    def pop(self) -> Any:
-        value = self.stack.pop()
-        if value is _MARK:
-            raise _Refused("a mark where a value belongs")
-        return value
 
-    def above_mark(self) -> list[Any]:
-        for position in range(len(self.stack) - 1, -1, -1):
-            if self.stack[position] is _MARK:
-                found = self.stack[position + 1 :]
-                del self.stack[position:]
-                return found
-        raise _Refused("no mark")
+_KNOWN = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _dtype,
+    ("_codecs", "encode"): _bytes,
+    ("__builtin__", "bytes"): _bytes,
+    ("builtins", "bytes"): _bytes,
+}
+for _core in ("numpy.core", "numpy._core"):  # numpy 2 renamed its modules
+    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _empty_array
+    _KNOWN[f"{_core}.multiarray", "scalar"] = _scalar
+    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _array
 
-    def value(self, value: Any) -> Any:
-        if isinstance(value, (_Symbol, _Arguments)) or value is _MARK:
-            raise _Refused("a name or an unfinished array where a value belongs")
-        return value
 
-    def tuple_of(self, items: list[Any]) -> tuple:
-        if any(item is _MARK for item in items):
-            raise _Refused("a mark where a value belongs")
-        return (_Arguments if any(isinstance(item, (_Symbol, _Arguments)) for item in items) else tuple)(items)
+# -------------------------------------------------------------------------------------------------------- the unpickler
 
-    def remember(self, number: int) -> None:
-        value = self.stack[-1]
-        if value is _MARK:
-            raise _Refused("a mark where a value belongs")
-        if isinstance(value, _EmptyArray):
-            value.memo.append(number)
-        self.memo[number] = value
 
-    def extend_list(self, items: list[Any]) -> None:
+class _Unpickler(pickle._Unpickler):
+    """Python's own, with a table of opcodes that holds what plain values and arrays need."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            _refused(f"it names {module:.60}.{name:.60}, which would have to be executed")
+        return _KNOWN[module, name]
+
+    def load_refused(self) -> None:
+        _refused("an opcode that makes objects")
+
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))  # Python's allocates what the file says before it reads
+
+    def fill_dict(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if type(target) is not list:
-            raise _Refused("items for something that is no list")
-        target.extend(self.value(item) for item in items)
+        if type(target) is not dict:
+            _refused("items for something that is no dictionary")
+        if any(type(key) not in _KEYS for key in items[::2]):  # a tuple of tuples of … can take for ever to hash
+            _refused("a key that is neither text nor a number")
+        target.update(zip(items[::2], items[1::2], strict=True))
 
-    def extend_dict(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if type(target) is not dict or len(items) % 2:
-            raise _Refused("items for something that is no dictionary")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) not in _KEYS:  # a tuple of tuples of … can take for ever to hash
-                raise _Refused("a key that is neither text nor a number")
-            target[key] = self.value(value)
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self.fill_dict(items)
 
-    # ------------------------------------------------------------------------------------------------ numpy's names
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.fill_dict([key, value])
 
-    def name(self, module: Any, name: Any) -> None:
-        meaning = _KNOWN.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
-        if meaning is None:
-            raise _Refused(f"it names {module!s:.60}.{name!s:.60}, which would have to be executed")
-        self.stack.append(_Name(meaning))
+    def load_setitems(self) -> None:
+        self.fill_dict(self.pop_mark())
 
-    def call(self) -> None:
-        arguments, function = self.pop(), self.pop()
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-            raise _Refused("a call of something that is no function")
-        known = {
-            "dtype": self._type,
-            "reconstruct": self._empty_array,
-            "frombuffer": self._array_from_buffer,
-            "scalar": self._scalar,
-            "encode": self._encoded,
-            "bytes": self._no_bytes,
-        }
-        if function.meaning not in known:
-            raise _Refused(f"a call of {function.meaning}")
-        self.stack.append(known[function.meaning](*arguments))
-
-    def _type(self, code: Any, *_: Any) -> _Type:
-        if not isinstance(code, str) or not _SCALAR_TYPE.fullmatch(code):
-            raise _Refused(f"an array or number of the type {code!s:.20}; numbers and text can be read")
-        return _Type(code)
-
-    def _empty_array(self, kind: Any, *_: Any) -> _EmptyArray:
-        if not isinstance(kind, _Name) or kind.meaning != "ndarray":
-            raise _Refused("an array of another class than numpy.ndarray")
-        return _EmptyArray()
-
-    def _array(self, data: Any, dtype: Any, shape: Any, fortran: bool) -> np.ndarray:
-        if isinstance(data, str):  # Python 2 wrote bytes as text
-            data = data.encode("latin-1")
-        if not isinstance(data, (bytes, bytearray)):
-            raise _Refused("an array of Python objects; numbers can be read")
-        if not isinstance(dtype, _Type) or not _ARRAY_TYPE.fullmatch(dtype.code):
-            raise _Refused("an array that is not of numbers")
-        if type(shape) is not tuple or any(type(side) is not int or side < 0 for side in shape):
-            raise _Refused("an array without a shape")
-        kind = dtype.numpy()
-        if math.prod(shape) * kind.itemsize != len(data):
-            raise _Refused("an array whose shape does not fit its data")
-        values = np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
-        return values.astype(kind.newbyteorder("="), copy=False)
-
-    def _array_from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-        return self._array(data, dtype, shape, order == "F")
-
-    def _scalar(self, dtype: Any, data: Any) -> Any:
-        if isinstance(data, str):
-            data = data.encode("latin-1")
-        if not isinstance(dtype, _Type) or not isinstance(data, bytes) or len(data) != dtype.numpy().itemsize:
-            raise _Refused("a number whose type does not fit its data")
-        return np.frombuffer(data, dtype.numpy())[0].item()
-
-    def _encoded(self, text: Any, encoding: Any = None, *_: Any) -> bytes:
-        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise _Refused("text in another encoding than the pickle module writes")
-        return text.encode("latin-1")
-
-    def _no_bytes(self, *arguments: Any) -> bytes:
-        if arguments:
-            raise _Refused("bytes made of something else")
-        return b""
-
-    def build(self) -> None:
-        state, target = self.pop(), self.stack[-1]
-        if isinstance(target, _Type) and type(state) is tuple and len(state) >= 5:
+    def load_build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, np.dtype):
             if state[1] not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-                raise _Refused("an array of records; numbers can be read")
-            target.order = state[1]
-        elif isinstance(target, _EmptyArray) and isinstance(state, tuple) and len(state) == 5:
+                _refused("an array of records; numbers can be read")
+            target.__setstate__((3, state[1], None, None, None, target.itemsize, target.alignment, 0))
+        elif isinstance(target, np.ndarray):
             _, shape, dtype, fortran, data = state
-            values = self._array(data, dtype, shape, bool(fortran))
-            self.stack[-1] = values
-            for number in target.memo:
-                if self.memo.get(number) is target:
-                    self.memo[number] = values
+            target.__setstate__((1, shape, _numeric(dtype), fortran, data))
         else:
-            raise _Refused("an object that has a state of its own")
+            _refused("an object that has a state of its own")
 
-    # ------------------------------------------------------------------------------------------------------ opcodes
-
-    def step(self, name: str, argument: Any) -> None:
-        """Interpret one opcode."""
-        stack = self.stack
-        match name:
-            case "PROTO" | "FRAME":
-                pass
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(name == "NEWTRUE")
-            case (
-                "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4"
-                | "FLOAT" | "BINFLOAT"
-                | "STRING" | "BINSTRING" | "SHORT_BINSTRING"
-                | "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
-                | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8"
-            ):  # fmt: skip
-                stack.append(argument)
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "MARK":
-                stack.append(_MARK)
-            case "LIST":
-                items = self.above_mark()
-                stack.append([])
-                self.extend_list(items)
-            case "DICT":
-                items = self.above_mark()
-                stack.append({})
-                self.extend_dict(items)
-            case "TUPLE":
-                stack.append(self.tuple_of(self.above_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(name[-1])
-                if len(stack) < count:
-                    raise _Refused("too few values for a tuple")
-                items = stack[-count:]
-                del stack[-count:]
-                stack.append(self.tuple_of(items))
-            case "APPEND":
-                item = self.pop()
-                self.extend_list([item])
-            case "APPENDS":
-                self.extend_list(self.above_mark())
-            case "SETITEM":
-                value, key = self.pop(), self.pop()
-                self.extend_dict([key, value])
-            case "SETITEMS":
-                self.extend_dict(self.above_mark())
-            case "MEMOIZE":
-                self.remember(len(self.memo))
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self.remember(argument)
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(self.memo[argument])
-            case "POP":
-                stack.pop()
-            case "POP_MARK":
-                self.above_mark()
-            case "DUP":
-                stack.append(self.value(stack[-1]))
-            case "GLOBAL":
-                self.name(*argument.split(" ", 1))
-            case "STACK_GLOBAL":
-                name, module = self.pop(), self.pop()
-                self.name(module, name)
-            case "REDUCE":
-                self.call()
-            case "BUILD":
-                self.build()
-            case _:
-                raise _Refused(f"the opcode {name}, which makes objects")
+    dispatch = (
+        dict.fromkeys(range(256), load_refused)
+        | {code: pickle._Unpickler.dispatch[code] for code in (getattr(pickle, name)[0] for name in _OPCODES.split())}
+        | {
+            pickle.BYTEARRAY8[0]: load_bytearray8,
+            pickle.DICT[0]: load_dict,
+            pickle.SETITEM[0]: load_setitem,
+            pickle.SETITEMS[0]: load_setitems,
+            pickle.BUILD[0]: load_build,
+        }
+    )
 
 
-def _interpret(content: Any) -> Any:
-    reader = _Reader()
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name == "STOP":
-            return reader.value(reader.pop())
-        reader.step(opcode.name, argument)
-    raise _Refused("no end")
+def _check_plain(value: Any) -> None:
+    """Refuse a name or a type in place of a value; nesting may be deeper than Python's stack."""
+    waiting, seen = [value], set()
+    while waiting:
+        item = waiting.pop()
+        if type(item) in (list, tuple, dict):
+            if id(item) not in seen:
+                seen.add(id(item))
+                waiting += item.values() if type(item) is dict else item
+        elif type(item) not in _VALUES:
+            _refused("a name or a type where a value belongs")
 
 
-def loads(content: bytes, where: str = "the pickle") -> Any:
+def read(file: BinaryIO | mmap.mmap, where: str) -> Any:
     """The value of a pickle of lists, dictionaries, tuples, text, bytes, numbers, None and numpy arrays of numbers.
+
+    Args:
+        where: what it is, for messages.
 
     Raises:
         ForeignFileError: it holds anything else, is truncated, or is no pickle.
     """
-    return _value(content, where)
+    try:
+        value = _Unpickler(file, encoding="latin1").load()
+        _check_plain(value)
+        return value
+    except pickle.UnpicklingError as error:
+        raise ForeignFileError(f"{where} is not a pickle of plain values and arrays: {error}") from None
+    except Exception as error:  # pickle, struct and numpy each raise their own for damaged bytes
+        raise ForeignFileError(f"{where} is no pickle, or a damaged one ({type(error).__name__})") from None
 
 
 def load(path: Path) -> Any:
-    """The same for a file; large files are mapped, not copied."""
+    """The same for a file, which is mapped and not copied."""
     try:
         with open(path, "rb") as file:
             if not file.seek(0, 2):
                 raise ForeignFileError(f"{path} is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _value(content, str(path))
+                return read(content, str(path))
     except FileNotFoundError:
         raise ForeignFileError(f"{path} does not exist") from None
-
-
-def _value(content: Any, where: str) -> Any:
-    try:
-        return _interpret(content)
-    except _Refused as error:
-        raise ForeignFileError(f"{where} is not a pickle of plain values and arrays: {error}") from None
-    # Damaged bytes surface as these in pickletools, in numpy and in the stack machine.
-    except (ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
-        raise ForeignFileError(f"{where} is no pickle, or a damaged one ({type(error).__name__})") from None

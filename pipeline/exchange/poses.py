@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.data.readers import VideoError
 from pipeline.exchange import pickles
 from pipeline.exchange.errors import ForeignFileError
+from pipeline.exchange.files import read_json
 from pipeline.exchange.matrices import SUFFIXES, Rows, read_arrays
 from pipeline.exchange.penn_action import read_penn_action
 
@@ -298,19 +299,12 @@ def from_coco(frames: set[int], persons: list[Person], joints: int, where: str) 
     return checked(points[..., :2], points[..., 2], joints, where)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ForeignFileError(f"{path} is not JSON ({error})") from None
-
-
 def _coco_folder(folder: Path, joints: int, video_id: str) -> Pose:
     path = folder / f"{video_id}.json"
     if not path.is_file():
         raise VideoError("missing", f"{folder.name}/{video_id}.json does not exist")
     try:
-        videos = _coco_videos(_read_json(path), path.name)
+        videos = _coco_videos(read_json(path), path.name)
     except ForeignFileError as error:
         raise _damaged(str(error)) from None
     if len(videos) != 1:
@@ -319,7 +313,7 @@ def _coco_folder(folder: Path, joints: int, video_id: str) -> Pose:
 
 
 def _coco_file(path: Path, joints: int, all_ids: list[str]) -> Callable[[str], Pose]:
-    videos = _coco_videos(_read_json(path), str(path))
+    videos = _coco_videos(read_json(path), str(path))
     if set(videos) == {""} and len(all_ids) > 1:
         raise ForeignFileError(
             f"{path} does not tell which video a picture belongs to: `file_name` needs a folder, or an image `video_id`"

@@ -5,7 +5,9 @@ Rows are joined by ``video_id``, so that caches with different numbers of shards
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,27 +147,28 @@ def value_difference(name: str, first: np.ndarray, second: np.ndarray) -> ArrayD
 class _Side:
     """The array artifacts of one kind in one cache, opened, as if they were one."""
 
-    def __init__(self, paths: list[Path]):
-        self.opened = [Arrays(path) for path in paths]
-        self.indices = [RowIndex(artifact) for artifact in self.opened]
-        self.attributes = self.opened[0].attributes
+    def __init__(self, opened: list[Arrays]):
+        self.opened = opened
+        self.indices = [RowIndex(artifact) for artifact in opened]
+        self.attributes = opened[0].attributes
+        self.names = list(self.indices[0].shapes)
         self.where = {key: n for n, index in enumerate(self.indices) for key in index.video_id}
 
-    def close(self) -> None:
-        for artifact in self.opened:
-            artifact.__exit__()
-
-    def names(self) -> list[str]:
-        return list(self.indices[0].shapes)
+    def content(self) -> dict[str, Any]:
+        """Attributes without lists that have an entry per video or row: they follow the videos, and these are told."""
+        per_video = {len(self.indices[0].video_id), self.indices[0].length()} if self.where else set()
+        return {
+            key: value
+            for key, value in self.attributes.items()
+            if key not in NOT_COMPARED and not (isinstance(value, list) and len(value) in per_video)
+        }
 
     def axis(self, name: str) -> str:
         return next((index.axis(name) for index in self.indices if index.shapes[name][0]), self.indices[0].axis(name))
 
     def bytes(self, name: str) -> int:
-        return sum(
-            int(np.prod(artifact.describe(name)["shape"])) * np.dtype(artifact.describe(name)["dtype"]).itemsize
-            for artifact in self.opened
-        )
+        described = [artifact.describe(name) for artifact in self.opened]
+        return sum(math.prod(each["shape"]) * np.dtype(each["dtype"]).itemsize for each in described)
 
     def rows(self, name: str, ids: list[str], axis: str) -> tuple[np.ndarray, list[int]]:
         """Rows of the given videos in their order, and how many each one has."""
@@ -182,43 +185,24 @@ class _Side:
 
 
 def _compare_arrays(first: list[Path], second: list[Path], result: Difference) -> None:
-    sides = []
-    try:
-        sides = [_Side(first)]
-        sides.append(_Side(second))
-        a, b = sides
+    with contextlib.ExitStack() as stack:
+        a, b = (_Side([stack.enter_context(Arrays(path)) for path in paths]) for paths in (first, second))
         result.provenance = provenance_difference(a.attributes["provenance"], b.attributes["provenance"])
         result.videos = (sorted(a.where.keys() - b.where.keys()), sorted(b.where.keys() - a.where.keys()))
         ids = [key for key in a.where if key in b.where]
-        content = []
-        for side in sides:
-            per_video = {len(side.indices[0].video_id), side.indices[0].length()}
-            content.append(
-                {
-                    key: value
-                    for key, value in side.attributes.items()
-                    # Lists with an entry per video or row follow the videos, whose difference is told.
-                    if key not in NOT_COMPARED
-                    and not (side.where and isinstance(value, list) and len(value) in per_video)
-                }
-            )
-        result.content = _pairs_that_differ(*map(flattened, content))
-        for name in dict.fromkeys([*a.names(), *b.names()]):
+        result.content = _pairs_that_differ(flattened(a.content()), flattened(b.content()))
+        for name in dict.fromkeys([*a.names, *b.names]):
             if name in ("offsets", "row") and a.where:
                 continue  # positions: they follow the rows that are compared
-            if name not in a.names() or name not in b.names():
-                result.arrays.append(ArrayDifference(name, f"only in the {'first' if name in a.names() else 'second'}"))
-                continue
-            if len(first) + len(second) > 2 and (size := max(a.bytes(name), b.bytes(name))) > MAX_JOINED_BYTES:
+            if name not in a.names or name not in b.names:
+                found = ArrayDifference(name, f"only in the {'first' if name in a.names else 'second'}")
+            elif len(first) + len(second) > 2 and (size := max(a.bytes(name), b.bytes(name))) > MAX_JOINED_BYTES:
                 words = f"{readable(size)} are too much to join over different shards; make both with equal data.shards"
-                result.arrays.append(ArrayDifference(name, words))
-                continue
-            found = _compare_one(name, a, b, ids)
+                found = ArrayDifference(name, words)
+            else:
+                found = _compare_one(name, a, b, ids)
             if found:
                 result.arrays.append(found)
-    finally:
-        for side in sides:
-            side.close()
 
 
 def _compare_one(name: str, a: _Side, b: _Side, ids: list[str]) -> ArrayDifference | None:

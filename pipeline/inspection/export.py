@@ -6,12 +6,14 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.data.entries import PICTURE_SUFFIXES
 from pipeline.inspection.cache import (
@@ -26,26 +28,8 @@ from pipeline.inspection.cache import (
 )
 from pipeline.inspection.rows import RowIndex
 from pipeline.store.arrays import Arrays
-from pipeline.store.atomic import replace_when_done
+from pipeline.store.atomic import new_folder, replace_when_done
 from pipeline.store.tables import read_table
-
-
-@contextlib.contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside ``out``; it gets that name once the block has passed.
-
-    Raises:
-        InspectionError: there is something already.
-    """
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise InspectionError(f"{out} exists and is no empty folder; name another one with --out")
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def by_kind(path: Path) -> dict[str, list[Path]]:
@@ -79,87 +63,84 @@ def by_kind(path: Path) -> dict[str, list[Path]]:
 # ---------------------------------------------------------------------------------------------------------------- .npy
 
 
+def _write_attributes(folder: Path, records: list[dict[str, Any]], lengths: list[set[int | None]]) -> None:
+    """Attributes of all shards: those of the first, and what goes on in the others.
+
+    Args:
+        lengths: for every shard, how long its lists with an entry per video or per row are.
+    """
+    result: dict[str, Any] = {}
+    for record, own in zip(records, lengths, strict=True):
+        for key, value in record.items():
+            if key in ("content_digest", "provenance", "schema", "schema_version"):
+                continue
+            if key in result and isinstance(value, list) and (key == "failed" or len(value) in own):
+                result[key] = result[key] + value
+            else:
+                result.setdefault(key, value)
+    (folder / "attributes.json").write_text(json.dumps(result, ensure_ascii=False) + "\n")
+
+
 def _write_arrays(paths: list[Path], folder: Path) -> None:
     """The arrays of all shards, one file each: rows one after the other, offsets and row numbers continued."""
-    attributes: dict[str, Any] = {}
-    files: dict[str, Any] = {}
-    written: dict[str, int] = {}
-    videos = rows = 0
-    shapes: dict[str, list[int]] = {}
-    for path in paths:
-        with Arrays(path) as artifact:
-            for name in artifact.names():
-                shape = artifact.describe(name)["shape"]
-                shapes[name] = [shapes.get(name, [0])[0] + shape[0], *shape[1:]]
-    for path in paths:
-        with Arrays(path) as artifact:
-            index = RowIndex(artifact)
-            per_row = {len(index.video_id), index.length()}
-            for key, value in artifact.attributes.items():
-                if key in ("content_digest", "provenance", "schema", "schema_version"):
-                    continue
-                if isinstance(value, list) and (key == "failed" or len(value) in per_row) and key in attributes:
-                    attributes[key] = attributes[key] + value
-                else:
-                    attributes.setdefault(key, value)
-            for name in artifact.names():
-                values = artifact[name]
-                if name == "offsets" and index.video_id:
-                    values = (values if not videos else values[1:]) + rows
-                elif name == "row":
-                    values = values + videos
-                if name not in files:
-                    total = shapes[name]
-                    if name == "offsets" and index.video_id:
-                        total = [total[0] - len(paths) + 1]
-                    target = folder / f"{name}.npy"
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    files[name] = np.lib.format.open_memmap(target, "w+", values.dtype, tuple(total))
-                    written[name] = 0
-                files[name][written[name] : written[name] + len(values)] = values
-                written[name] += len(values)
-            videos += len(index.video_id)
-            rows += index.length() or 0
-    for file in files.values():
-        file.flush()
-    (folder / "attributes.json").write_text(json.dumps(attributes, ensure_ascii=False) + "\n")
+    with contextlib.ExitStack() as stack:
+        shards = [stack.enter_context(Arrays(path)) for path in paths]
+        indices = [RowIndex(shard) for shard in shards]
+        # Python's integers leave the arrays their types.
+        videos = list(accumulate((len(index.video_id) for index in indices), initial=0))
+        rows = list(accumulate((index.length() or 0 for index in indices), initial=0))
+        for name in shards[0].names():
+            target = folder / f"{name}.npy"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if name == "offsets" and indices[0].video_id:
+                parts = [shard[name][1:] + first for shard, first in zip(shards, rows, strict=False)]
+                np.save(target, np.concatenate([shards[0][name][:1], *parts]))
+            elif name == "row":
+                parts = [shard[name] + first for shard, first in zip(shards, videos, strict=False)]
+                np.save(target, np.concatenate(parts))
+            else:
+                _write_rows(name, shards, target)
+        lengths = [{len(index.video_id), index.length()} for index in indices]
+        _write_attributes(folder, [shard.attributes for shard in shards], lengths)
+
+
+def _write_rows(name: str, shards: list[Arrays], target: Path) -> None:
+    """One array of all shards, of which one at a time is in memory."""
+    described = [shard.describe(name) for shard in shards]
+    ends = np.cumsum([each["shape"][0] for each in described])
+    shape = (int(ends[-1]), *described[0]["shape"][1:])
+    file = np.lib.format.open_memmap(target, "w+", np.dtype(described[0]["dtype"]), shape)
+    for shard, each, end in zip(shards, described, ends, strict=True):
+        file[end - each["shape"][0] : end] = shard[name]
+    file.flush()
 
 
 def _column(column: pa.ChunkedArray) -> dict[str, np.ndarray]:
     """A column as arrays, without objects: they could only be pickled."""
-    if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
-        rows = [value or [] for value in column.to_pylist()]
-        arrays = {}
-        for field in column.type.value_type:
-            part = pa.array([[item[field.name] for item in row] for row in rows], pa.list_(field.type))
-            values = _column(pa.chunked_array([part]))
-            arrays |= {f"_{field.name}": values[""], "_offsets": values["_offsets"]}
-        return arrays
-    if pa.types.is_list(column.type):
-        lists = [value or [] for value in column.to_pylist()]
-        flat = [item for value in lists for item in value]
-        dtype = column.type.value_type.to_pandas_dtype() if not pa.types.is_string(column.type.value_type) else np.str_
-        offsets = np.cumsum([0, *(len(value) for value in lists)]).astype(np.int64)
-        return {"": np.array(flat, dtype), "_offsets": offsets}
-    values = column.to_pylist()
+    if not pa.types.is_list(column.type):
+        return {"": _values(column)}
+    lists = column.combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    offsets = np.cumsum([0, *lengths.to_pylist()]).astype(np.int64)
+    flat = lists.flatten()
+    if not pa.types.is_struct(flat.type):
+        return {"": _values(flat), "_offsets": offsets}
+    return {"_offsets": offsets} | {f"_{field.name}": _values(flat.field(field.name)) for field in flat.type}
+
+
+def _values(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_string(column.type):
-        return {"": np.array([value or "" for value in values], np.str_)}
-    if pa.types.is_floating(column.type):
-        return {"": np.array([np.nan if value is None else value for value in values])}
-    return {"": np.array(values, column.type.to_pandas_dtype())}
+        return np.array(column.fill_null("").to_pylist(), np.str_)
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _write_tables(paths: list[Path], folder: Path) -> None:
     read = [read_table(path) for path in paths]
     table = pa.concat_tables([table for table, _ in read])
-    folder.mkdir(parents=True, exist_ok=True)
     for name in table.column_names:
         for suffix, values in _column(table[name]).items():
             np.save(folder / f"{name}{suffix}.npy", values, allow_pickle=False)
-    ignored = ("content_digest", "provenance", "schema", "schema_version")
-    attributes = {key: value for key, value in read[0][1].items() if key not in ignored}
-    attributes["failed"] = [item for _, record in read for item in record.get("failed", [])]
-    (folder / "attributes.json").write_text(json.dumps(attributes, ensure_ascii=False) + "\n")
+    _write_attributes(folder, [record for _, record in read], [set() for _ in read])
 
 
 def export_npy(path: Path, out: Path) -> list[str]:
@@ -171,7 +152,8 @@ def export_npy(path: Path, out: Path) -> list[str]:
         Names of the exported artifacts.
 
     Raises:
-        InspectionError: nothing there, unreadable, or ``out`` is taken.
+        InspectionError: nothing there, or unreadable.
+        StageError: ``out`` is taken.
     """
     kinds = by_kind(path)
     with new_folder(out) as folder:

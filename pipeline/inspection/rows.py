@@ -115,16 +115,13 @@ def _of_arrays(path: Path, video_id: str) -> VideoRows:
                 rows.ragged.add(name)
         for name in index.shapes:
             axis = index.axis(name)
-            if axis == "ragged" and isinstance(own, slice):
-                rows.values[name] = artifact.part(name, own)
-            elif axis == "ragged":
-                rows.values[name] = artifact[name][own]
+            if axis == "ragged":
+                rows.values[name] = artifact.part(name, own) if isinstance(own, slice) else artifact[name][own]
+                rows.ragged.add(name)
             elif axis == "video":
                 rows.values[name] = artifact.part(name, slice(i, i + 1))[0]
             elif axis == "second":
                 rows.values[name] = artifact[name][:, i]
-            if axis == "ragged":
-                rows.ragged.add(name)
     return rows
 
 
@@ -136,9 +133,7 @@ def _of_table(path: Path, video_id: str) -> VideoRows:
     ids = table["video_id"].to_pylist()
     failed = {item["video_id"]: item["reason"] for item in attributes.get("failed", [])}
     if video_id in ids:
-        for name in table.column_names:
-            if name != "video_id":
-                rows.values[name] = table[name][ids.index(video_id)].as_py()
+        (rows.values,) = table.drop_columns("video_id").slice(ids.index(video_id), 1).to_pylist()
     elif video_id in failed:
         rows.failed = failed[video_id]
     else:

@@ -18,10 +18,12 @@ from pipeline.store.atomic import replace_when_done
 from pipeline.store.places import shards_of
 from pipeline.store.tables import read_table
 
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+SUFFIXES = (".png", ".jpg", ".jpeg")
 GAP = 4
 LABEL = 14
 BACKGROUND = (255, 255, 255)
+# A row of the index.
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,53 +66,36 @@ def contact_sheet(tiles: list[Tile], columns: int, size: int) -> Image.Image:
     return sheet
 
 
-@dataclass(frozen=True)
-class Video:
-    """A video of the index: what a sheet is chosen from."""
-
-    video_id: str
-    path: str
-    class_names: tuple[str, ...]
-    split: str
-
-
 def chosen_videos(
     folder: Path, classes: list[str] | None = None, splits: list[str] | None = None, ids: list[str] | None = None
-) -> list[Video]:
-    """Videos of the index that are ok, class by class.
+) -> list[Row]:
+    """Rows of the index of videos that are ok, class by class.
 
     Raises:
         InspectionError: no index, or an unknown class, split or video (with the nearest names).
     """
     rows = list(index_of(folder)[0].values())
-    for what, found, given in (
-        ("class", (name for row in rows for name in row["class_names"]), classes),
-        ("split", (row["split"] for row in rows), splits),
-        ("video", (row["video_id"] for row in rows), ids),
+    for what, names_of, given in (
+        ("class", lambda row: row["class_names"], classes),
+        ("split", lambda row: [row["split"]], splits),
+        ("video", lambda row: [row["video_id"]], ids),
     ):
-        known = sorted(set(found))
+        known = sorted({name for row in rows for name in names_of(row)})
         for name in given or ():
             if name not in known:
                 raise InspectionError(f"there is no {what} `{name}` in {folder}{nearest(name, known)}")
-    videos = [
-        Video(row["video_id"], row["path"], tuple(row["class_names"]), row["split"])
-        for row in rows
-        if row["status"] == "ok"
-        and (not classes or set(classes) & set(row["class_names"]))
-        and (not splits or row["split"] in splits)
-        and (not ids or row["video_id"] in ids)
-    ]
-    return sorted(videos, key=lambda video: (video.class_names, video.video_id))
+        rows = [row for row in rows if not given or set(given) & set(names_of(row))]
+    return sorted((row for row in rows if row["status"] == "ok"), key=lambda row: (row["class_names"], row["video_id"]))
 
 
-def spread(videos: list[Video], limit: int) -> list[Video]:
+def spread(videos: list[Row], limit: int) -> list[Row]:
     """At most ``limit`` videos, evenly over the sorted list, so that every class is among them if there is room."""
     if len(videos) <= limit:
         return videos
     return [videos[i * len(videos) // limit] for i in range(limit)]
 
 
-def clip_tiles(folder: Path, videos: list[Video], whole: bool) -> Iterator[Tile]:
+def clip_tiles(folder: Path, videos: list[Row], whole: bool) -> Iterator[Tile]:
     """Frames of the cached model clips: the middle one of each video, or all.
 
     Raises:
@@ -118,19 +103,19 @@ def clip_tiles(folder: Path, videos: list[Video], whole: bool) -> Iterator[Tile]
     """
     clips = shards_in(folder, "data/clips")
     where = {video: (path, i) for path, header in clips.items() for i, video in enumerate(header["video_id"])}
-    found = [video for video in videos if video.video_id in where]
+    found = [video["video_id"] for video in videos if video["video_id"] in where]
     if not found:
         raise InspectionError(f"{folder} has no clips of these videos in data/clips/")
     for video in found:
-        path, i = where[video.video_id]
+        path, i = where[video]
         with Arrays(path) as artifact:
             frames = artifact.part("frames", slice(i, i + 1))[0]
             numbers = artifact.part("frame_index", slice(i, i + 1))[0]
         for n in range(len(frames)) if whole else [len(frames) // 2]:
-            yield Tile(frames[n], f"{video.video_id} {numbers[n]}")
+            yield Tile(frames[n], f"{video} {numbers[n]}")
 
 
-def keyframe_tiles(folder: Path, videos: list[Video], root: Path, size: int, limit: int) -> Iterator[Tile]:
+def keyframe_tiles(folder: Path, videos: list[Row], root: Path, size: int, limit: int) -> Iterator[Tile]:
     """Key frames, decoded from the video files, at most ``limit``.
 
     Raises:
@@ -140,34 +125,28 @@ def keyframe_tiles(folder: Path, videos: list[Video], root: Path, size: int, lim
     for path in shards_of(folder, "motion/keyframes", ".parquet"):
         for row in read_table(path)[0].to_pylist():
             frames[row["video_id"]] = row["frames"]
-    found = [video for video in videos if frames.get(video.video_id)]
+    found = [video for video in videos if frames.get(video["video_id"])]
     if not found:
         raise InspectionError(f"{folder} has no key frames of these videos in motion/keyframes/")
     made = 0
     with Decoder() as decoder:
         for video in found:
-            wanted = frames[video.video_id][: limit - made]
+            wanted = frames[video["video_id"]][: limit - made]
             if not wanted:
                 return
             try:
-                with decoder.open(root / video.path) as opened:
+                with decoder.open(root / video["path"]) as opened:
                     pictures = resize_and_crop(opened.frames(wanted), size)
             except VideoError as error:
                 raise InspectionError(
-                    f"{root / video.path} cannot be read ({error}); `--frames clip` needs no video files"
+                    f"{root / video['path']} cannot be read ({error}); `--frames clip` needs no video files"
                 ) from None
             made += len(wanted)
             for number, picture in zip(wanted, pictures, strict=True):
-                yield Tile(picture, f"{video.video_id} {number}")
+                yield Tile(picture, f"{video['video_id']} {number}")
 
 
 def write_sheet(sheet: Image.Image, out: Path) -> None:
-    """Save as PNG or JPEG, by the suffix.
-
-    Raises:
-        InspectionError: another suffix.
-    """
-    if out.suffix.lower() not in SUFFIXES:
-        raise InspectionError(f"{out}: pictures are written as {', '.join(SUFFIXES)}")
+    """Save as PNG or JPEG, by one of the `SUFFIXES`."""
     with replace_when_done(out) as temporary:
-        sheet.save(temporary, format=SUFFIXES[out.suffix.lower()])
+        sheet.save(temporary)

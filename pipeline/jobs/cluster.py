@@ -1,31 +1,27 @@
-"""SLURM job arrays for rules with shards: the jobs that are ready go to the scheduler in one call.
+"""Patches of release 2.8.0 of snakemake-executor-plugin-slurm: one per bug, to be taken out where a release mends it.
 
-Release 2.8.0 of snakemake-executor-plugin-slurm has arrays that cannot be relied on, so this replaces them:
-
-- jobs of a rule that are handed over while not all that are ready may go are dropped, and the run waits for ever;
-- an array asks for what its first job asks for, although a resubmitted job needs more;
-- every task first starts Snakemake for the first job of the array, which waits for that job's output, and deletes it
-  where the task fails;
-- `sacct` is asked for ids by which it does not know tasks, so that each of them gets the state of the last one;
-- a task that is cancelled before it begins disappears from what SLURM says, and the run waits for ever.
-
-Other releases get no arrays, and a line in the log says so. Only the standard library is imported here: the Snakefile
-calls `repair` while it is parsed.
+The first is always applied. The others give job arrays that can be relied on, and are applied where the environment
+variable CONCEPTREEL_SLURM_ARRAYS is 1; without it, every job is submitted by itself. Only the standard library is
+imported here: the Snakefile calls `repair` while it is parsed.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import re
 import shlex
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+logger = logging.getLogger("conceptreel")
+
 PLUGIN = "snakemake-executor-plugin-slurm"
 RELEASE = "2.8.0"
+ARRAYS_VARIABLE = "CONCEPTREEL_SLURM_ARRAYS"
 PATIENCE_SECONDS = 60
 # SLURM is not asked for these, and they differ between shards.
 _NOT_ASKED_FOR = ("disk_mb", "disk_mib", "tmpdir")
@@ -38,18 +34,11 @@ def asked(job: Any) -> tuple:
     return (job.name, job.threads, *resources)
 
 
-def batches(jobs: Iterable[Any], rules: Collection[str], limit: int) -> Iterator[list[Any]]:
-    """Jobs to be submitted together.
-
-    Args:
-        jobs: jobs that are ready, of any rules.
-        rules: names of the rules whose jobs may form arrays, or ``all``.
-        limit: largest number of tasks of an array.
-    """
+def batches(jobs: Iterable[Any], limit: int) -> Iterator[list[Any]]:
+    """Jobs to be submitted together, at most ``limit``; groups of jobs stay alone."""
     alike: dict[Any, list[Any]] = {}
     for job in jobs:
-        alone = job.is_group() or not {"all", job.name} & set(rules)
-        alike.setdefault(id(job) if alone else asked(job), []).append(job)
+        alike.setdefault(id(job) if job.is_group() else asked(job), []).append(job)
     for group in alike.values():
         yield from (group[first : first + limit] for first in range(0, len(group), limit))
 
@@ -146,46 +135,44 @@ def _submit(plugin: ModuleType, watch: Watch, executor: Any, jobs: list[Any]) ->
         executor._report_job_submission_threadsafe(submitted)
 
 
-def repair(plugin: ModuleType) -> None:
-    """Let the executor of snakemake-executor-plugin-slurm submit arrays as this module does.
+def repair(plugin: ModuleType, arrays: bool) -> None:
+    """Patch the imported plugin in place, if it is of the release that the patches are for.
 
     Args:
-        plugin: the imported package; changed in place.
+        arrays: submit the jobs of a rule that are ready together, and ask for the same, as job arrays.
     """
-    executor = plugin.Executor
     release = importlib.metadata.version(PLUGIN)
     if release != RELEASE:
-        submit_each = executor.run_jobs
-
-        def without_arrays(self: Any, jobs: list[Any]) -> None:
-            if getattr(self, "array_jobs", None):
-                told = (
-                    f"no job arrays: they need release {RELEASE} of snakemake-executor-plugin-slurm, this is {release}"
-                )
-                self.logger.warning(told)
-                self.array_jobs = set()
-            submit_each(self, jobs)
-
-        executor.run_jobs = without_arrays
+        if arrays:
+            logger.warning(f"no job arrays: they need release {RELEASE} of {PLUGIN}, this is {release}")
         return
+    watch, query = Watch(), plugin.query_job_status
 
-    watch = Watch()
-    squeue, sacct, query = plugin.query_job_status_squeue, plugin.query_job_status_sacct, plugin.query_job_status
+    # `sacct` says `CANCELLED by 1000`, which counts as running, and SLURM forgets tasks that are cancelled before they
+    # begin: in both cases the run waits for ever.
+    async def query_job_status(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
+        told, seconds = await query(command, logger)
+        return (told if told is None else watch.states(told, time.monotonic())), seconds
 
+    plugin.query_job_status = query_job_status
+    if not arrays:
+        return
+    squeue, sacct = plugin.query_job_status_squeue, plugin.query_job_status_sacct
+
+    # Jobs that are handed over while not all that are ready may go are dropped, and the run waits for ever; an array
+    # asks for what its first job asks for, although a resubmitted job needs more.
     def run_jobs(self: Any, jobs: list[Any]) -> None:
-        for batch in batches(jobs, self.array_jobs, self.max_array_size):
+        for batch in batches(jobs, self.max_array_size):
             if len(batch) == 1:
                 self._submit_job(batch[0])
             else:
                 self._submit_array_jobs(batch)
 
-    async def query_job_status(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
-        told, seconds = await query(command, logger)
-        return (told if told is None else watch.states(told, time.monotonic())), seconds
-
-    executor.run_jobs = run_jobs
-    executor.run_array_jobs = lambda self, jobs: _submit(plugin, watch, self, jobs)
+    plugin.Executor.run_jobs = run_jobs
+    # Every task first starts Snakemake for the array's first job, which waits for that job's output, and deletes it
+    # where the task fails.
+    plugin.Executor.run_array_jobs = lambda self, jobs: _submit(plugin, watch, self, jobs)
+    # Both are asked for ids by which they do not know tasks, so that each of them gets the state of the last one.
     plugin.query_job_status_squeue = lambda run: f"{squeue(run)} --array"
     # Without the variable long lists of tasks are cut short.
     plugin.query_job_status_sacct = lambda run: "env SLURM_BITSTR_LEN=0 " + sacct(run).replace("JobIdRaw", "JobID")
-    plugin.query_job_status = query_job_status

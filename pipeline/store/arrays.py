@@ -7,7 +7,6 @@ its name only after it was closed and read again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import zipfile
@@ -20,7 +19,7 @@ import zarr
 from zarr.codecs import BytesCodec, ZstdCodec
 from zarr.storage import ZipStore
 
-from pipeline.store.atomic import ArtifactError, replace_when_done
+from pipeline.store.atomic import ArtifactError, damage_is_told, replace_when_done
 from pipeline.store.provenance import canonical
 
 CHUNK_BYTES = 8 << 20
@@ -94,19 +93,6 @@ def write_arrays(
     return digest
 
 
-@contextlib.contextmanager
-def _damage_is_told(path: Path) -> Iterator[None]:
-    """Zip, JSON, Zarr and every codec raise types of their own for damaged bytes; a user needs to know one thing."""
-    try:
-        yield
-    except ArtifactError:
-        raise
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist or holds no Zarr group") from None
-    except Exception as error:
-        raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
-
-
 def _refuse_packed(path: Path) -> None:
     """Chunks are compressed by Zarr; a zip that compresses them again is not ours, and can unpack to any size."""
     with zipfile.ZipFile(path) as archive:
@@ -134,7 +120,7 @@ class Arrays:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        with _damage_is_told(self.path):
+        with damage_is_told(self.path):
             self._allowed = FREE_BYTES + MAX_RATIO * self.path.stat().st_size
             _refuse_packed(self.path)
             self._checked: set[str] = set()
@@ -152,7 +138,7 @@ class Arrays:
 
     def names(self) -> list[str]:
         # The zip is asked and not Zarr, whose own listing reports damage from a background task, past every caller.
-        with _damage_is_told(self.path), zipfile.ZipFile(self.path) as archive:
+        with damage_is_told(self.path), zipfile.ZipFile(self.path) as archive:
             nodes = {entry.removesuffix("/zarr.json") for entry in archive.namelist() if entry.endswith("/zarr.json")}
             return sorted(name for name in nodes if isinstance(self._group[name], zarr.Array))
 
@@ -187,13 +173,13 @@ class Arrays:
 
     def describe(self, name: str) -> dict[str, Any]:
         """Shape and dtype, without reading the values."""
-        with _damage_is_told(self.path):
+        with damage_is_told(self.path):
             array = self._array(name)
             return {"shape": list(array.shape), "dtype": str(array.dtype)}
 
     def part(self, name: str, rows: int | slice) -> np.ndarray:
         """Some rows of an array."""
-        with _damage_is_told(self.path):
+        with damage_is_told(self.path):
             array = self._array(name)
             if name not in self._checked:
                 self._check_chunks(name, array)
@@ -215,7 +201,7 @@ class Arrays:
         self.describe(name)  # so that a wrong name is told before anything is read
         digest = _ContentDigest()
         for each in self.names():
-            with _damage_is_told(self.path):
+            with damage_is_told(self.path):
                 array = self._array(each)
                 digest.head(each, array.dtype, array.shape)
                 chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
@@ -239,7 +225,7 @@ class Arrays:
         Raises:
             ArtifactError: damaged, or changed by hand.
         """
-        with _damage_is_told(self.path):
+        with damage_is_told(self.path):
             found = digest()
         if found != self.attributes["content_digest"]:
             raise ArtifactError(f"{self.path} was changed after it was written; delete it and run the pipeline again")

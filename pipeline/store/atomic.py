@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,24 @@ class ArtifactError(ValueError):
 
 class StageError(RuntimeError):
     """A stage cannot give a result; the message says what to do, so no stack trace is shown."""
+
+
+@contextlib.contextmanager
+def damage_is_told(path: str | Path) -> Iterator[None]:
+    """Zip, Zarr, its codecs, Arrow, Thrift and JSON raise types of their own for damaged bytes; a user needs one.
+
+    Raises:
+        ArtifactError: whatever the block raises.
+    """
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist") from None
+    except Exception as error:
+        words = str(error)[:200] or type(error).__name__
+        raise ArtifactError(f"{path} is damaged ({words}); delete it and run the pipeline again") from None
 
 
 @contextlib.contextmanager
@@ -40,3 +59,21 @@ def replace_when_done(path: str | Path, check: Callable[[Path], object] | None =
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside ``out``; it gets that name once the block has passed, and is gone if it has not.
+
+    Raises:
+        StageError: there is something already, and more than an empty folder.
+    """
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise StageError(f"{out} exists and is no empty folder; name another one with --out")
+    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

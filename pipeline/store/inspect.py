@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.atomic import ArtifactError
+from pipeline.store.atomic import ArtifactError, damage_is_told
 from pipeline.store.code import code_digest, path_of, recorded_definitions
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
@@ -51,17 +52,17 @@ def is_artifact(path: Path) -> bool:
 
 def _described(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Attributes and array descriptions, without reading the data."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
+    with damage_is_told(path):
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
 
-        attributes = read_attributes(path)
-        header = pq.ParquetFile(path)
-        columns = {
-            name: {"shape": [header.metadata.num_rows], "dtype": str(header.schema_arrow.field(name).type)}
-            for name in header.schema_arrow.names
-        }
-        return attributes, columns
-    return _array_header(path)
+            header = pq.ParquetFile(path)
+            columns = {
+                name: {"shape": [header.metadata.num_rows], "dtype": str(header.schema_arrow.field(name).type)}
+                for name in header.schema_arrow.names
+            }
+            return read_attributes(path), columns
+        return _array_header(path)
 
 
 def _array_header(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -69,26 +70,23 @@ def _array_header(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
 
     Zarr v3 keeps what describes a group or an array in one ``zarr.json`` each.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            described = {
-                name.rpartition("/")[0]: json.loads(file.read(name))
-                for name in sorted(file.namelist())
-                if name.rpartition("/")[2] == "zarr.json"
-            }
-        attributes = described.pop("")["attributes"]
-        arrays = {
-            name: {"shape": list(item["shape"]), "dtype": item["data_type"]}
-            for name, item in described.items()
-            if item["node_type"] == "array"
+    with zipfile.ZipFile(path) as file:
+        described = {
+            name.rpartition("/")[0]: json.loads(file.read(name))
+            for name in sorted(file.namelist())
+            if name.rpartition("/")[2] == "zarr.json"
         }
-        sides = [side for item in arrays.values() for side in item["shape"]]
-        if not isinstance(attributes, dict) or not all(type(side) is int and side >= 0 for side in sides):
-            raise ValueError("its description is none of a group of arrays")
-    except KeyError:
-        raise ArtifactError(f"{path} holds no Zarr group") from None
-    except Exception as error:  # zip, zlib and JSON each raise their own for damaged bytes
-        raise ArtifactError(f"{path} is damaged ({error}); delete it and run the pipeline again") from None
+    if "" not in described:
+        raise ArtifactError(f"{path} holds no Zarr group")
+    attributes = described.pop("")["attributes"]
+    arrays = {
+        name: {"shape": list(item["shape"]), "dtype": item["data_type"]}
+        for name, item in described.items()
+        if item["node_type"] == "array"
+    }
+    sides = [side for item in arrays.values() for side in item["shape"]]
+    if not isinstance(attributes, dict) or not all(type(side) is int and side >= 0 for side in sides):
+        raise ValueError("its description is none of a group of arrays")
     return attributes, arrays
 
 
@@ -115,7 +113,7 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         return report, {}
     report.arrays = arrays
     if arrays:
-        largest = max(arrays.values(), key=lambda item: _size(item["shape"]))
+        largest = max(arrays.values(), key=lambda item: math.prod(item["shape"]))
         report.shape, report.dtype = largest["shape"], largest["dtype"]
         report.rows = largest["shape"][0]
     report.failed = attributes.get("failed", [])
@@ -158,10 +156,3 @@ def changed_sources(record: dict[str, Any]) -> list[str]:
 
 def _first(items: list[str]) -> list[str]:
     return [*items[:_LISTED], *([f"{len(items) - _LISTED} more"] if len(items) > _LISTED else [])]
-
-
-def _size(shape: list[int]) -> int:
-    result = 1
-    for side in shape:
-        result *= side
-    return result

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store.atomic import ArtifactError, replace_when_done
+from pipeline.store.atomic import ArtifactError, damage_is_told, replace_when_done
 from pipeline.store.provenance import canonical
 
 KEY = b"conceptreel"
@@ -41,23 +40,9 @@ def write_table(path: str | Path, columns: pa.Table, content: Mapping[str, Any],
     return digest
 
 
-@contextlib.contextmanager
-def _damage_is_told(path: str | Path) -> Iterator[None]:
-    """Arrow, Thrift and JSON raise types of their own for damaged bytes; a user needs to know one thing."""
-    try:
-        yield
-    except ArtifactError:
-        raise
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist") from None
-    except Exception as error:
-        words = str(error)[:200] or type(error).__name__
-        raise ArtifactError(f"{path} is damaged ({words}); delete it and run the pipeline again") from None
-
-
 def read_attributes(path: str | Path) -> dict[str, Any]:
     """The attributes alone, without reading rows."""
-    with _damage_is_told(path):
+    with damage_is_told(path):
         metadata = pq.read_schema(path).metadata or {}
         record = json.loads(metadata[KEY]) if KEY in metadata else None
     if not isinstance(record, dict) or "content_digest" not in record:
@@ -73,7 +58,7 @@ def read_table(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     """
     attributes = read_attributes(path)
     content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
-    with _damage_is_told(path):
+    with damage_is_told(path):
         header = pq.read_metadata(path)
         if header.num_rows * max(1, header.num_columns) > FREE_VALUES + MAX_RATIO * Path(path).stat().st_size:
             raise ArtifactError(

@@ -72,7 +72,7 @@ def test_a_published_pickle_becomes_a_folder_that_loads(published, kind, tmp_pat
     clip = np.random.default_rng(0).integers(0, 256, (1, 4, 32, 32, 3), dtype=np.uint8)
     assert encoder.videos(clip, 4, 4).shape == (1, 16) and encoder.texts(["the dog"]).shape == (1, 16)
     assert main(["convert", *arguments]) == 2  # it is never written over
-    assert "exists; name a folder that does not" in capsys.readouterr().err
+    assert "exists and is no empty folder; name another one" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bpe_simple_vocab_16e6.txt.gz", "converted"]
 
 
@@ -93,8 +93,8 @@ def test_a_pickle_of_transformers_keeps_its_configuration(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (Hostile(), "without running code from it, which is never done"),
-        ({"model": {"a": Hostile()}}, "without running code from it"),
+        (Hostile(), "others are never unpickled"),
+        ({"model": {"a": Hostile()}}, "others are never unpickled"),
         ({"model": {"a": 3}}, "a is a int, not a tensor"),
         (torch.zeros(3), "a mapping of names to tensors is expected"),
     ],

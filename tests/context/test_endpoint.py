@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pipeline.context.candidates import PROMPTS, ask_for_classes
-from pipeline.context.endpoint import Endpoint, EndpointError, ask_list, parse_list
+from pipeline.context.endpoint import MOST_BYTES, Endpoint, EndpointError, ask_list, parse_list
 from pipeline.context.settings import Candidates
 
 KEY = "sk-a-secret-that-must-stay-one"
@@ -112,10 +112,20 @@ def test_what_will_not_change_is_not_asked_again(stub, endpoint, waits, status, 
     assert len(stub.asked) == 1 and waits == [] and KEY not in str(caught.value)
 
 
+def test_an_endless_answer_is_not_read_to_its_end(stub, endpoint):
+    stub.say("x" * (MOST_BYTES + 1000))
+    with pytest.raises(EndpointError, match="none of a chat endpoint"):
+        endpoint.complete("?")
+
+
 def test_a_missing_key_is_told_before_anything_is_sent(stub, endpoint, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(EndpointError, match="OPENAI_API_KEY holds no key for http"):
         endpoint.complete("?")
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nsecond line")
+    with pytest.raises(EndpointError, match="OPENAI_API_KEY holds no key for http") as caught:
+        endpoint.complete("?")
+    assert KEY not in str(caught.value)
     assert stub.asked == []
     stub.say("[]")
     Endpoint(stub.url, "small", key_variable="").complete("?")

@@ -424,7 +424,6 @@ def test_the_middle_of_the_longer_side_is_kept():
     wide[:, :, 6:14] = 200
     assert (resize_and_crop(wide, 8) == 200).all()
     assert (resize_and_crop(wide.transpose(0, 2, 1, 3), 8) == 200).all()
-    assert not (resize_and_crop(wide, 8, "stretch") == 200).all()
     square = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), np.uint8)
     assert (resize_and_crop(square, 8) == square).all()
 
@@ -432,9 +431,8 @@ def test_the_middle_of_the_longer_side_is_kept():
 @pytest.mark.parametrize("size", [1, 7, 112, 224])
 @pytest.mark.parametrize("shape", [(1, 1), (240, 320), (360, 202), (5, 999), (225, 224)])
 def test_any_size_gives_squares_and_keeps_a_plain_colour(size, shape):
-    for mode in ("shorter_side_center_crop", "stretch"):
-        result = resize_and_crop(np.full((1, *shape, 3), (10, 100, 250), np.uint8), size, mode)
-        assert result.shape == (1, size, size, 3) and (result == (10, 100, 250)).all()
+    result = resize_and_crop(np.full((1, *shape, 3), (10, 100, 250), np.uint8), size)
+    assert result.shape == (1, size, size, 3) and (result == (10, 100, 250)).all()
 
 
 def test_resizing_refuses_nonsense():
@@ -445,8 +443,6 @@ def test_resizing_refuses_nonsense():
         resize_and_crop(np.zeros((9, 9, 3), np.uint8), 4)
     with pytest.raises(ValueError, match="at least 1 pixel"):
         resize_and_crop(np.zeros((1, 9, 9, 3), np.uint8), 0)
-    with pytest.raises(ValueError, match="stretch"):
-        resize_and_crop(np.zeros((1, 9, 9, 3), np.uint8), 4, "pad")
 
 
 # --------------------------------------------------------------------------------------------------------- real videos

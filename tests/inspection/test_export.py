@@ -24,7 +24,7 @@ def test_arrays_of_all_shards_become_one_file(cache, capsys, tmp_path):
         expected = 10.0 * number + np.arange(cache.frames[video])
         np.testing.assert_array_equal(values[offsets[i] : offsets[i + 1]], expected)
     owner, poses = (np.load(out / f"motion/pose_clips/{name}.npy") for name in ("row", "poses"))
-    assert owner.tolist() == [0, 0, 1, 1, 2, 2]
+    assert owner.tolist() == [0, 0, 1, 1, 2, 2] and owner.dtype == np.int32
     clip_ids = json.loads((out / "motion/pose_clips/attributes.json").read_text())["video_id"]
     for row, clip in zip(owner, poses, strict=True):
         assert (clip == list(cache.frames).index(clip_ids[row])).all()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.inspection.thumbnails import GAP, LABEL, Tile, Video, chosen_videos, contact_sheet, spread
+from pipeline.inspection.thumbnails import GAP, LABEL, Tile, contact_sheet, spread
 
 FOLDER = "results/own"
 
@@ -35,8 +35,8 @@ def test_a_sheet_shows_every_picture_in_its_place():
 
 
 def test_videos_are_spread_over_the_classes():
-    videos = [Video(str(n), "", (str(n // 10),), "train") for n in range(40)]
-    assert [video.class_names for video in spread(videos, 4)] == [("0",), ("1",), ("2",), ("3",)]
+    videos = [{"video_id": str(n), "class_names": [str(n // 10)]} for n in range(40)]
+    assert [video["class_names"] for video in spread(videos, 4)] == [["0"], ["1"], ["2"], ["3"]]
     assert spread(videos, 100) == videos
 
 

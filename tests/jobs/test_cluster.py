@@ -24,15 +24,13 @@ def test_only_jobs_that_ask_for_the_same_share_an_array():
         job("poses", threads=2, mem_mb=8),
         job("decode", mem_mb=8),
     ]
-    assert list(cluster.batches([*small, *others], {"poses", "decode"}, 10)) == [small, *([other] for other in others)]
+    assert list(cluster.batches([*small, *others], 10)) == [small, *([other] for other in others)]
 
 
-def test_rules_without_arrays_and_groups_stay_single_and_arrays_have_a_limit():
+def test_groups_stay_single_and_arrays_have_a_limit():
     jobs = [job("poses"), job("poses"), job("poses"), job("index"), job("index"), job("poses", group=True)]
-    sizes = [len(batch) for batch in cluster.batches(jobs, {"poses"}, 2)]
-    assert sizes == [2, 1, 1, 1, 1]
-    assert [len(batch) for batch in cluster.batches(jobs, {"all"}, 9)] == [3, 2, 1]
-    assert [len(batch) for batch in cluster.batches(jobs, set(), 9)] == [1] * 6
+    assert [len(batch) for batch in cluster.batches(jobs, 2)] == [2, 1, 2, 1]
+    assert [len(batch) for batch in cluster.batches(jobs, 9)] == [3, 2, 1]
 
 
 @pytest.mark.parametrize("task", [1, 2, 3])
@@ -75,11 +73,10 @@ class Executor:
     """As much of the plugin's as is called."""
 
     def __init__(self):
-        self.array_jobs, self.max_array_size, self.submitted, self.warned = {"poses"}, 9, [], []
-        self.logger = SimpleNamespace(warning=self.warned.append)
+        self.max_array_size, self.submitted = 9, []
 
     def run_jobs(self, jobs):
-        self.submitted += [[job] for job in jobs] if not self.array_jobs else []
+        self.submitted += [[job] for job in jobs]
 
     def _submit_job(self, job):
         self.submitted.append([job])
@@ -91,7 +88,7 @@ class Executor:
 @pytest.fixture
 def plugin():
     async def query(command, logger):
-        return {"3_[1-2]": "PENDING"}, 0.1
+        return {"3_[1-2]": "PENDING", "4": "CANCELLED by 1000"}, 0.1
 
     return SimpleNamespace(
         Executor=type("Executor", (Executor,), {"run_jobs": Executor.run_jobs}),
@@ -101,22 +98,34 @@ def plugin():
     )
 
 
+def told(plugin) -> dict[str, str]:
+    return asyncio.run(plugin.query_job_status("", None))[0]
+
+
 def test_the_repaired_plugin_asks_for_tasks(plugin):
-    cluster.repair(plugin)
+    cluster.repair(plugin, arrays=True)
     executor, jobs = plugin.Executor(), [job("poses"), job("poses"), job("index")]
     executor.run_jobs(jobs)
     assert executor.submitted == [jobs[:2], jobs[2:]]
     assert plugin.query_job_status_squeue("me").split() == ["squeue", "--name", "me", "--array"]
     assert "--format=JobID,State" in plugin.query_job_status_sacct("me")
-    assert asyncio.run(plugin.query_job_status("", None)) == ({"3_1": "PENDING", "3_2": "PENDING"}, 0.1)
+    assert told(plugin) == {"3_1": "PENDING", "3_2": "PENDING", "4": "CANCELLED"}
 
 
-def test_another_release_gets_no_arrays_and_says_so(plugin, monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.9.0")
-    cluster.repair(plugin)
+def test_without_arrays_only_states_are_mended(plugin):
+    cluster.repair(plugin, arrays=False)
     executor, jobs = plugin.Executor(), [job("poses"), job("poses")]
-    executor.run_jobs(jobs[:1])
-    executor.run_jobs(jobs[1:])
+    executor.run_jobs(jobs)
     assert executor.submitted == [[one] for one in jobs]
-    (warned,) = executor.warned
-    assert "2.9.0" in warned and cluster.RELEASE in warned
+    assert plugin.query_job_status_squeue("me") == "squeue --name me"
+    assert told(plugin)["4"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("arrays", [True, False])
+def test_another_release_is_left_alone_and_that_is_said(plugin, arrays, monkeypatch, caplog):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.9.0")
+    before = dict(vars(plugin)), plugin.Executor.run_jobs
+    cluster.repair(plugin, arrays)
+    assert (dict(vars(plugin)), plugin.Executor.run_jobs) == before
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == arrays and all("2.9.0" in line and cluster.RELEASE in line for line in said)

@@ -11,16 +11,17 @@ from collections import Counter
 import pytest
 import yaml
 
-from pipeline.rules.graph import STAGES
+from pipeline.jobs import cluster
 
 PROFILE = "workflow/profiles/slurm"
 # Nothing ever runs here, so there is nothing to wait for.
 SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
-# Six jobs that are ready at once, under the name of a stage with shards, and one of a rule that has no array.
+# Six jobs that are ready at once, under the name of a stage with shards, and two of a rule without shards.
 SHARDS = """
+import os
 import snakemake_executor_plugin_slurm
 from pipeline.jobs import cluster
-cluster.repair(snakemake_executor_plugin_slurm)
+cluster.repair(snakemake_executor_plugin_slurm, arrays=os.environ.get(cluster.ARRAYS_VARIABLE) == "1")
 rule all:
     input: expand("out/{shard}", shard=range(6)), "single/0", "single/1"
 rule decode:
@@ -55,7 +56,9 @@ def snakemake(project, tmp_path):
         (tools / name).write_text(f"#!/bin/sh\n{scripts.get(name, '')}\n")
         (tools / name).chmod(0o755)
 
-    def call(*arguments: str, snakefile=project / "Snakefile") -> tuple[subprocess.CompletedProcess, list[str]]:
+    def call(
+        *arguments: str, snakefile=project / "Snakefile", arrays: str = "1"
+    ) -> tuple[subprocess.CompletedProcess, list[str]]:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(tmp_path)]
         done = subprocess.run(
             [*command, "--profile", str(project / PROFILE), *SOON, *arguments],
@@ -64,7 +67,12 @@ def snakemake(project, tmp_path):
             timeout=120,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(project)},
+            env={
+                **os.environ,
+                "PATH": f"{tools}:{os.environ['PATH']}",
+                "PYTHONPATH": str(project),
+                cluster.ARRAYS_VARIABLE: arrays,
+            },
         )
         return done, [call.read_text() for call in sorted(noted.iterdir(), key=lambda call: call.stat().st_mtime_ns)]
 
@@ -99,14 +107,21 @@ def test_shards_that_are_ready_together_are_one_array(snakemake, tmp_path):
     (tmp_path / "Shards").write_text(SHARDS)
     done, calls = snakemake("--slurm-no-account", "--retries", "0", snakefile=tmp_path / "Shards")
     assert done.returncode != 0
-    assert sorted(map(array_size, calls)) == [1, 1, 6]
+    assert sorted(map(array_size, calls)) == [2, 6]
     (array,) = (call for call in calls if array_size(call) == 6)
     assert sorted(TASK.findall(array)) == [("decode", str(shard), "1") for shard in range(6)]
     assert re.search(r"--mem 100 ", array)  # as the rule says
     _, calls = snakemake(
         "--slurm-no-account", "--retries", "0", "--slurm-array-limit", "4", snakefile=tmp_path / "Shards"
     )
-    assert sorted(map(array_size, calls[3:])) == [1, 1, 2, 4]
+    assert sorted(map(array_size, calls[2:])) == [2, 2, 4]
+
+
+def test_without_the_variable_every_shard_is_a_job_of_its_own(snakemake, tmp_path):
+    (tmp_path / "Shards").write_text(SHARDS)
+    _, calls = snakemake("--slurm-no-account", "--retries", "0", snakefile=tmp_path / "Shards", arrays="")
+    assert [array_size(call) for call in calls] == [1] * 8
+    assert len({task for call in calls for task in TASK.findall(call)}) == 8
 
 
 def test_jobs_that_wait_for_a_place_in_the_queue_are_submitted_later(snakemake, tmp_path):
@@ -131,11 +146,6 @@ def test_attempts_do_not_share_an_array(snakemake, tmp_path):
     shards = {("decode", str(shard), str(attempt), 100 * attempt) for shard in range(6) for attempt in (1, 2)}
     assert asked == Counter(shards | {("single", str(name), str(attempt), 70) for name in (0, 1) for attempt in (1, 2)})
     assert any(array_size(call) > 1 for call in calls)
-
-
-def test_the_profile_names_every_rule_with_shards(project):
-    profile = yaml.safe_load((project / PROFILE / "config.yaml").read_text())
-    assert profile["slurm-array-jobs"].split(",") == [name for name, stage in STAGES.items() if stage.sharded]
 
 
 def test_account_and_partition_are_left_to_the_site(project, snakemake):

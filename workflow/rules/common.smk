@@ -41,7 +41,9 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:
     from pipeline.jobs import cluster
 
-    cluster.repair(sys.modules["snakemake_executor_plugin_slurm"])
+    cluster.repair(
+        sys.modules["snakemake_executor_plugin_slurm"], arrays=os.environ.get(cluster.ARRAYS_VARIABLE) == "1"
+    )
 
 
 wildcard_constraints:

@@ -89,6 +89,7 @@ class ClusterRun:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, "CONCEPTREEL_SLURM_ARRAYS": "1"},
             )
 
     def said(self) -> str:

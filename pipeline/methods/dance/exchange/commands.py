@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-
-def _class_names(path: Path | None) -> list[str] | None:
-    from pipeline.data.entries import ListError, read_class_list
-    from pipeline.exchange.errors import ForeignFileError
-
-    try:
-        return read_class_list(path) if path else None
-    except ListError as error:
-        raise ForeignFileError(str(error)) from None
 
 
 def _video_settings(call: argparse.Namespace) -> tuple[Any, Any]:
@@ -42,6 +31,7 @@ def _check_backbone(name: str, revision: str, width: int) -> None:
 
 def import_model(call: argparse.Namespace) -> int:
     """``conceptreel import FOLDER --out MODEL``: a published result folder as a model."""
+    from pipeline.data.entries import read_class_list
     from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.matrices import read_matrix
     from pipeline.methods.dance.exchange import evaluate
@@ -60,7 +50,8 @@ def import_model(call: argparse.Namespace) -> int:
         published = read_published(call.folder, call.type)
         stated = published.stated_accuracy
         name = call.dataset or call.out.resolve().parent.name
-        model = to_model(published, name, _class_names(call.class_list), *_video_settings(call))
+        class_names = read_class_list(call.class_list) if call.class_list else None
+        model = to_model(published, name, class_names, *_video_settings(call))
         print(
             f"{call.folder}: {published.layout}, {len(model.concepts)} concepts, {len(model.class_names)} classes, "
             f"{published.nonzero} of {model.weight.size} weights non-zero"
@@ -83,27 +74,17 @@ def import_model(call: argparse.Namespace) -> int:
 
 def export_model(call: argparse.Namespace) -> int:
     """``conceptreel export-model MODEL --format F --out DIR``: for other people's code."""
-    import os
-
-    from pipeline.exchange.errors import ForeignFileError
     from pipeline.methods.dance.bottleneck.recogniser import load
     from pipeline.methods.dance.exchange.published import write_published
     from pipeline.methods.dance.exchange.safe import write_safe
+    from pipeline.store.atomic import new_folder
 
     model = load(call.model)
-    if call.out.exists() and (not call.out.is_dir() or any(call.out.iterdir())):
-        raise ForeignFileError(f"{call.out} exists and is not an empty folder; name another one with --out")
-    call.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = call.out.with_name(f".{os.getpid()}.{call.out.name}")
-    temporary.mkdir()
-    try:
+    with new_folder(call.out) as folder:
         if call.format == "safetensors":
-            write_safe(temporary, model)
+            write_safe(folder, model)
         else:
-            write_published(temporary, model, call.format)
-        temporary.replace(call.out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            write_published(folder, model, call.format)
     for path in sorted(path for path in call.out.rglob("*") if path.is_file()):
         print(path)
     return 0
@@ -146,9 +127,8 @@ def predict_features(call: argparse.Namespace) -> int:
         for part in item.contributions:
             print(f"  {part.contribution:+7.3f}  {part.type:<6}  {part.concept}")
     if labels is not None:
-        outcome = evaluate.Outcome(
-            sum(item.label == label for item, label in zip(predictions, labels, strict=True)), len(labels)
-        )
+        right = sum(item.label == label for item, label in zip(predictions, labels, strict=True))
+        outcome = evaluate.Outcome(right, len(labels))
         print(f"accuracy  {outcome.accuracy:.6f} ({outcome.right} of {outcome.total})")
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.lists import ListError, read_labelled_list
+from pipeline.data.lists import read_labelled_list
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.matrices import Matrix, Rows
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
@@ -39,12 +39,10 @@ def labelled(matrix: Matrix, path: Path, class_names: list[str]) -> tuple[list[s
         ids; features ``[n, D]``; labels int64 ``[n]``; in the order of the list.
 
     Raises:
+        ListError: the list cannot be read.
         ForeignFileError: a line is wrong, an id is there twice, or rows and list do not fit.
     """
-    try:
-        entries = read_labelled_list(path, class_names)
-    except ListError as error:
-        raise ForeignFileError(str(error)) from None
+    entries = read_labelled_list(path, class_names)
     wrong = [entry for entry in entries if entry.problem]
     if wrong:
         raise ForeignFileError(f"{path}: {wrong[0].path}: {wrong[0].problem}")

@@ -25,6 +25,7 @@ import torch
 from pipeline.backbone.settings import Features
 from pipeline.data.settings import Decode
 from pipeline.exchange.errors import ForeignFileError
+from pipeline.exchange.files import read_json, read_torch
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.provenance import digest_of_file
 
@@ -105,13 +106,7 @@ class _Folder:
             ForeignFileError: absent, something else than one tensor of floats, or not finite.
         """
         path = self.note(name)
-        try:
-            value = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ForeignFileError(
-                f"{path} is not a file of tensors, and others are never unpickled ({first})"
-            ) from None
+        value = read_torch(path)
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise ForeignFileError(f"{path} must hold one tensor of floats")
         # The published weights still ask for gradients.
@@ -144,10 +139,7 @@ class _Folder:
         if not self.has(name):
             return {}
         path = self.note(name)
-        try:
-            value = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (ValueError, RecursionError) as error:
-            raise ForeignFileError(f"{path} is not JSON ({error})") from None
+        value = read_json(path)
         if not isinstance(value, dict):
             raise ForeignFileError(f"{path} must hold a JSON object")
         return value
@@ -233,41 +225,25 @@ def _order(files: _Folder, present: list[str], names: dict[str, list[str]], trai
 
 
 def _read_dance(files: _Folder, present: list[str]) -> Published:
-    arguments = files.json("args.txt")
     parts = {name: files.concepts(f"{name}/") for name in present}
     widths = {name: part[1].shape[1] for name, part in parts.items()}
     if len(set(widths.values())) > 1:
         told = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise ForeignFileError(f"{files.folder}: W_c.pt of the concept types have different widths: {told}")
-    order = _order(files, present, {name: part[0] for name, part in parts.items()}, arguments.get("train_mode"))
-    n_concepts = sum(len(part[0]) for part in parts.values())
-    classifier, bias = files.classifier(f"{AGGREGATED}/", n_concepts)
-    return Published(
-        "dance",
-        [_spoken(text, FOLDERS[name]) for name in order for text in parts[name][0]],
-        [FOLDERS[name] for name in order for _ in parts[name][0]],
-        *(np.concatenate([parts[name][position] for name in order]) for position in (1, 2, 3)),
-        classifier,
-        bias,
-        files.json(f"{AGGREGATED}/metrics.txt"),
-        arguments,
-        *files.own(),
-        files.files,
-    )
+    names = {name: part[0] for name, part in parts.items()}
+    order = _order(files, present, names, files.json("args.txt").get("train_mode"))
+    return _joined(files, "dance", f"{AGGREGATED}/", [(FOLDERS[name], parts[name]) for name in order])
 
 
-def _read_flat(files: _Folder, prefix: str, kind: str, layout: str) -> Published:
-    names, weight, mean, std = files.concepts(prefix)
-    classifier, bias = files.classifier(prefix, len(names))
+def _joined(files: _Folder, layout: str, prefix: str, parts: list[tuple[str, tuple]]) -> Published:
+    """Concepts of one folder or several, each with its type, under the classifier that lies below ``prefix``."""
+    named = [(kind, text) for kind, (texts, *_) in parts for text in texts]
     return Published(
         layout,
-        [_spoken(text, kind) if layout == "dance" else text for text in names],
-        [kind] * len(names),
-        weight,
-        mean,
-        std,
-        classifier,
-        bias,
+        [_spoken(text, kind) if layout == "dance" else text for kind, text in named],
+        [kind for kind, _ in named],
+        *(np.concatenate([part[position] for _, part in parts]) for position in (1, 2, 3)),
+        *files.classifier(prefix, len(named)),
         files.json(f"{prefix}metrics.txt"),
         files.json("args.txt"),
         *files.own(),
@@ -303,9 +279,10 @@ def read_published(folder: Path, kind: str | None = None) -> Published:
             raise ForeignFileError(
                 f"{folder} has W_c.pt, but no W_g.pt: one concept type of a DANCE result? Name the folder above it"
             )
-        return _read_flat(files, "", kind or FOLDERS.get(folder.name, "object"), "lf-cbm")
+        return _joined(files, "lf-cbm", "", [(kind or FOLDERS.get(folder.name, "object"), files.concepts(""))])
     if len(present) == 1:  # DANCE trained on one concept type
-        return _read_flat(files, f"{present[0]}/", FOLDERS[present[0]], "dance")
+        prefix = f"{present[0]}/"
+        return _joined(files, "dance", prefix, [(FOLDERS[present[0]], files.concepts(prefix))])
     if files.has("W_g.pt"):
         raise ForeignFileError(f"{folder} has no W_c.pt: a classifier on bare features has no concepts to explain")
     raise ForeignFileError(
@@ -436,30 +413,24 @@ def write_published(folder: Path, model: ConceptModel, layout: str) -> None:
     if broken:
         raise ForeignFileError(f"the concept {broken[0]!r} cannot stand in a line of concepts.txt")
     types = np.array(model.types, object)
-    everything = np.arange(len(types))
     features = model.about.get("features", {})
     arguments = {
         "backbone": model.about.get("imported", {}).get("backbone") or features.get("model", ""),
         "data_set": model.about.get("dataset", ""),
         "nb_classes": len(model.class_names),
     }
-    order = everything
-    if layout == "lf-cbm":
-        _write_concepts(folder, model, everything, model.concepts)
-        _write_classifier(folder, model, everything)
-    else:
+    names, rows = model.concepts, {"": np.arange(len(types))}
+    if layout == "dance":
         names = [_number(text, kind) for text, kind in zip(model.concepts, model.types, strict=True)]
         rows = {name: np.flatnonzero(types == FOLDERS[name]) for name in ("pose", "spatial", "place")}
         rows = {name: found for name, found in rows.items() if len(found)}
-        for name, found in rows.items():
-            _write_concepts(folder / name, model, found, names)
-        order = np.concatenate(list(rows.values()))
-        if len(rows) == 1:
-            _write_classifier(folder / next(iter(rows)), model, order)
-        else:
-            _write_classifier(folder / AGGREGATED, model, order)
-            _text_file(folder / AGGREGATED / "concepts.txt", [names[row] for row in order])
         arguments["train_mode"] = list(rows)
+    for name, found in rows.items():
+        _write_concepts(folder / name, model, found, names)
+    order = np.concatenate(list(rows.values()))
+    _write_classifier(folder / (AGGREGATED if len(rows) > 1 else next(iter(rows))), model, order)
+    if len(rows) > 1:
+        _text_file(folder / AGGREGATED / "concepts.txt", [names[row] for row in order])
     (folder / "args.txt").write_text(json.dumps(arguments, indent=2), encoding="utf-8")
     text = {
         "class_names": model.class_names,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.exchange.errors import ForeignFileError
+from pipeline.exchange.matrices import read_arrays
 from pipeline.methods.dance.bottleneck.recogniser import MAP_TENSOR, TENSORS, ConceptModel
 from pipeline.methods.models import BEFORE_METHODS, FORMAT
 
@@ -42,15 +43,10 @@ def read_safe(folder: Path) -> ConceptModel:
     Raises:
         ForeignFileError: a file is missing, damaged or of a newer release, or a tensor or text is missing.
     """
-    from safetensors.numpy import load_file
-
     for name in (WEIGHTS, TEXT):
         if not (folder / name).is_file():
             raise ForeignFileError(f"{folder} has no {name}")
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except Exception as error:  # the Rust reader's own type, and numpy's for types that it lacks
-        raise ForeignFileError(f"{folder / WEIGHTS} is not a safetensors file ({error})") from None
+    tensors = read_arrays(folder / WEIGHTS)
     try:
         text: dict[str, Any] = json.loads((folder / TEXT).read_text(encoding="utf-8"))
         if text["format"] != FORMAT or text["version"] not in BEFORE_METHODS:

@@ -117,7 +117,7 @@ def test_export_and_import_again(published, tmp_path, capsys, layout):
     one, two = (torch.load(path, weights_only=True) for path in (first, second))
     assert all(torch.equal(one[name], two[name]) for name in one if isinstance(one[name], torch.Tensor))
     assert run("export-model", first, "--format", layout, "--out", folder) == 2
-    assert "is not an empty folder" in capsys.readouterr().err
+    assert "is no empty folder" in capsys.readouterr().err
 
 
 def test_an_imported_model_sees_pictures_where_its_backbone_is_named(tmp_path, capsys):
