@@ -39,7 +39,20 @@ PACKAGE = Path(__file__).resolve().parent.parent
 PROJECT = PACKAGE.parent
 
 # Plumbing: it moves results but cannot change them; a change of format is told by the schema version instead.
-PLUMBING = tuple(f"pipeline.{name}" for name in ("store", "jobs", "inspection", "config", "cli", "rules", "settings"))
+PLUMBING = tuple(
+    f"pipeline.{name}"
+    for name in (
+        "store",
+        "jobs",
+        "inspection",
+        "config",
+        "cli",
+        "rules",
+        "settings",
+        "methods.registry",
+        "methods.models",
+    )
+)
 
 # Names of a module that are no definitions: its statements, what it does as a command, all of it, all below a package.
 STATEMENTS, MAIN, ALL, BELOW = "<statements>", "<main>", "*", "**"
@@ -396,11 +409,6 @@ def code_digest(entry: str) -> str:
         ModuleNotFoundError: there is no such stage.
     """
     return _own().code_digest(entry)
-
-
-def files_of(entry: str) -> list[str]:
-    """Source files that hold the definitions of a stage."""
-    return [str(_own().file_of(module)) for module in recorded_definitions(entry)]
 
 
 def path_of(module: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.inspection.thumbnails import GAP, LABEL, Tile, contact_sheet, spread
+from pipeline.inspection.thumbnails import GAP, LABEL, Tile, chosen_videos, contact_sheet, spread
 
 FOLDER = "results/own"
 
@@ -41,8 +41,8 @@ def test_videos_are_spread_over_the_classes():
 
 
 def test_a_video_belongs_to_each_of_its_classes(cache):
-    assert [video.video_id for video in chosen_videos(cache.folder, ["wave"])] == ["wave_2", "wave_1"]
-    assert [video.video_id for video in chosen_videos(cache.folder, ["run"])] == ["run_1", "run_2", "wave_2"]
+    assert [video["video_id"] for video in chosen_videos(cache.folder, ["wave"])] == ["wave_2", "wave_1"]
+    assert [video["video_id"] for video in chosen_videos(cache.folder, ["run"])] == ["run_1", "run_2", "wave_2"]
 
 
 def test_middle_frames_from_the_cache(cache, capsys, tmp_path):
