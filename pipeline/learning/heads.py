@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from torch.nn import functional
 
-from pipeline.methods.dance.bottleneck.classifier import accuracy, log_loss
-from pipeline.methods.dance.bottleneck.layers import is_lower
+from pipeline.learning.early_stopping import train_until_worse
+from pipeline.learning.metrics import accuracy, log_loss
 
 # Ridge penalties that are tried, strongest first.
 PENALTIES = tuple(10.0**power for power in range(1, -6, -1))
@@ -117,22 +117,22 @@ def dump_layer(
     layer, head = uniform(n_units, x.shape[1]), uniform(n_classes, n_units)
     bias = torch.zeros(n_classes, requires_grad=True)
     data, labels = torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(y)
-    rows, check = np.flatnonzero(train), torch.from_numpy(np.flatnonzero(val))
+    rows, check = (torch.from_numpy(np.flatnonzero(chosen)) for chosen in (train, val))
     optimizer = torch.optim.Adam([layer, head, bias], lr=learning_rate)
-    best, lowest, waited, order = layer.detach().clone(), math.inf, 0, torch.zeros(0, dtype=torch.long)
-    for step in range(max_steps + 1):
-        if step % eval_every == 0:
-            with torch.no_grad():
-                loss = functional.cross_entropy(data[check] @ layer.T @ head.T + bias, labels[check]).item()
-            waited = 0 if is_lower(loss, lowest) else waited + 1
-            if is_lower(loss, lowest):
-                best, lowest = layer.detach().clone(), loss
-            if waited >= patience:
-                break
-        if not len(order):
-            order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
-        batch, order = order[:batch_size], order[batch_size:]
-        optimizer.zero_grad()
-        functional.cross_entropy(data[batch] @ layer.T @ head.T + bias, labels[batch]).backward()
-        optimizer.step()
-    return best.numpy()
+    order = rows[:0]
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(data[rows] @ layer.T @ head.T + bias, labels[rows])
+
+    def advance(limit: int) -> int:
+        nonlocal order
+        for _ in range(min(eval_every, limit)):
+            if not len(order):
+                order = rows[torch.randperm(len(rows), generator=generator)]
+            batch, order = order[:batch_size], order[batch_size:]
+            optimizer.zero_grad()
+            loss(batch).backward()
+            optimizer.step()
+        return min(eval_every, limit)
+
+    return train_until_worse(layer, advance, lambda: loss(check).item(), max_steps, patience).weight.numpy()

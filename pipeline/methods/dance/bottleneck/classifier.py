@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.jobs import stage
 from pipeline.learning import glm
+from pipeline.learning.metrics import accuracy, log_loss
 from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.effective import at_nec
 from pipeline.methods.dance.bottleneck.layers import standardise, standardise_fit
@@ -30,18 +31,6 @@ class Choice:
     loss: np.ndarray
     nnz: np.ndarray
     chosen: int
-
-
-def accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
-    """Share of samples whose highest logit is their class: z ``[n, p]``, y ``[n]``, weight ``[K, p]``, bias ``[K]``."""
-    return float(((z @ weight.T + bias).argmax(1) == y).mean()) if len(y) else float("nan")
-
-
-def log_loss(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
-    """Mean cross-entropy in nats."""
-    logits = z @ weight.T + bias
-    logits -= logits.max(1, keepdims=True)
-    return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]).mean())
 
 
 def choose(

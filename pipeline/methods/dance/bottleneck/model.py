@@ -11,20 +11,13 @@ import numpy as np
 from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
+from pipeline.learning.metrics import accuracy, top_k_accuracy
 from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
-from pipeline.methods.dance.bottleneck.classifier import accuracy
 from pipeline.methods.dance.bottleneck.layers import standardise
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.tables import read_attributes
-
-
-def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
-    """Share of samples whose class is among the k highest logits."""
-    logits = z @ weight.T + bias
-    own = logits[np.arange(len(y)), y][:, None]
-    return float(((logits > own).sum(1) < k).mean()) if len(y) else float("nan")
 
 
 def stage_seconds(folder: Path) -> dict[str, float]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.methods.dance.bottleneck.layers import cubed_cosine_columns, is_lower
+from pipeline.learning.early_stopping import train_until_worse
+from pipeline.methods.dance.bottleneck.layers import ConceptLayer, cubed_cosine_columns
 
 Pooling = Literal["mean", "softmax", "max"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "softmax", "max")
@@ -102,24 +103,6 @@ class SpatialData:
             yield self.rows(slice(start, start + BLOCK))
 
 
-@dataclass(frozen=True)
-class SpatialLayer:
-    """A trained spatial layer.
-
-    Attributes:
-        weight: float32 ``[M, D]``, scaled so that a concept's map varies by a standard deviation of 1 within a place.
-        n_steps: steps after which the weights were best on validation.
-        steps, val_loss: ``[n_evaluations]``.
-        quality: float64 ``[M]``: cubed cosine similarity on validation, mean over the places.
-    """
-
-    weight: np.ndarray
-    n_steps: int
-    steps: np.ndarray
-    val_loss: np.ndarray
-    quality: np.ndarray
-
-
 def similarity(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """The similarity in loss (1) of SALF-CBM, over pictures, per place and concept.
 
@@ -181,7 +164,7 @@ def train_spatial_layer(
     weight_decay: float = 0.0,
     ridge: float = 0.1,
     seed: int = 0,
-) -> SpatialLayer:
+) -> ConceptLayer:
     """Minimise loss (1) of SALF-CBM by Adam on mini-batches of pictures; its mean over places and concepts.
 
     Places and concepts are independent in the loss but share the weights of a concept over all places. The start is the
@@ -193,6 +176,9 @@ def train_spatial_layer(
         weight_decay: λ of λ/2 ‖w‖² s² / var(z), as of `pipeline.methods.dance.bottleneck.layers.train_text_layer`.
         ridge: regularisation of the start, as a part of the mean variance of a feature.
         seed: of the mini-batches.
+
+    Returns:
+        weights scaled so that a concept's map varies by a standard deviation of 1 within a place.
 
     Raises:
         ValueError: there are fewer than two pictures in a split, or the loss is not finite.
@@ -217,11 +203,10 @@ def train_spatial_layer(
     optimizer = torch.optim.Adam([weight], lr=learning_rate)
     n_batches = max(1, min(math.ceil(len(train) / batch_size), len(train) // 2))
     batches: list[torch.Tensor] = []
-    steps, losses = [0], [-similarity(x_val @ (weight.detach() @ onto).T, target_val).mean().item()]
-    best, chosen = weight.detach().clone(), 0
-    while steps[-1] < max_steps and len(steps) - 1 - chosen < patience:
-        taken = min(eval_every, max_steps - steps[-1])
-        for _ in range(taken):
+
+    def advance(limit: int) -> int:
+        nonlocal batches
+        for _ in range(min(eval_every, limit)):
             if not batches:
                 batches = list(torch.randperm(len(train), generator=generator).tensor_split(n_batches))
             x, target = train.rows(batches.pop())
@@ -231,16 +216,16 @@ def train_spatial_layer(
             optimizer.zero_grad()
             (penalty.mean() - similarity(z, target).mean()).backward()
             optimizer.step()
-        steps.append(steps[-1] + taken)
-        with torch.no_grad():
-            losses.append(-similarity(x_val @ (weight @ onto).T, target_val).mean().item())
-        if not math.isfinite(losses[-1]):
-            raise ValueError(f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the maps")
-        if is_lower(losses[-1], losses[chosen]):
-            best, chosen = weight.detach().clone(), len(steps) - 1
+        return min(eval_every, limit)
+
+    def validation() -> float:
+        return -similarity(x_val @ (weight @ onto).T, target_val).mean().item()
+
+    stopped = train_until_worse(weight, advance, validation, max_steps, patience)
+    best = stopped.weight
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
     best = best / torch.where(spread > 0, spread, torch.ones_like(spread))[:, None].float()
     best = best @ onto
     quality = similarity(x_val @ best.T, target_val).mean(0)
-    return SpatialLayer(best.numpy(), steps[chosen], np.array(steps), np.array(losses), quality.double().numpy())
+    return ConceptLayer(best.numpy(), stopped.n_steps, stopped.steps, stopped.losses, quality.double().numpy())

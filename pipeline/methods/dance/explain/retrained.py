@@ -15,8 +15,9 @@ from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
+from pipeline.learning.metrics import accuracy
 from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, read_samples
-from pipeline.methods.dance.bottleneck.classifier import accuracy, choose_pooling
+from pipeline.methods.dance.bottleneck.classifier import choose_pooling
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.sanity import correlations, read_model
