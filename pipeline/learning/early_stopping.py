@@ -40,6 +40,21 @@ def is_lower(loss: float, best: float, plateau: float = -LOSS_ROUNDING) -> bool:
     return best - loss > -plateau * abs(loss)
 
 
+def descent(
+    optimizer: torch.optim.Optimizer, objective: Callable[[], torch.Tensor], eval_every: int
+) -> Callable[[int], int]:
+    """``advance`` of `train_until_worse`: so many steps on an objective, which draws its own batch."""
+
+    def advance(limit: int) -> int:
+        for _ in range(min(eval_every, limit)):
+            optimizer.zero_grad()
+            objective().backward()
+            optimizer.step()
+        return min(eval_every, limit)
+
+    return advance
+
+
 def train_until_worse(
     weight: torch.Tensor,
     advance: Callable[[int], int],

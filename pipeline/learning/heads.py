@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from torch.nn import functional
 
-from pipeline.learning.early_stopping import train_until_worse
+from pipeline.learning.early_stopping import descent, train_until_worse
 from pipeline.learning.metrics import accuracy, log_loss
 
 # Ridge penalties that are tried, strongest first.
@@ -119,20 +120,11 @@ def dump_layer(
     data, labels = torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(y)
     rows, check = (torch.from_numpy(np.flatnonzero(chosen)) for chosen in (train, val))
     optimizer = torch.optim.Adam([layer, head, bias], lr=learning_rate)
-    order = rows[:0]
+    epochs = (rows[torch.randperm(len(rows), generator=generator)] for _ in itertools.count())
+    batches = (batch for order in epochs for batch in order.split(batch_size))
 
     def loss(rows: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(data[rows] @ layer.T @ head.T + bias, labels[rows])
 
-    def advance(limit: int) -> int:
-        nonlocal order
-        for _ in range(min(eval_every, limit)):
-            if not len(order):
-                order = rows[torch.randperm(len(rows), generator=generator)]
-            batch, order = order[:batch_size], order[batch_size:]
-            optimizer.zero_grad()
-            loss(batch).backward()
-            optimizer.step()
-        return min(eval_every, limit)
-
+    advance = descent(optimizer, lambda: loss(next(batches)), eval_every)
     return train_until_worse(layer, advance, lambda: loss(check).item(), max_steps, patience).weight.numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.learning.early_stopping import LOSS_ROUNDING, Stopped, train_until_worse
+from pipeline.learning.early_stopping import LOSS_ROUNDING, Stopped, descent, train_until_worse
 from pipeline.learning.metrics import average_precision
 
 Scaling = Literal["none", "std", "center_std"]
@@ -319,6 +319,16 @@ def _ridge(data: _Data, ridge: float) -> torch.Tensor:
     return torch.linalg.solve(gram, x.T @ target / len(x)).T.float().contiguous()
 
 
+def epochs(n: int, batch_size: int, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Rows ``0..n-1`` in another order again and again, in batches of nearly equal size.
+
+    A batch has at least 2 rows: a similarity over a last batch of a few videos would mean nothing.
+    """
+    n_batches = max(1, min(math.ceil(n / batch_size), n // 2))
+    while True:
+        yield torch.randperm(n, generator=generator).tensor_split(n_batches)
+
+
 def _adam(
     data: _Data,
     weight: torch.Tensor,
@@ -330,25 +340,15 @@ def _adam(
     seed: int,
 ) -> Callable[[int], int]:
     """A function that takes at most so many steps on ``weight`` and returns how many it took."""
-    optimizer = torch.optim.Adam([weight.requires_grad_()], lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    # Batches of nearly equal size, at least 2: a similarity over a last batch of a few videos would mean nothing.
-    n_batches = max(1, min(math.ceil(len(data.x) / batch_size), len(data.x) // 2))
-    batches: list[torch.Tensor] = []
+    batches = (rows for epoch in epochs(len(data.x), batch_size, generator) for rows in epoch)
 
-    def advance(limit: int) -> int:
-        nonlocal batches
-        for _ in range(min(eval_every, limit)):
-            if not batches:
-                batches = list(torch.randperm(len(data.x), generator=generator).tensor_split(n_batches))
-            rows = batches.pop(0)
-            z = data.x[rows] @ weight.T  # [batch, M]
-            optimizer.zero_grad()
-            (loss(z, data.target[rows]) + penalty(weight, z)).mean().backward()
-            optimizer.step()
-        return min(eval_every, limit)
+    def objective() -> torch.Tensor:
+        rows = next(batches)
+        z = data.x[rows] @ weight.T  # [batch, M]
+        return (loss(z, data.target[rows]) + penalty(weight, z)).mean()
 
-    return advance
+    return descent(torch.optim.Adam([weight.requires_grad_()], lr=learning_rate), objective, eval_every)
 
 
 def _lbfgs(data: _Data, weight: torch.Tensor, loss: Loss, penalty: Penalty) -> Callable[[int], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -11,8 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.learning.early_stopping import train_until_worse
-from pipeline.methods.dance.bottleneck.layers import ConceptLayer, cubed_cosine_columns
+from pipeline.learning.early_stopping import descent, train_until_worse
+from pipeline.methods.dance.bottleneck.layers import ConceptLayer, cubed_cosine_columns, epochs
 
 Pooling = Literal["mean", "softmax", "max"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "softmax", "max")
@@ -200,27 +199,19 @@ def train_spatial_layer(
     generator = torch.Generator().manual_seed(seed)
     chosen_val = torch.randperm(len(val), generator=generator)[:EVALUATED]
     x_val, target_val = val.rows(chosen_val)
-    optimizer = torch.optim.Adam([weight], lr=learning_rate)
-    n_batches = max(1, min(math.ceil(len(train) / batch_size), len(train) // 2))
-    batches: list[torch.Tensor] = []
+    batches = (rows for epoch in epochs(len(train), batch_size, generator) for rows in reversed(epoch))
 
-    def advance(limit: int) -> int:
-        nonlocal batches
-        for _ in range(min(eval_every, limit)):
-            if not batches:
-                batches = list(torch.randperm(len(train), generator=generator).tensor_split(n_batches))
-            x, target = train.rows(batches.pop())
-            z = x @ (weight @ onto).T  # [b, p, M]
-            penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
-            penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
-            optimizer.zero_grad()
-            (penalty.mean() - similarity(z, target).mean()).backward()
-            optimizer.step()
-        return min(eval_every, limit)
+    def objective() -> torch.Tensor:
+        x, target = train.rows(next(batches))
+        z = x @ (weight @ onto).T  # [b, p, M]
+        penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
+        penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
+        return penalty.mean() - similarity(z, target).mean()
 
     def validation() -> float:
         return -similarity(x_val @ (weight @ onto).T, target_val).mean().item()
 
+    advance = descent(torch.optim.Adam([weight], lr=learning_rate), objective, eval_every)
     stopped = train_until_worse(weight, advance, validation, max_steps, patience)
     best = stopped.weight
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
