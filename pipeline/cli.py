@@ -54,10 +54,10 @@ def status(call: argparse.Namespace) -> int:
 def predict(call: argparse.Namespace) -> int:
     """``conceptreel predict MODEL VIDEO…``; exit code 1 if some video could not be read."""
     from pipeline.data.readers import VideoError
-    from pipeline.methods.dance.bottleneck.recogniser import load as load_model
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.explain.predict import VideoPredictor
 
-    predictor = VideoPredictor(load_model(call.model))
+    predictor = VideoPredictor(read_model(call.model))
     results = []
     for path in call.videos:
         try:

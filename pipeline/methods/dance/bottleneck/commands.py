@@ -14,14 +14,14 @@ def evaluate(call: argparse.Namespace) -> int:
 
     from pipeline.jobs.stage import StageError
     from pipeline.methods.dance.bottleneck import cross_domain
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
 
     if not (call.results / "data" / "index.parquet").is_file():
         raise StageError(
             f"{call.results} holds no data/index.parquet; `snakemake --cores all {call.results}/data/index.parquet` "
             f"makes it, and backbone/features beside it what the model reads"
         )
-    model = load(call.model)
+    model = read_model(call.model)
     videos = cross_domain.read_videos(call.results, call.split, model)
     if call.map:
         mapped = cross_domain.read_map(call.map, videos.class_names, model.class_names)

@@ -198,7 +198,7 @@ class ConceptModel:
             {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about},
             ensure_ascii=False,
         )
-        with replace_when_done(path, check=load) as temporary:
+        with replace_when_done(path, check=read_model) as temporary:
             torch.save(content, temporary)
 
 
@@ -207,7 +207,7 @@ def _check_width(given: int, expected: int) -> None:
         raise ValueError(f"features have {given} dimensions, the model was trained on {expected}")
 
 
-def load(path: str | Path) -> ConceptModel:
+def read_model(path: str | Path) -> ConceptModel:
     """Read a model file; nothing in it is executed.
 
     Raises:

@@ -86,11 +86,11 @@ def export_model(call: argparse.Namespace) -> int:
     import os
 
     from pipeline.exchange.errors import ForeignFileError
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange.published import write_published
     from pipeline.methods.dance.exchange.safe import write_safe
 
-    model = load(call.model)
+    model = read_model(call.model)
     if call.out.exists() and (not call.out.is_dir() or any(call.out.iterdir())):
         raise ForeignFileError(f"{call.out} exists and is not an empty folder; name another one with --out")
     call.out.parent.mkdir(parents=True, exist_ok=True)
@@ -113,10 +113,10 @@ def predict_features(call: argparse.Namespace) -> int:
     """``conceptreel predict-features MODEL MATRIX``: decisions with their reasons, without a video."""
     from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.matrices import read_matrix
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange import evaluate
 
-    model = load(call.model)
+    model = read_model(call.model)
     if model.has_maps:
         raise ForeignFileError(f"{call.model} locates its concepts; it needs videos: conceptreel predict")
     matrix = read_matrix(call.matrix, call.array)

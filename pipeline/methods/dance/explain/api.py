@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
-from pipeline.methods.dance.bottleneck.recogniser import load as load_core
+from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
@@ -299,7 +299,7 @@ def load(path: str | Path, results: str | Path | None = None) -> Model:
     Raises:
         ArtifactError: it is absent, damaged, no model, or of a newer release.
     """
-    core = load_core(path)
+    core = read_model(path)
     folder = Path(results) if results is not None else Path(path).resolve().parent
     if results is None and not (folder / "bottleneck").is_dir():
         return Model(core, None)

@@ -23,7 +23,7 @@ from pipeline.methods.dance.explain.editing import Contrast
 from pipeline.methods.dance.explain.overlay import shares
 from pipeline.methods.dance.explain.page import charts, images, quality
 from pipeline.methods.dance.explain.regions import View
-from pipeline.methods.dance.explain.sanity import read_model
+from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.explain.seen import medoid_of
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
@@ -397,7 +397,7 @@ def build(job: Job) -> None:
     import jinja2
 
     settings = Report.model_validate(job.settings)
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     index: VideoTable = read_index(job)
     metrics = json.loads(job.note_file("metrics", job.input("metrics")).read_text())
     videos = Videos(

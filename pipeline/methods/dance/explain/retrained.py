@@ -20,7 +20,7 @@ from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Sampl
 from pipeline.methods.dance.bottleneck.classifier import choose_pooling
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
-from pipeline.methods.dance.explain.sanity import correlations, read_model
+from pipeline.methods.dance.explain.sanity import correlations, read_run
 from pipeline.methods.dance.settings import Classifier, ConceptLayers, Retrained
 
 
@@ -138,7 +138,7 @@ def build(job: Job) -> None:
     classifier_settings = Classifier.model_validate(job.settings["classifier"])
     kind = layers_settings.kinds[0]
     layers_settings = layers_settings.model_copy(update={"kinds": [kind]})
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     samples = read_samples(job)
     stage.limit_threads(samples.features.size)
     targets = read_targets(job, samples, with_motion=kind != "salf")

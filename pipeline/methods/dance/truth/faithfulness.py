@@ -10,7 +10,7 @@ from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
-from pipeline.methods.dance.explain.sanity import read_model, response
+from pipeline.methods.dance.explain.sanity import read_run, response
 
 # A type must answer to its own change so many times as strongly as to another's.
 WANTED_RATIO = 3.0
@@ -84,7 +84,7 @@ def shortfalls(matrix: np.ndarray) -> list[dict]:
 
 def build(job: Job) -> None:
     """Write the figures as one artifact: matrices as arrays, the rest in its attributes."""
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     ((_, shown),) = job.read_arrays("truth")
     ((changes, about),) = job.read_arrays("counterfactuals")
     if about["activations"] != described["content_digest"]:

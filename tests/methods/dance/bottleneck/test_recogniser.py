@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.store.atomic import ArtifactError
 
 
@@ -52,7 +52,7 @@ def test_wrong_width_is_told(model):
 
 def test_round_trip(model, tmp_path):
     model.save(tmp_path / "model.pt")
-    again = load(tmp_path / "model.pt")
+    again = read_model(tmp_path / "model.pt")
     assert (again.class_names, again.concepts, again.types, again.about) == (
         model.class_names,
         model.concepts,
@@ -73,7 +73,7 @@ class Hostile:
 def test_nothing_is_executed(tmp_path):
     torch.save({"format": Hostile()}, tmp_path / "hostile.pt")
     with pytest.raises(ArtifactError, match="not a model file"):
-        load(tmp_path / "hostile.pt")
+        read_model(tmp_path / "hostile.pt")
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_wrong_files_are_told(model, tmp_path, edit, words):
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({**content, **edit}, tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match=words):
-        load(tmp_path / "wrong.pt")
+        read_model(tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match="does not exist"):
-        load(tmp_path / "none.pt")
+        read_model(tmp_path / "none.pt")
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_maps_that_are_missing_or_too_wide_are_told(model, located):
 
 def test_round_trip_with_maps(located, tmp_path):
     located.save(tmp_path / "model.pt")
-    again = load(tmp_path / "model.pt")
+    again = read_model(tmp_path / "model.pt")
     x = np.array([[3.0, 5.0]])
     np.testing.assert_allclose(again.activations(x, again.maps(MAPS)), located.activations(x, located.maps(MAPS)))
 
@@ -152,7 +152,7 @@ def test_files_of_version_1_are_read(model, tmp_path):
     assert "map_weight" not in content
     torch.save({**content, "version": 1}, tmp_path / "old.pt")
     x = np.array([[3.0, 5.0]])
-    np.testing.assert_allclose(load(tmp_path / "old.pt").activations(x), model.activations(x))
+    np.testing.assert_allclose(read_model(tmp_path / "old.pt").activations(x), model.activations(x))
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.zeros(2)])
@@ -161,7 +161,7 @@ def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({**content, "map_weight": tensor}, tmp_path / "wrong.pt")
     with pytest.raises(ArtifactError, match="inconsistent"):
-        load(tmp_path / "wrong.pt")
+        read_model(tmp_path / "wrong.pt")
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,4 @@ def test_hostile_values_are_refused_before_memory_is_taken(model, tmp_path, name
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({**content, name: value}, tmp_path / "hostile.pt")
     with pytest.raises(ArtifactError, match=r"claim more|has version|not a model|incomplete"):
-        load(tmp_path / "hostile.pt")
+        read_model(tmp_path / "hostile.pt")
