@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
-from pipeline.methods.dance.bottleneck.recogniser import read_model
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, read_model
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
