@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.backbone.finetuning.tuned import named_backbone
-from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
 from pipeline.learning.metrics import accuracy, top_k_accuracy
-from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import (
+    TYPES,
+    KindConcepts,
+    Samples,
+    concepts_of,
+    motion_of,
+    read_samples,
+)
 from pipeline.methods.dance.bottleneck.layers import standardise
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import Arrays
@@ -65,7 +71,7 @@ def accuracies(
 
 
 def kind_figures(
-    samples: Samples, concepts: Concepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
+    samples: Samples, concepts: KindConcepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
 ) -> dict[str, Any]:
     """Figures of one model kind; the accuracies of every split but those that were developed on."""
     z = concepts.activations(samples.features)
@@ -84,7 +90,7 @@ def kind_figures(
     }
     if concepts.pooling:
         figures["pooling"] = concepts.pooling
-    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
+    for split in samples.result_splits:
         by_type = accuracies(samples, z, types, arrays, samples.split(split), prefix)
         name = "" if split == "test" else f"{split}_"
         figures[f"{name}top1"] = by_type["all"]
@@ -138,8 +144,7 @@ def build(job: stage.Job) -> None:
         },
         "kinds": figures,
     }
-    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT, "test"}):
-        metrics[f"n_{split}"] = int(samples.split(split).sum())
+    metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}
     if job.inputs.get("evaluation"):
         evaluation, _ = job.read_table("evaluation")
         measured = dict(zip(evaluation["figure"].to_pylist(), evaluation["value"].to_pylist(), strict=True))

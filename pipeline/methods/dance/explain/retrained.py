@@ -16,7 +16,7 @@ from pipeline.data.table import VideoTable
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
 from pipeline.learning.metrics import accuracy
-from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, read_samples
+from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, Samples, read_samples
 from pipeline.methods.dance.bottleneck.classifier import choose_pooling
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
@@ -67,7 +67,7 @@ def shuffled(targets: Targets, places: Places | None, chosen: np.ndarray, seed: 
     return mixed, replace(places, regions=places.regions[order], has_prompts=places.has_prompts[order])
 
 
-def aligned(names: list[tuple[str, str]], concepts: Concepts, values: np.ndarray) -> np.ndarray:
+def aligned(names: list[tuple[str, str]], concepts: KindConcepts, values: np.ndarray) -> np.ndarray:
     """Columns ``[..., M]`` of given (type, name) concepts; 0 for those that a run does not have."""
     column = {key: m for m, key in enumerate(zip(concepts.types, concepts.names, strict=True))}
     result = np.zeros((*values.shape[:-1], len(names)))

@@ -22,7 +22,7 @@ from pipeline.encoding import checkpoints
 from pipeline.encoding.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
 from pipeline.jobs import stage
 from pipeline.learning.metrics import average_precision
-from pipeline.methods.dance.bottleneck.activations import Concepts, activations, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import KindConcepts, activations, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
@@ -213,7 +213,7 @@ class Interventions:
     def __init__(
         self,
         kind: str,
-        concepts: Concepts,
+        concepts: KindConcepts,
         weight: np.ndarray,
         bias: np.ndarray,
         betas: list[float],
