@@ -141,7 +141,7 @@ class Estimation:
                     open_videos = [video for video in open_videos if video is not current]
                 else:
                     current.ended = True
-                    self._ended(current)
+                    current.posed = self.settings.boxes in ("whole_frame", "refined")
             if kind == "error":
                 yield current.video_id, content
             elif kind == "end":
@@ -204,10 +204,6 @@ class Estimation:
             video.kept_bytes += frames.nbytes
             if video.kept_bytes > KEPT_BYTES:
                 video.kept = None
-
-    def _ended(self, video: _Video) -> None:
-        if self.settings.boxes in ("whole_frame", "refined"):
-            video.posed = True
 
     def _done(
         self, open_videos: list[_Video], again: Opener

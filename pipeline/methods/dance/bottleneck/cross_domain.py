@@ -210,7 +210,7 @@ def activations_of(model: ConceptModel, videos: VideoSet) -> np.ndarray:
 
 def decide(model: ConceptModel, z: np.ndarray, label: np.ndarray) -> Outcome:
     """Decisions on activations ``[n, M]`` with true classes ``[n]``."""
-    logits = z @ model.weight.T + model.bias  # [n, K]
+    logits = model.logits(z)  # [n, K]
     own = np.unique(label)
     return Outcome(label, logits.argmax(1), own[logits[:, own].argmax(1)])
 

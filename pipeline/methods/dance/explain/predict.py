@@ -65,11 +65,6 @@ class VideoPredictor:
         where = {name: self.places[name] for name in ("grid", "placement", "radius")}
         return self.model.maps(on_grid(torch.from_numpy(maps), **where).numpy())
 
-    def decision(self, seen: Seen, top_k: int = 5, maps: np.ndarray | None = None) -> Prediction:
-        """The decision on a clip, or what it would be with other maps ``[S, rows, columns, M - m]``."""
-        used = seen.maps if maps is None else maps
-        return self.model.predict(seen.feature, top_k, None if used is None else used[None])[0]
-
     def activations(self, frames: np.ndarray, batch_size: int = 4) -> np.ndarray:
         """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``."""
         if not self.places:
@@ -87,4 +82,5 @@ class VideoPredictor:
 
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""
-        return self.decision(self.look(path), top_k)
+        seen = self.look(path)
+        return self.model.predict(seen.feature, top_k, None if seen.maps is None else seen.maps[None])[0]

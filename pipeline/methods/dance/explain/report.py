@@ -22,6 +22,7 @@ from pipeline.methods.dance.explain.curves import curves
 from pipeline.methods.dance.explain.editing import Contrast
 from pipeline.methods.dance.explain.overlay import shares
 from pipeline.methods.dance.explain.page import charts, images, quality
+from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.explain.seen import medoid_of
@@ -289,7 +290,7 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
 def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.ndarray, top_k: int) -> list[dict]:
     """Decisions with their reasons, and why not the class that should have won or came second."""
     cards = []
-    logits = videos.z[rows] @ model.weight.T + model.bias
+    logits = model.logits(videos.z[rows])
     for row, values, probabilities in zip(rows, logits, model.probabilities(videos.z[rows]), strict=True):
         label, true = int(values.argmax()), int(videos.label[row])
         other = true if label != true else int(np.argsort(-values, kind="stable")[1])
@@ -500,7 +501,7 @@ def build(job: Job) -> None:
         localisation=localisation,
         localisation_columns=localisation_columns,
         total_seconds=sum(seconds.values()),
-        colours=charts.COLOURS,
+        colours=TYPE_COLOURS,
         charts={name: charts.html(figure, name) for name, figure in figures.items()},
         library=charts.library(),
     )
