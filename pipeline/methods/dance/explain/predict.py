@@ -13,7 +13,6 @@ from pipeline.backbone.maps import on_grid
 from pipeline.backbone.settings import Features
 from pipeline.data.decode import decode_video
 from pipeline.data.settings import Decode
-from pipeline.encoding.grid import positions
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
@@ -54,11 +53,8 @@ class VideoPredictor:
         times = decoded["timestamps"][decoded["frame_index"]]
         if not self.places:
             return Seen(clip, times, feature, None, None)
-        grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
         maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))
-        rows, columns = (positions(count, placement, radius) for count in grid)
-        view = View(decoded["height"], decoded["width"], rows, columns)
-        return Seen(clip, times, feature, maps[0], view)
+        return Seen(clip, times, feature, maps[0], View.of(decoded["height"], decoded["width"], self.places))
 
     def _maps(self, maps: np.ndarray) -> np.ndarray:
         """Concept maps on the model's grid of the backbone's feature maps ``[n, S, h, w, D]``."""

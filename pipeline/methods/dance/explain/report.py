@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.table import VideoTable, read_index
-from pipeline.encoding.grid import positions
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
 from pipeline.methods.dance.bottleneck.activations import TYPES
@@ -87,12 +86,9 @@ class Clips:
         maps = self._part("maps", "maps", video_id) if concept >= self.model.n_whole else None
         if maps is None:
             return images.still(images.sized(frames[len(frames) // 2]))
-        places = self.model.about["maps"]
-        rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
         found = self.model.maps(maps[None])[0, ..., concept - self.model.n_whole]
-        return images.still(
-            images.hottest(frames, View(images.SIDE, images.SIDE, rows, columns).heatmap(shares(found)))
-        )
+        view = View.of(images.SIDE, images.SIDE, self.model.about["maps"])
+        return images.still(images.hottest(frames, view.heatmap(shares(found))))
 
 
 def accuracy_rows(

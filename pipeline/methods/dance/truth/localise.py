@@ -19,7 +19,7 @@ from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable, join_shards
 from pipeline.encoding import checkpoints
-from pipeline.encoding.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
+from pipeline.encoding.grid import cell_positions, interpolation, resample, smooth_interpolation
 from pipeline.jobs import stage
 from pipeline.learning.metrics import average_precision
 from pipeline.methods.dance.bottleneck.activations import KindConcepts, activations, concepts_of, read_samples
@@ -340,7 +340,6 @@ def build(job: stage.Job) -> None:
     rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
-    rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
     counted: dict[str, dict[str, Tally]] = {"val": {}, "test": {}}
     paths: list[tuple[np.ndarray, np.ndarray]] = []
     n_unknown = 0
@@ -354,7 +353,7 @@ def build(job: stage.Job) -> None:
             n_unknown += 1
             continue
         side = case.masks.shape[1]
-        view = View(side, side, rows, columns)
+        view = View.of(side, side, places)
         maps = concept_maps(joined.values[map_row[case.video_id]], layers["map_weight"])  # [S, h, w, M]
         for item in interventions:
             if case.split not in DEVELOPMENT:
@@ -364,7 +363,7 @@ def build(job: stage.Job) -> None:
         # The cache has no prompts of test clips: nothing but this comparison asks for them.
         shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
         regions = grid.embed(shown, checkpoints.batch_size("prompts")).astype(np.float32)
-        regions = regions.reshape(len(shown), len(rows), len(columns), -1)
+        regions = regions.reshape(len(shown), *places["grid"], -1)
         similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
         heat = {
             "concept maps": rectified(view.heatmap(maps[..., target])),
@@ -398,12 +397,9 @@ def build(job: stage.Job) -> None:
         ("concept maps", "n_pictures", tallies["concept maps"].pictures),
     ]
     table += [row for item in interventions for row in item.rows()]
-    job.write_table(
-        "localisation",
-        pa.table({key: [row[i] for row in table] for i, key in enumerate(("method", "figure"))}).append_column(
-            "value", pa.array([float(row[2]) for row in table])
-        ),
-    )
+    methods, figures, values = zip(*table, strict=True)
+    columns = {"method": methods, "figure": figures, "value": [float(value) for value in values]}
+    job.write_table("localisation", pa.table(columns))
 
 
 def _best_cut(validation: dict[str, Tally], name: str) -> int:
