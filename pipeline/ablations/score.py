@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.config import Dataset
 from pipeline.jobs import stage
+from pipeline.learning.early_stopping import Schedule
 from pipeline.learning.heads import dense_head, dump_layer
 from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.classifier import choose
@@ -63,7 +64,7 @@ def _inputs_of_head(job: stage.Job, head: Head, samples: Samples) -> np.ndarray:
         samples.split("val"),
         len(samples.videos.class_names),
         len(concepts.names),
-        **settings.training(),
+        Schedule(**settings.training()),
     )
     raw = samples.features @ weight.T
     return standardise(raw, *standardise_fit(raw[train]))

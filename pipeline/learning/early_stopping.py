@@ -14,6 +14,25 @@ LOSS_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """How something is trained by Adam on mini-batches, and when that ends.
+
+    Attributes:
+        max_steps: upper limit.
+        eval_every: steps between two evaluations.
+        patience: evaluations without improvement before stopping; the best weights are restored.
+        seed: of the mini-batches.
+    """
+
+    learning_rate: float = 1e-3
+    batch_size: int = 512
+    max_steps: int = 10_000
+    eval_every: int = 50
+    patience: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Stopped:
     """What a training came to.
 
@@ -41,16 +60,17 @@ def is_lower(loss: float, best: float, plateau: float = -LOSS_ROUNDING) -> bool:
 
 
 def descent(
-    optimizer: torch.optim.Optimizer, objective: Callable[[], torch.Tensor], eval_every: int
+    weights: list[torch.Tensor], objective: Callable[[], torch.Tensor], schedule: Schedule
 ) -> Callable[[int], int]:
-    """``advance`` of `train_until_worse`: so many steps on an objective, which draws its own batch."""
+    """``advance`` of `train_until_worse`: steps of Adam on an objective, which draws its own batch."""
+    optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate)
 
     def advance(limit: int) -> int:
-        for _ in range(min(eval_every, limit)):
+        for _ in range(min(schedule.eval_every, limit)):
             optimizer.zero_grad()
             objective().backward()
             optimizer.step()
-        return min(eval_every, limit)
+        return min(schedule.eval_every, limit)
 
     return advance
 
@@ -59,11 +79,10 @@ def train_until_worse(
     weight: torch.Tensor,
     advance: Callable[[int], int],
     validation: Callable[[], float],
-    max_steps: int,
-    patience: int,
+    schedule: Schedule,
     plateau: float = -LOSS_ROUNDING,
 ) -> Stopped:
-    """Train until the validation loss has not improved for ``patience`` evaluations.
+    """Train until the validation loss no longer improves, as the schedule says.
 
     Args:
         weight: what is trained, in place.
@@ -86,9 +105,10 @@ def train_until_worse(
             )
         if is_lower(losses[-1], lowest, plateau):
             best, chosen, lowest = weight.detach().clone(), len(losses) - 1, min(lowest, losses[-1])
-        if len(losses) - 1 - chosen >= patience:
+        if len(losses) - 1 - chosen >= schedule.patience:
             break
-        taken = advance(max_steps - steps[-1]) if steps[-1] < max_steps else 0
+        left = schedule.max_steps - steps[-1]
+        taken = advance(left) if left > 0 else 0
         if not taken:
             break
         steps.append(steps[-1] + taken)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pipeline.learning.early_stopping import is_lower, train_until_worse
+from pipeline.learning.early_stopping import Schedule, is_lower, train_until_worse
 
 
 def run(losses: list[float], max_steps: int = 1000, patience: int = 2, steps: int = 10, **options):
@@ -18,7 +18,8 @@ def run(losses: list[float], max_steps: int = 1000, patience: int = 2, steps: in
         weight.add_(min(steps, limit))
         return min(steps, limit)
 
-    return train_until_worse(weight, advance, lambda: next(told), max_steps, patience, **options)
+    schedule = Schedule(max_steps=max_steps, patience=patience)
+    return train_until_worse(weight, advance, lambda: next(told), schedule, **options)
 
 
 def test_it_stops_where_nothing_was_better_and_keeps_the_best():

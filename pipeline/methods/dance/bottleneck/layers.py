@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.learning.early_stopping import LOSS_ROUNDING, Stopped, descent, train_until_worse
+from pipeline.learning.early_stopping import LOSS_ROUNDING, Schedule, Stopped, descent, train_until_worse
 from pipeline.learning.metrics import average_precision
 
 Scaling = Literal["none", "std", "center_std"]
@@ -114,15 +114,10 @@ def train_motion_layer(
     labels_val: np.ndarray,
     *,
     optimizer: Literal["adam", "lbfgs"] = "adam",
-    learning_rate: float = 1e-3,
-    batch_size: int = 512,
-    max_steps: int = 10_000,
-    eval_every: int = 50,
-    patience: int = 10,
     weight_decay: float = 0.0,
     feature_scaling: Scaling = "none",
     projection: np.ndarray | None = None,
-    seed: int = 0,
+    **schedule: Any,
 ) -> ConceptLayer:
     """Train the motion layer: binary cross-entropy, mean over concepts (DANCE eq. 4, supplement 2.2).
 
@@ -138,11 +133,8 @@ def train_motion_layer(
         optimizer: adam on mini-batches as in the paper, or lbfgs on all videos at once, which with weight_decay gets as
             low in a fraction of the time. Without weight_decay use adam: stopping early regularises its small steps,
             not those of L-BFGS (measured on Penn Action: validation cross-entropy 0.064 against 0.052).
-            learning_rate, batch_size and eval_every do not concern lbfgs; its steps are iterations.
-        max_steps: upper limit.
-        eval_every: Adam steps between two evaluations; lbfgs is evaluated every ten iterations.
-        patience: evaluations without improvement before stopping. The best weights are restored; of lbfgs with
-            weight_decay the last ones, unless others are better on validation by more than `PLATEAU`.
+            Of lbfgs with weight_decay the last weights are kept, unless others are better on validation by more than
+            `PLATEAU`.
         weight_decay: λ of λ/2 s² ‖w‖² per concept, with s² the mean variance of a feature, so that the scale of the
             features decides nothing. It keeps a concept to what its videos share. It does not keep objects and scenes
             out of motion: see `pipeline.methods.dance.bottleneck.leakage`.
@@ -151,7 +143,8 @@ def train_motion_layer(
             lose their meaning as probabilities. It is here for features that are centred anyway. The shift that
             centring leaves in z is not kept in the layer: activations are standardised before anything reads them.
         projection: ``[D, D]`` that the features go through first; folded into the weight.
-        seed: of the mini-batches.
+        schedule: see `pipeline.learning.early_stopping.Schedule`. Steps of lbfgs are iterations, and it is evaluated
+            every ten of them.
 
     Raises:
         ValueError: shapes do not fit, there are no videos, or the loss is not finite.
@@ -163,22 +156,18 @@ def train_motion_layer(
     def penalty(weight: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         return weight_decay / 2 * data.variance * (weight**2).sum(1)
 
+    plan = Schedule(**schedule)
     data = _Data.prepare(x_train, labels_train, x_val, labels_val, feature_scaling, projection)
     # In float32 the loss stops to fall a part in a thousand away from the weights of its minimum.
     data = data.double() if optimizer == "lbfgs" else data
     weight = torch.zeros(labels_train.shape[1], x_train.shape[1], dtype=data.x.dtype)
     if optimizer == "adam":
-        stepper = _adam(data, weight, loss, penalty, learning_rate, batch_size, eval_every, seed)
+        stepper = _adam(data, weight, loss, penalty, plan)
     else:
         stepper = _lbfgs(data, weight, loss, penalty)
     plateau = PLATEAU if optimizer == "lbfgs" and weight_decay else -LOSS_ROUNDING
     stopped = train_until_worse(
-        weight,
-        stepper,
-        lambda: loss(data.x_val @ weight.T, data.target_val).mean().item(),
-        max_steps,
-        patience,
-        plateau,
+        weight, stepper, lambda: loss(data.x_val @ weight.T, data.target_val).mean().item(), plan, plateau
     )
     return data.layer(stopped, lambda z: average_precision(z, np.asarray(labels_val)))
 
@@ -189,16 +178,11 @@ def train_text_layer(
     x_val: np.ndarray,
     target_val: np.ndarray,
     *,
-    learning_rate: float = 1e-3,
-    batch_size: int = 512,
-    max_steps: int = 10_000,
-    eval_every: int = 50,
-    patience: int = 10,
     weight_decay: float = 0.0,
     ridge: float = 0.1,
     feature_scaling: Scaling = "none",
     projection: np.ndarray | None = None,
-    seed: int = 0,
+    **schedule: Any,
 ) -> ConceptLayer:
     """Train an object or scene layer: Adam on minus the cubed cosine per mini-batch (DANCE eq. 5, supplement 2.2).
 
@@ -214,8 +198,7 @@ def train_text_layer(
             not change with the length of w, and neither does this: it asks for activations that come from directions
             in which the features vary much. A plain L2 term would only shorten w.
         ridge: regularisation of the start, as a part of the mean variance of a feature.
-        learning_rate, batch_size, max_steps, eval_every, patience, feature_scaling, projection, seed: see
-            `train_motion_layer`.
+        feature_scaling, projection, schedule: see `train_motion_layer`.
 
     Raises:
         ValueError: shapes do not fit, there are fewer than two videos, or the loss is not finite.
@@ -234,9 +217,10 @@ def train_text_layer(
         )
     data = _Data.prepare(x_train, target_train, x_val, target_val, feature_scaling, projection)
     weight = _ridge(data, ridge)
-    stepper = _adam(data, weight, loss, penalty, learning_rate, batch_size, eval_every, seed)
+    plan = Schedule(**schedule)
+    stepper = _adam(data, weight, loss, penalty, plan)
     stopped = train_until_worse(
-        weight, stepper, lambda: loss(data.x_val @ weight.T, data.target_val).mean().item(), max_steps, patience
+        weight, stepper, lambda: loss(data.x_val @ weight.T, data.target_val).mean().item(), plan
     )
     return data.layer(stopped, lambda z: cubed_cosine(z, target_val))
 
@@ -329,26 +313,17 @@ def epochs(n: int, batch_size: int, generator: torch.Generator) -> Iterator[tupl
         yield torch.randperm(n, generator=generator).tensor_split(n_batches)
 
 
-def _adam(
-    data: _Data,
-    weight: torch.Tensor,
-    loss: Loss,
-    penalty: Penalty,
-    learning_rate: float,
-    batch_size: int,
-    eval_every: int,
-    seed: int,
-) -> Callable[[int], int]:
+def _adam(data: _Data, weight: torch.Tensor, loss: Loss, penalty: Penalty, schedule: Schedule) -> Callable[[int], int]:
     """A function that takes at most so many steps on ``weight`` and returns how many it took."""
-    generator = torch.Generator().manual_seed(seed)
-    batches = (rows for epoch in epochs(len(data.x), batch_size, generator) for rows in epoch)
+    generator = torch.Generator().manual_seed(schedule.seed)
+    batches = (rows for epoch in epochs(len(data.x), schedule.batch_size, generator) for rows in epoch)
 
     def objective() -> torch.Tensor:
         rows = next(batches)
         z = data.x[rows] @ weight.T  # [batch, M]
         return (loss(z, data.target[rows]) + penalty(weight, z)).mean()
 
-    return descent(torch.optim.Adam([weight.requires_grad_()], lr=learning_rate), objective, eval_every)
+    return descent([weight.requires_grad_()], objective, schedule)
 
 
 def _lbfgs(data: _Data, weight: torch.Tensor, loss: Loss, penalty: Penalty) -> Callable[[int], int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.learning.early_stopping import descent, train_until_worse
+from pipeline.learning.early_stopping import Schedule, descent, train_until_worse
 from pipeline.methods.dance.bottleneck.layers import ConceptLayer, cubed_cosine_columns, epochs
 
 Pooling = Literal["mean", "softmax", "max"]
@@ -155,14 +155,9 @@ def train_spatial_layer(
     val: SpatialData,
     *,
     projection: np.ndarray | None = None,
-    learning_rate: float = 1e-3,
-    batch_size: int = 512,
-    max_steps: int = 10_000,
-    eval_every: int = 50,
-    patience: int = 10,
     weight_decay: float = 0.0,
     ridge: float = 0.1,
-    seed: int = 0,
+    **schedule: Any,
 ) -> ConceptLayer:
     """Minimise loss (1) of SALF-CBM by Adam on mini-batches of pictures; its mean over places and concepts.
 
@@ -174,7 +169,7 @@ def train_spatial_layer(
         projection: ``[D, D]`` that the layer sees every place through, see `pipeline.methods.dance.bottleneck.leakage`.
         weight_decay: λ of λ/2 ‖w‖² s² / var(z), as of `pipeline.methods.dance.bottleneck.layers.train_text_layer`.
         ridge: regularisation of the start, as a part of the mean variance of a feature.
-        seed: of the mini-batches.
+        schedule: see `pipeline.learning.early_stopping.Schedule`.
 
     Returns:
         weights scaled so that a concept's map varies by a standard deviation of 1 within a place.
@@ -196,10 +191,11 @@ def train_spatial_layer(
     scaled = moments.cross / torch.where(flat, torch.ones_like(moments.spread), moments.spread)
     weight = torch.linalg.solve(regular, scaled).T.float().contiguous().requires_grad_()  # [M, D]
 
-    generator = torch.Generator().manual_seed(seed)
+    plan = Schedule(**schedule)
+    generator = torch.Generator().manual_seed(plan.seed)
     chosen_val = torch.randperm(len(val), generator=generator)[:EVALUATED]
     x_val, target_val = val.rows(chosen_val)
-    batches = (rows for epoch in epochs(len(train), batch_size, generator) for rows in reversed(epoch))
+    batches = (rows for epoch in epochs(len(train), plan.batch_size, generator) for rows in reversed(epoch))
 
     def objective() -> torch.Tensor:
         x, target = train.rows(next(batches))
@@ -211,8 +207,7 @@ def train_spatial_layer(
     def validation() -> float:
         return -similarity(x_val @ (weight @ onto).T, target_val).mean().item()
 
-    advance = descent(torch.optim.Adam([weight], lr=learning_rate), objective, eval_every)
-    stopped = train_until_worse(weight, advance, validation, max_steps, patience)
+    stopped = train_until_worse(weight, descent([weight], objective, plan), validation, plan)
     best = stopped.weight
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
