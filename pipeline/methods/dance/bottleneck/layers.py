@@ -158,14 +158,12 @@ def train_motion_layer(
 
     plan = Schedule(**schedule)
     data = _Data.prepare(x_train, labels_train, x_val, labels_val, feature_scaling, projection)
+    adam = optimizer == "adam"
     # In float32 the loss stops to fall a part in a thousand away from the weights of its minimum.
-    data = data.double() if optimizer == "lbfgs" else data
+    data = data if adam else data.double()
     weight = torch.zeros(labels_train.shape[1], x_train.shape[1], dtype=data.x.dtype)
-    if optimizer == "adam":
-        stepper = _adam(data, weight, loss, penalty, plan)
-    else:
-        stepper = _lbfgs(data, weight, loss, penalty)
-    plateau = PLATEAU if optimizer == "lbfgs" and weight_decay else -LOSS_ROUNDING
+    stepper = _adam(data, weight, loss, penalty, plan) if adam else _lbfgs(data, weight, loss, penalty)
+    plateau = PLATEAU if weight_decay and not adam else -LOSS_ROUNDING
     stopped = train_until_worse(
         weight, stepper, lambda: loss(data.x_val @ weight.T, data.target_val).mean().item(), plan, plateau
     )
