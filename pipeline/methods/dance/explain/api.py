@@ -63,10 +63,6 @@ class Explanation:
         return f"<b>{escape(self.title)}</b><table>{bars}</table>"
 
 
-def _nothing_seen() -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Decision:
     """What a model says about one video.
@@ -82,7 +78,7 @@ class Decision:
     source: str
     z: np.ndarray
     deactivated: tuple[str, ...] = ()
-    look: Callable[[], Seen | None] = field(default=_nothing_seen, repr=False, compare=False)
+    look: Callable[[], Seen | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def logits(self) -> np.ndarray:

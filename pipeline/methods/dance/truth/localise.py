@@ -200,35 +200,28 @@ def _cases(job: stage.Job, videos: VideoTable, chosen: np.ndarray, n_slices: int
             yield Case(row, video_id, videos.split[row], int(videos.label[row]), frames, masks, known["object"][true])
 
 
+@dataclass
 class Interventions:
     """Local interventions (SALF-CBM 3.6) on the true object's concept, inside its mask, with one model kind.
 
     Attributes:
+        weight, bias: of the classifier; objects: of each class's clips.
         outcomes: per split and β the clips whose decision becomes right (``fixed``) or wrong (``broken``).
         wrong, clips: per split the clips decided wrongly before, and all of them.
         wrong_object: of the wrong ones those decided for a class with another object. The others are mistaken in the
             motion or the scene, which more of the true object cannot tell.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        concepts: KindConcepts,
-        weight: np.ndarray,
-        bias: np.ndarray,
-        betas: list[float],
-        objects: dict[int, str],
-    ):
-        """
-        Args:
-            weight, bias: of the classifier; objects: of each class's clips.
-        """
-        self.kind, self.concepts, self.weight, self.bias = kind, concepts, weight, bias
-        self.betas, self.objects = betas, objects
-        self.outcomes: Counter[tuple[str, float, str]] = Counter()
-        self.wrong: Counter[str] = Counter()
-        self.wrong_object: Counter[str] = Counter()
-        self.clips: Counter[str] = Counter()
+    kind: str
+    concepts: KindConcepts
+    weight: np.ndarray
+    bias: np.ndarray
+    betas: list[float]
+    objects: dict[int, str]
+    outcomes: Counter[tuple[str, float, str]] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+    wrong_object: Counter[str] = field(default_factory=Counter)
+    clips: Counter[str] = field(default_factory=Counter)
 
     def decide(self, feature: np.ndarray, maps: np.ndarray) -> int:
         """The class for a feature ``[D]`` and concept maps ``[S, h, w, M]``."""
