@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -22,8 +21,6 @@ from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest, recorded_definitions
 from pipeline.store.provenance import canonical, digest_of, git_state, versions
 from pipeline.store.tables import read_table, write_table
-
-logger = logging.getLogger("conceptreel")
 
 Row = dict[str, Any]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import Dataset
-from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
+from pipeline.learning.early_stopping import Schedule
 from pipeline.learning.heads import dense_head, dump_layer
 from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
-from pipeline.methods.dance.bottleneck.classifier import accuracy, choose
+from pipeline.methods.dance.bottleneck.classifier import choose
 from pipeline.methods.dance.bottleneck.layers import standardise, standardise_fit
 from pipeline.methods.dance.settings import Classifier, ConceptLayers
 
@@ -57,7 +57,6 @@ def _inputs_of_head(job: stage.Job, head: Head, samples: Samples) -> np.ndarray:
             raise stage.StageError(f"no concept of type {' or '.join(head.types)} is left")
         return concepts.activations(samples.features)[:, wanted]
     settings = ConceptLayers.model_validate(job.settings["concept_layers"])
-    options = {name: getattr(settings, name) for name in ("learning_rate", "batch_size", "max_steps", "eval_every")}
     weight = dump_layer(
         samples.features,
         samples.label.astype(np.int64),
@@ -65,9 +64,7 @@ def _inputs_of_head(job: stage.Job, head: Head, samples: Samples) -> np.ndarray:
         samples.split("val"),
         len(samples.videos.class_names),
         len(concepts.names),
-        patience=settings.patience,
-        seed=settings.seed,
-        **options,
+        Schedule(**settings.training()),
     )
     raw = samples.features @ weight.T
     return standardise(raw, *standardise_fit(raw[train]))
@@ -89,7 +86,5 @@ def build(job: stage.Job) -> None:
         dense = dense_head(z, y, train, val, n_classes, settings.refit)
         weight, bias, right = dense.weight, dense.bias, dense.val_top1
     figures = {"n_concepts": float(z.shape[1]), "nnz": float(np.count_nonzero(weight)), "val_top1": right}
-    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
-        rows = samples.split(split)
-        figures["top1" if split == "test" else f"{split}_top1"] = accuracy(z[rows], y[rows], weight, bias)
+    figures |= samples.top1(z, weight, bias)
     job.write_table("score", pa.table({"figure": list(figures), "value": list(figures.values())}))

@@ -31,19 +31,15 @@ def build(job: stage.Job) -> None:
     candidates = [
         filters.Candidate(kind, text) for kind, text in zip(described["type"], described["text"], strict=True)
     ]
-    bare, classes = texts["bare"], texts["classes"]
-    filters.drop_duplicates(candidates)
-    filters.drop_long(candidates, settings.max_length)
-    if len(classes):
-        similar = filters.combined_similarity([(bare, classes, 1.0)])
-        filters.drop_class_names(candidates, similar, described["class_names"], settings.class_similarity)
-    filters.drop_similar(
+    classes = texts["classes"]
+    kept = filters.apply_filters(
         candidates,
-        lambda rows, columns: filters.combined_similarity([(bare[rows], bare[columns], 1.0)]),
-        settings.mutual_similarity,
+        texts["bare"],
+        (described["class_names"], classes),
+        similarity[train],
+        settings,
+        settings.max_length,
     )
-    filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
-    kept = filters.survivors(candidates, "candidates", "context.concepts", settings.activation_cutoff)
     job.write_table(
         "concepts",
         filters.as_table(candidates),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.context.settings import Concepts, Sentences
 from pipeline.store.atomic import StageError
 
 ROWS_AT_ONCE = 1024
@@ -47,22 +48,10 @@ class Candidate:
         self.dropped_by, self.reason = name, reason
 
 
-def combined_similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
-    """Cosine similarity averaged over text encoders (the official code: (mpnet + 3 · CLIP) / 4).
-
-    Args:
-        pairs: per encoder, rows ``[n, E]``, other rows ``[m, E]`` (any length, not zero), and its weight.
-
-    Returns:
-        ``[n, m]`` in [−1, 1].
-    """
-    total = sum(weight for _, _, weight in pairs)
-    result = 0
-    for rows, others, weight in pairs:
-        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        other_unit = others / np.linalg.norm(others, axis=1, keepdims=True)
-        result = result + weight / total * (unit @ other_unit.T)
-    return result
+def cosine(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Similarity ``[n, m]`` in [−1, 1] of rows ``[n, E]`` and others ``[m, E]`` of any length but zero."""
+    unit, other_unit = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, others))
+    return unit @ other_unit.T
 
 
 def drop_duplicates(candidates: list[Candidate]) -> None:
@@ -102,9 +91,7 @@ def drop_class_names(
 
 
 def drop_similar(
-    candidates: list[Candidate],
-    similarity: np.ndarray | Callable[[Sequence[int], Sequence[int]], np.ndarray],
-    threshold: float,
+    candidates: list[Candidate], similarity: Callable[[Sequence[int], Sequence[int]], np.ndarray], threshold: float
 ) -> None:
     """Of two candidates of one type that are too similar, drop the one that is less similar to all others.
 
@@ -114,10 +101,9 @@ def drop_similar(
     An object and a scene are never compared: what they mean differs by their type.
 
     Args:
-        similarity: ``[n_candidates, n_candidates]``, or a function that gives a part of it from rows and columns: the
-            whole would be 3 GB for the nouns of WordNet.
+        similarity: gives a part of ``[n_candidates, n_candidates]`` from rows and columns: the whole would be 3 GB for
+            the nouns of WordNet.
     """
-    part_of = similarity if callable(similarity) else lambda rows, columns: similarity[np.ix_(rows, columns)]
     for kind in dict.fromkeys(candidate.type for candidate in candidates):
         rows = [row for row, candidate in enumerate(candidates) if candidate.type == kind and candidate.kept]
         pairs: list[tuple[int, int]] = []
@@ -125,7 +111,7 @@ def drop_similar(
         sums: dict[int, float] = {}
         for start in range(0, len(rows), ROWS_AT_ONCE):
             own = rows[start : start + ROWS_AT_ONCE]
-            part = part_of(own, rows)  # [rows at once, rows of this type]
+            part = similarity(own, rows)  # [rows at once, rows of this type]
             for at, row in enumerate(own):
                 sums[row] = float(part[at].sum())
                 others = np.delete(part[at], start + at)
@@ -163,21 +149,41 @@ def drop_inactive(candidates: list[Candidate], similarity: np.ndarray, top_k: in
             candidate.drop("activation", f"mean similarity {value:.3f} of its top {count} train videos, below {cutoff}")
 
 
-def survivors(candidates: list[Candidate], what: str, section: str, cutoff: float) -> np.ndarray:
-    """Which candidates were kept, bool ``[n_candidates]``.
+def apply_filters(
+    candidates: list[Candidate],
+    embeddings: np.ndarray,
+    classes: tuple[Sequence[str], np.ndarray],
+    activation: np.ndarray,
+    settings: Concepts | Sentences,
+    max_length: int | None = None,
+) -> np.ndarray:
+    """All filters in their order: which candidates were kept, bool ``[n_candidates]``.
 
     Args:
-        what: the word for them; section: of the configuration; cutoff: of `drop_inactive`; all for the message.
+        embeddings: of the candidates ``[n_candidates, E]``.
+        classes: names, and their embeddings ``[n_classes, E]``; without these that filter is left out.
+        activation: see `drop_inactive`; max_length: see `drop_long`.
 
     Raises:
-        StageError: none was.
+        StageError: none was kept.
     """
+    drop_duplicates(candidates)
+    if max_length is not None:
+        drop_long(candidates, max_length)
+    names, embedded = classes
+    if len(embedded):
+        drop_class_names(candidates, cosine(embeddings, embedded), names, settings.class_similarity)
+    drop_similar(
+        candidates, lambda rows, others: cosine(embeddings[rows], embeddings[others]), settings.mutual_similarity
+    )
+    drop_inactive(candidates, activation, settings.activation_top_k, settings.activation_cutoff)
     kept = np.array([candidate.kept for candidate in candidates])
     if not kept.any():
+        what = type(settings).__name__.lower()
         strongest = max(candidate.activation for candidate in candidates)
         raise StageError(
-            f"all {len(candidates)} {what} were dropped; the strongest activation is {strongest:.3f}, "
-            f"{section}.activation_cutoff is {cutoff}"
+            f"all {len(candidates)} candidates for {what} were dropped; the strongest activation is {strongest:.3f}, "
+            f"context.{what}.activation_cutoff is {settings.activation_cutoff}"
         )
     return kept
 

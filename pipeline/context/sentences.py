@@ -57,14 +57,8 @@ def build(job: stage.Job) -> None:
     similarity = joined.values[known] @ texts.T  # [n, m]
     # Rule 9 of the cache: what is in the data is decided on train videos only.
     train = videos.split[where[known]] == "train"
-    filters.drop_duplicates(candidates)
     classes = encoder.texts([spoken(name) for name in class_names])
-    similar = filters.combined_similarity([(texts, classes, 1.0)])
-    filters.drop_class_names(candidates, similar, class_names, settings.class_similarity)
-    similar = filters.combined_similarity([(texts, texts, 1.0)])
-    filters.drop_similar(candidates, similar, settings.mutual_similarity)
-    filters.drop_inactive(candidates, similarity[train], settings.activation_top_k, settings.activation_cutoff)
-    kept = filters.survivors(candidates, "sentences", "context.sentences", settings.activation_cutoff)
+    kept = filters.apply_filters(candidates, texts, (class_names, classes), similarity[train], settings)
     job.write_table("sentences", filters.as_table(candidates))
     job.write_arrays(
         "sentence_labels",

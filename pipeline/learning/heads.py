@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from torch.nn import functional
 
-from pipeline.methods.dance.bottleneck.classifier import accuracy, log_loss
-from pipeline.methods.dance.bottleneck.layers import is_lower
+from pipeline.learning.early_stopping import Schedule, descent, train_until_worse
+from pipeline.learning.metrics import accuracy, log_loss
 
 # Ridge penalties that are tried, strongest first.
 PENALTIES = tuple(10.0**power for power in range(1, -6, -1))
@@ -85,13 +86,7 @@ def dump_layer(
     val: np.ndarray,
     n_classes: int,
     n_units: int,
-    *,
-    learning_rate: float = 1e-3,
-    batch_size: int = 512,
-    max_steps: int = 10_000,
-    eval_every: int = 10,
-    patience: int = 10,
-    seed: int = 0,
+    schedule: Schedule,
 ) -> np.ndarray:
     """A layer of the shape of the concept layers that learns classes instead of concepts.
 
@@ -102,13 +97,12 @@ def dump_layer(
     Args:
         x: features ``[n, D]``; y: labels ``[n]``; train, val: bool ``[n]``.
         n_units: ``M``, the number of concepts that it stands for.
-        learning_rate, batch_size, max_steps, eval_every, patience: those of the concept layers.
-        seed: of the start and of the mini-batches.
+        schedule: that of the concept layers; its seed decides the start too.
 
     Returns:
         weight float32 ``[M, D]``.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(schedule.seed)
 
     def uniform(*shape: int) -> torch.Tensor:
         bound = 1 / math.sqrt(shape[1])
@@ -117,22 +111,12 @@ def dump_layer(
     layer, head = uniform(n_units, x.shape[1]), uniform(n_classes, n_units)
     bias = torch.zeros(n_classes, requires_grad=True)
     data, labels = torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(y)
-    rows, check = np.flatnonzero(train), torch.from_numpy(np.flatnonzero(val))
-    optimizer = torch.optim.Adam([layer, head, bias], lr=learning_rate)
-    best, lowest, waited, order = layer.detach().clone(), math.inf, 0, torch.zeros(0, dtype=torch.long)
-    for step in range(max_steps + 1):
-        if step % eval_every == 0:
-            with torch.no_grad():
-                loss = functional.cross_entropy(data[check] @ layer.T @ head.T + bias, labels[check]).item()
-            waited = 0 if is_lower(loss, lowest) else waited + 1
-            if is_lower(loss, lowest):
-                best, lowest = layer.detach().clone(), loss
-            if waited >= patience:
-                break
-        if not len(order):
-            order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
-        batch, order = order[:batch_size], order[batch_size:]
-        optimizer.zero_grad()
-        functional.cross_entropy(data[batch] @ layer.T @ head.T + bias, labels[batch]).backward()
-        optimizer.step()
-    return best.numpy()
+    rows, check = (torch.from_numpy(np.flatnonzero(chosen)) for chosen in (train, val))
+    epochs = (rows[torch.randperm(len(rows), generator=generator)] for _ in itertools.count())
+    batches = (batch for order in epochs for batch in order.split(schedule.batch_size))
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(data[rows] @ layer.T @ head.T + bias, labels[rows])
+
+    advance = descent([layer, head, bias], lambda: loss(next(batches)), schedule)
+    return train_until_worse(layer, advance, lambda: loss(check).item(), schedule).weight.numpy()

@@ -12,7 +12,7 @@ sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -75,45 +75,6 @@ def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
             break
         partitions.append(Partition(merged[finer.labels], n_clusters))
     return partitions
-
-
-def choose_partition(
-    partitions: Sequence[Partition],
-    *,
-    level: int | None = None,
-    n_clusters: int | None = None,
-    nearest: bool = True,
-) -> Partition:
-    """Choose one level of the hierarchy, by its number or by the wanted number of clusters.
-
-    Args:
-        partitions: finest first, as `finch` returns them.
-        level: 0 for the finest partition; DANCE's tables count from 1.
-        n_clusters: wanted number of clusters.
-        nearest: with `n_clusters`, take the partition whose count is nearest (the finer of two
-            equally near). Otherwise take the coarsest partition with at least that many, which
-            `refine_to` can reduce.
-
-    Raises:
-        ValueError: not exactly one of `level` and `n_clusters` is given, there is no such level, or
-            no partition has that many clusters.
-    """
-    if (level is None) == (n_clusters is None):
-        raise ValueError(f"give either level or n_clusters, got level={level}, n_clusters={n_clusters}")
-    counts = [partition.n_clusters for partition in partitions]
-    if level is not None:
-        if not 0 <= level < len(partitions):
-            raise ValueError(
-                f"level {level} does not exist: FINCH found {len(partitions)} partitions with"
-                f" {counts} clusters, so level must be between 0 and {len(partitions) - 1}"
-            )
-        return partitions[level]
-    if nearest:
-        return min(partitions, key=lambda partition: abs(partition.n_clusters - n_clusters))
-    fine_enough = [partition for partition in partitions if partition.n_clusters >= n_clusters]
-    if not fine_enough:
-        raise ValueError(f"no partition has {n_clusters} clusters or more, FINCH found {counts}")
-    return fine_enough[-1]
 
 
 def refine_to(x: np.ndarray, partition: Partition, n_clusters: int, metric: Metric = "cosine") -> Partition:

@@ -16,7 +16,6 @@ from pipeline.motion.clustering import kmeans, self_organizing_map
 from pipeline.motion.finch import (
     Partition,
     assign,
-    choose_partition,
     cluster_means,
     finch,
     medoids,
@@ -39,11 +38,18 @@ def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> t
     partitions = finch(flat, settings.metric) if settings.method == "finch" else []
     sizes = [partition.n_clusters for partition in partitions]
     if settings.method == "kmeans":
-        labels = kmeans(flat, _at_most(settings.n_concepts, flat), settings.metric, settings.seed)
+        if settings.n_concepts > len(flat):
+            raise stage.StageError(
+                f"motion_concepts.n_concepts is {settings.n_concepts}, but there are only {len(flat)} key clips"
+            )
+        labels = kmeans(flat, settings.n_concepts, settings.metric, settings.seed)
     elif settings.method == "som":
         labels = self_organizing_map(flat, settings.n_concepts, settings.metric)
     else:
-        labels = _chosen(flat, partitions, settings)
+        partition = choose_partition(partitions, settings)
+        if settings.n_concepts is not None and not settings.nearest:
+            partition = refine_to(flat, partition, settings.n_concepts, settings.metric)
+        labels = partition.labels
     pairs = np.unique(np.stack([labels, video], 1), axis=0)
     n_videos = np.bincount(pairs[:, 0], minlength=labels.max() + 1)
     kept = np.flatnonzero(n_videos >= settings.min_videos)
@@ -54,30 +60,34 @@ def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> t
     return renumbered[labels], sizes
 
 
-def _at_most(n_concepts: int, flat: np.ndarray) -> int:
-    if n_concepts > len(flat):
-        raise stage.StageError(f"motion_concepts.n_concepts is {n_concepts}, but there are only {len(flat)} key clips")
-    return n_concepts
+def choose_partition(partitions: list[Partition], settings: MotionConcepts) -> Partition:
+    """FINCH's partition of the wanted number, or of about the wanted number of clusters.
 
+    That is the one whose count is nearest, the finer of two equally near; or, where it is not to be the nearest, the
+    coarsest that has at least so many, which `refine_to` then reduces. The paper always takes the second partition.
 
-def _chosen(flat: np.ndarray, partitions: list[Partition], settings: MotionConcepts) -> np.ndarray:
-    if settings.partition is not None and settings.partition >= len(partitions):
-        raise stage.StageError(
-            f"motion_concepts.partition is {settings.partition}, but FINCH found only {len(partitions)} partitions of "
-            f"{[partition.n_clusters for partition in partitions]} clusters"
-        )
-    if settings.partition is None and settings.n_concepts is not None and not settings.nearest:
-        finer = [partition for partition in partitions if partition.n_clusters >= settings.n_concepts]
-        if not finer:
+    Raises:
+        StageError: there is no such partition.
+    """
+    counts = [partition.n_clusters for partition in partitions]
+    wanted = settings.n_concepts
+    if settings.partition is not None:
+        if not 0 <= settings.partition < len(partitions):
             raise stage.StageError(
-                f"motion_concepts.n_concepts is {settings.n_concepts}, more than the finest partition has clusters "
-                f"({partitions[0].n_clusters})"
+                f"motion_concepts.partition is {settings.partition}, but FINCH found only {len(partitions)} partitions "
+                f"of {counts} clusters"
             )
-        return refine_to(flat, finer[-1], settings.n_concepts, settings.metric).labels
-    level = settings.partition
-    if level is None and settings.n_concepts is None:
-        level = min(1, len(partitions) - 1)  # the paper's choice on every data set is the second partition
-    return choose_partition(partitions, level=level, n_clusters=settings.n_concepts, nearest=True).labels
+        return partitions[settings.partition]
+    if wanted is None:
+        return partitions[min(1, len(partitions) - 1)]
+    if settings.nearest:
+        return min(partitions, key=lambda partition: abs(partition.n_clusters - wanted))
+    finer = [partition for partition in partitions if partition.n_clusters >= wanted]
+    if not finer:
+        raise stage.StageError(
+            f"motion_concepts.n_concepts is {wanted}, more than the finest partition has clusters ({counts[0]})"
+        )
+    return finer[-1]
 
 
 def multi_hot(labels: np.ndarray, video: np.ndarray, n_videos: int, n_concepts: int) -> np.ndarray:

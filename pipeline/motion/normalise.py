@@ -93,8 +93,3 @@ def normalise(keypoints: np.ndarray, mode: Literal["clip", "frame_axis"] = "clip
     centred = np.where(present, poses - (lowest + highest) / 2, 0)
     scaled = centred / np.where(scale > 0, scale, 1) + 0.5
     return np.clip(scaled, 0, 1).astype(np.float32)
-
-
-def flatten(poses: np.ndarray) -> np.ndarray:
-    """Pose clips `[n, L, J, 2]` as vectors `[n, L * J * 2]` for clustering."""
-    return poses.reshape(len(poses), int(np.prod(poses.shape[1:])))

@@ -114,7 +114,6 @@ def draw_strip(
     n_poses: int = 6,
     *,
     height: int = 192,
-    background: Colour = (255, 255, 255),
 ) -> np.ndarray:
     """Draw a motion concept as a strip of skeletons, time running to the right.
 
@@ -128,7 +127,6 @@ def draw_strip(
         skeleton: the definition of the J joints.
         n_poses: number of skeletons; a shorter clip shows each frame once.
         height: of the picture, pixels.
-        background: RGB.
 
     Returns:
         RGB uint8 `[height, W, 3]`, W from the width of the poses.
@@ -151,7 +149,7 @@ def draw_strip(
     # Narrow poses stand closer together, but their bars stay apart.
     panel = max(round((right - left) * unit + 1.6 * _MARGIN * size), round(0.4 * size))
     panel -= panel % _OVERSAMPLING
-    canvas = np.full((size, panel * len(frames), 3), background, dtype=np.uint8)
+    canvas = np.full((size, panel * len(frames), 3), 255, dtype=np.uint8)
     for position, frame in enumerate(frames):
         centre = np.array([(position + 0.5) * panel - (left + right) / 2 * unit, _MARGIN * size])
         if position > 0:

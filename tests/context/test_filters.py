@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.context.filters import (
     Candidate,
-    combined_similarity,
+    cosine,
     drop_class_names,
     drop_duplicates,
     drop_inactive,
@@ -18,6 +18,10 @@ from pipeline.context.filters import (
 
 def make(*texts: str, kind: str = "object") -> list[Candidate]:
     return [Candidate(kind, text) for text in texts]
+
+
+def parts_of(similarity: np.ndarray):
+    return lambda rows, columns: similarity[np.ix_(rows, columns)]
 
 
 def kept(candidates: list[Candidate]) -> list[str]:
@@ -49,7 +53,7 @@ def test_class_names_at_the_threshold_are_dropped():
 def test_of_a_pair_the_one_less_similar_to_all_others_goes():
     similarity = np.array([[1.0, 0.96, 0.5], [0.96, 1.0, 0.1], [0.5, 0.1, 1.0]])
     candidates = make("a", "b", "c")
-    drop_similar(candidates, similarity, 0.95)
+    drop_similar(candidates, parts_of(similarity), 0.95)
     # a sums to 2.46, b to 2.06
     assert kept(candidates) == ["a", "c"]
     assert "0.960 to 'a'" in candidates[1].reason and "2.06 against 2.46" in candidates[1].reason
@@ -57,7 +61,7 @@ def test_of_a_pair_the_one_less_similar_to_all_others_goes():
 
 def test_of_three_equal_texts_one_stays():
     candidates = make("a", "b", "c")
-    drop_similar(candidates, np.ones((3, 3)), 0.95)
+    drop_similar(candidates, parts_of(np.ones((3, 3))), 0.95)
     assert len(kept(candidates)) == 1
 
 
@@ -65,7 +69,7 @@ def test_of_three_equal_texts_one_stays():
 def test_rounding_does_not_decide_who_goes(off):
     """Two candidates that have only each other are equally similar to all others, whatever the last digits say."""
     candidates = make("a", "b")
-    drop_similar(candidates, np.array([[1 + off, 0.97], [0.97, 1]]), 0.95)
+    drop_similar(candidates, parts_of(np.array([[1 + off, 0.97], [0.97, 1]])), 0.95)
     assert kept(candidates) == ["a"]
 
 
@@ -73,20 +77,20 @@ def test_a_chain_loses_its_ends_only():
     """a–b and b–c are too similar, a–c are not: b, which is like both, stays."""
     similarity = np.array([[1.0, 0.96, 0.5], [0.96, 1.0, 0.97], [0.5, 0.97, 1.0]])
     candidates = make("a", "b", "c")
-    drop_similar(candidates, similarity, 0.95)
+    drop_similar(candidates, parts_of(similarity), 0.95)
     assert kept(candidates) == ["b"]
 
 
 def test_dropped_candidates_drop_nobody():
     candidates = make("a" * 40, "b")
     drop_long(candidates, 30)
-    drop_similar(candidates, np.ones((2, 2)), 0.95)
+    drop_similar(candidates, parts_of(np.ones((2, 2))), 0.95)
     assert kept(candidates) == ["b"]
 
 
 def test_types_are_not_compared():
     candidates = [Candidate("object", "court"), Candidate("scene", "court")]
-    drop_similar(candidates, np.ones((2, 2)), 0.95)
+    drop_similar(candidates, parts_of(np.ones((2, 2))), 0.95)
     assert len(kept(candidates)) == 2
 
 
@@ -101,25 +105,24 @@ def test_activation_is_the_mean_of_the_strongest_videos():
     assert few[0].activation == pytest.approx(0.9)
 
 
-def test_encoders_are_weighted():
-    one, other = np.array([[2.0, 0.0]]), np.array([[0.0, 3.0]])
-    similarity = combined_similarity([(one, one, 1.0), (one, other, 3.0)])
-    assert similarity[0, 0] == pytest.approx(0.25)
+def test_similarity_does_not_depend_on_lengths():
+    similarity = cosine(np.array([[2.0, 0.0], [3.0, 3.0]]), np.array([[0.0, 3.0], [5.0, 0.0]]))
+    np.testing.assert_allclose(similarity, [[0, 1], [np.sqrt(0.5), np.sqrt(0.5)]], atol=1e-12)
 
 
 def test_similar_candidates_are_found_part_by_part(monkeypatch):
-    """A function of rows and columns, asked for a few rows at once, decides as the whole matrix does."""
+    """Asked for a few rows at once, the filter decides as on the whole matrix."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 3)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     similarity = rows @ rows.T
 
-    def dropped(given):
+    def dropped():
         candidates = [Candidate(("object", "scene")[k % 2], f"c{k}") for k in range(40)]
-        drop_similar(candidates, given, 0.9)
+        drop_similar(candidates, parts_of(similarity), 0.9)
         return [(item.dropped_by, item.reason, round(item.mutual_similarity, 5)) for item in candidates]
 
-    whole = dropped(similarity)
+    whole = dropped()
     assert 5 < sum(bool(item[0]) for item in whole) < 35
     monkeypatch.setattr("pipeline.context.filters.ROWS_AT_ONCE", 7)
-    assert dropped(lambda own, others: similarity[np.ix_(own, others)]) == whole
+    assert dropped() == whole

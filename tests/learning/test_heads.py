@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.learning.early_stopping import Schedule
 from pipeline.learning.heads import PENALTIES, _solve, dense_head, dump_layer
 
 
@@ -64,7 +65,7 @@ def test_dump_layer_keeps_what_tells_classes():
     y, split = np.arange(1200) % 3, np.arange(1200) // 3 % 4
     x = generator.standard_normal((1200, 30))
     x[np.arange(1200), y] += 2.5
-    weight = dump_layer(x, y, split < 2, split == 2, 3, 5, learning_rate=0.01)
+    weight = dump_layer(x, y, split < 2, split == 2, 3, 5, Schedule(eval_every=10, learning_rate=0.01))
     assert weight.shape == (5, 30) and weight.dtype == np.float32
     # 3 of 30 columns say something; before training they hold a tenth of the layer.
     assert (weight[:, :3] ** 2).sum() / (weight**2).sum() > 0.5
@@ -72,7 +73,9 @@ def test_dump_layer_keeps_what_tells_classes():
 
 def test_dump_layer_depends_on_its_seed_alone(data):
     z, y, train, val, _ = data
-    one, same, other = (dump_layer(z, y, train, val, 3, 4, max_steps=30, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (
+        dump_layer(z, y, train, val, 3, 4, Schedule(eval_every=10, max_steps=30, seed=seed)) for seed in (0, 0, 1)
+    )
     assert np.array_equal(one, same) and not np.allclose(one, other)
 
 
@@ -80,7 +83,10 @@ def test_dump_layer_stops_where_validation_is_best(data):
     """A few videos with 30 features that say nothing are learned by heart: going on makes validation worse for good."""
     z, y, train, val, _ = data
     x = np.concatenate([z, np.random.default_rng(2).standard_normal((120, 30))], 1)
-    stopped, patient = (dump_layer(x, y, train, val, 3, 5, learning_rate=0.01, patience=count) for count in (5, 50))
+    stopped, patient = (
+        dump_layer(x, y, train, val, 3, 5, Schedule(eval_every=10, learning_rate=0.01, patience=count))
+        for count in (5, 50)
+    )
     assert np.array_equal(stopped, patient)
-    shortest = dump_layer(x, y, train, val, 3, 5, learning_rate=0.01, max_steps=10)
+    shortest = dump_layer(x, y, train, val, 3, 5, Schedule(eval_every=10, learning_rate=0.01, max_steps=10))
     assert np.array_equal(stopped, shortest)

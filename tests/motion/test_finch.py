@@ -15,7 +15,6 @@ import pipeline.motion.finch as module
 from pipeline.motion.finch import (
     Partition,
     assign,
-    choose_partition,
     cluster_means,
     finch,
     medoids,
@@ -221,52 +220,13 @@ def test_broken_points_are_named():
         finch(np.ones((3, 3)), "manhattan")
 
 
-@pytest.fixture
-def three_levels() -> list[Partition]:
-    return [Partition(np.zeros(1, dtype=np.int32), count) for count in (60, 20, 10)]
-
-
-@pytest.mark.parametrize(
-    ("choice", "count"),
-    [
-        ({"level": 0}, 60),
-        ({"level": 2}, 10),
-        ({"n_clusters": 20}, 20),
-        ({"n_clusters": 100}, 60),
-        ({"n_clusters": 1}, 10),
-        ({"n_clusters": 15}, 20),  # equally near: the finer
-        ({"n_clusters": 14}, 10),
-        ({"n_clusters": 14, "nearest": False}, 20),
-        ({"n_clusters": 21, "nearest": False}, 60),
-        ({"n_clusters": 10, "nearest": False}, 10),
-    ],
-)
-def test_choose_partition(three_levels, choice, count):
-    assert choose_partition(three_levels, **choice).n_clusters == count
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({}, "either level or n_clusters"),
-        ({"level": 1, "n_clusters": 3}, "either level or n_clusters"),
-        ({"level": 3}, "between 0 and 2"),
-        ({"level": -1}, "between 0 and 2"),
-        ({"n_clusters": 61, "nearest": False}, r"61 clusters or more, FINCH found \[60, 20, 10\]"),
-    ],
-)
-def test_choose_partition_errors(three_levels, choice, message):
-    with pytest.raises(ValueError, match=message):
-        choose_partition(three_levels, **choice)
-
-
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("seed", range(3))
 def test_refine_to_merges_like_finch_clust(metric, seed):
     x = hierarchy(n=300, d=6, seed=seed)
     partition = finch(x, metric)[0]
     wanted = partition.n_clusters // 2 + 1
-    start = choose_partition(finch(x, metric), n_clusters=wanted, nearest=False)
+    start = next(level for level in reversed(finch(x, metric)) if level.n_clusters >= wanted)
     _, _, expected = finch_clust.FINCH(x, req_clust=wanted, distance=metric)
     refined = refine_to(x, start, wanted, metric)
     assert refined.n_clusters == wanted

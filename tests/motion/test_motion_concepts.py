@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.jobs.stage import StageError
-from pipeline.motion.motion_concepts import discover, multi_hot, read_published
+from pipeline.motion.finch import Partition
+from pipeline.motion.motion_concepts import choose_partition, discover, multi_hot, read_published
 from pipeline.motion.pose_clips import cut
 from pipeline.motion.settings import MotionConcepts, PoseClips
 
@@ -49,6 +50,41 @@ def test_impossible_choices_are_told():
         discover(flat, np.arange(len(flat)), MotionConcepts(partition=50))
     with pytest.raises(StageError, match="more than the finest partition"):
         discover(flat, np.arange(len(flat)), MotionConcepts(n_concepts=5000, nearest=False))
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({}, 20),
+        ({"partition": 0}, 60),
+        ({"partition": 2}, 10),
+        ({"n_concepts": 20}, 20),
+        ({"n_concepts": 100}, 60),
+        ({"n_concepts": 1}, 10),
+        ({"n_concepts": 15}, 20),  # equally near: the finer
+        ({"n_concepts": 14}, 10),
+        ({"n_concepts": 14, "nearest": False}, 20),
+        ({"n_concepts": 21, "nearest": False}, 60),
+        ({"n_concepts": 10, "nearest": False}, 10),
+    ],
+)
+def test_choose_partition(settings, count):
+    levels = [Partition(np.zeros(1, np.int32), clusters) for clusters in (60, 20, 10)]
+    assert choose_partition(levels, MotionConcepts(**settings)).n_clusters == count
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"partition": 3}, r"found only 3 partitions of \[60, 20, 10\] clusters"),
+        ({"partition": -1}, "found only 3 partitions"),
+        ({"n_concepts": 61, "nearest": False}, r"more than the finest partition has clusters \(60\)"),
+    ],
+)
+def test_partitions_that_are_not_there(settings, message):
+    levels = [Partition(np.zeros(1, np.int32), clusters) for clusters in (60, 20, 10)]
+    with pytest.raises(StageError, match=message):
+        choose_partition(levels, MotionConcepts(**settings))
 
 
 def test_multi_hot():

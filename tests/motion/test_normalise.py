@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.motion.normalise import flatten, interpolate_gaps, normalise
+from pipeline.motion.normalise import interpolate_gaps, normalise
 
 NAN = [np.nan, np.nan]
 MODES = ("clip", "frame_axis")
@@ -107,12 +107,6 @@ def test_normalise_errors():
     with pytest.raises(ValueError, match="'video'"):
         normalise(np.zeros((1, 4, 3, 2)), "video")
     assert normalise(np.zeros((0, 4, 3, 2))).shape == (0, 4, 3, 2)
-
-
-def test_flatten_keeps_the_order_frame_joint_axis():
-    poses = np.arange(2 * 3 * 4 * 2).reshape(2, 3, 4, 2)
-    np.testing.assert_array_equal(flatten(poses), np.arange(48).reshape(2, 24))
-    assert flatten(np.zeros((0, 3, 4, 2))).shape == (0, 24)
 
 
 def track_with_gaps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

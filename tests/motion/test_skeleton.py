@@ -132,11 +132,6 @@ def test_missing_joints_are_left_out():
     assert (nothing[: int(0.9 * len(nothing))] == 255).all()
 
 
-def test_background():
-    picture = draw_strip(standing("coco")[None], skeleton("coco"), background=(10, 20, 30))
-    np.testing.assert_array_equal(picture[0, 0], [10, 20, 30])
-
-
 def test_draw_errors():
     with pytest.raises(ValueError, match=r"\[L, 17, 2\] for the skeleton 'coco', got \[5, 13, 2\]"):
         draw_strip(np.zeros((5, 13, 2)), skeleton("coco"))

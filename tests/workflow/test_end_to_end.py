@@ -103,9 +103,9 @@ def test_predict_agrees_with_the_cached_features(finished):
     done = finished.command("predict", "results/small/model.pt", *map(str, videos), "--json")
     answers = json.loads(done.stdout)
     assert [answer["video"] for answer in answers] == [str(video) for video in videos]
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
 
-    model = load(finished.folder / "results/small/model.pt")
+    model = read_model(finished.folder / "results/small/model.pt")
     features, maps = {}, {}
     for path in (finished.folder / "results/small/backbone/features").glob("*.zarr.zip"):
         arrays, attributes = read_arrays(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.methods.dance.bottleneck.recogniser import load
+from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.store.arrays import read_arrays
 from pipeline.store.tables import read_table
 
@@ -50,7 +50,7 @@ def test_tuning_then_encoding_then_the_model(workspace):
         )
         assert views["frames"].shape[1:] == (2, *clips["frames"].shape[1:])
         assert 0 < len(views["frames"]) < len(clips["frames"])
-    about = load(results / "model.pt").about
+    about = read_model(results / "model.pt").about
     assert about["features"]["model"] == "results/small/backbone/finetuned"
     assert about["finetuned"] == attributes["weights"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.methods.dance.bottleneck.recogniser import load
+from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.store.arrays import read_arrays
 
 TARGETS = ("results/small/model.pt", "results/small/demo/localisation.parquet")
@@ -65,7 +65,7 @@ def test_all_kinds_are_reported_side_by_side(located):
 
 def test_the_model_is_of_the_first_kind_and_agrees_with_the_caches(located):
     results = located.folder / "results" / "small"
-    model = load(results / "model.pt")
+    model = read_model(results / "model.pt")
     index = {row["video_id"]: row for row in pq.read_table(results / "data/index.parquet").to_pylist()}
     right = []
     for shard in range(SHARDS):

@@ -11,7 +11,7 @@ from pipeline.backbone.encoders.video import VJEPA2, TimeSformer, VideoMAE
 from pipeline.encoding.checkpoints import check_kind, config_of, load_model, processor_settings
 from pipeline.encoding.pixels import Preprocessing
 
-__all__ = ["CONVOLUTIONAL", "IMAGE", "KINDS", "VIDEO", "Backbone", "encode", "load_backbone"]
+__all__ = ["CONVOLUTIONAL", "IMAGE", "VIDEO", "Backbone", "encode", "load_backbone"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ _CLIP = Family(
     ("text_model.", "text_projection", "visual_projection", "logit_scale"),
     "bicubic",
 )
+# `model_type` of a checkpoint's config.json → family.
 FAMILIES = {
     "videomae": Family(
         "VideoMAEModel", VideoMAE, "image_size", ("decoder.", "encoder_to_decoder.", "mask_token", "classifier.")
@@ -60,8 +61,6 @@ FAMILIES = {
     "resnet": Family("ResNetModel", Convolutional, None, ("classifier.",), "bicubic"),
     "convnext": Family("ConvNextModel", Convolutional, None, ("classifier.",), "bicubic"),
 }
-# `model_type` of a checkpoint's config.json → family.
-KINDS = {name: family.adapter.kind for name, family in FAMILIES.items()}
 
 
 def load_backbone(name: str, revision: str = "main", cls_token: bool = False, sha256: str = "") -> Backbone:

@@ -1,6 +1,6 @@
 """What may be configured about DANCE and SALF-CBM: the sections `bottleneck` and `explain`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -46,6 +46,11 @@ class ConceptLayers(Section):
     )
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
+
+    def training(self) -> dict[str, Any]:
+        """What every layer is trained with, as arguments."""
+        shared = {"learning_rate", "batch_size", "max_steps", "eval_every", "patience", "seed"}
+        return self.model_dump(include=shared)
 
 
 class Classifier(Section):

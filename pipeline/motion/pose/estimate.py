@@ -93,7 +93,6 @@ class Estimation:
         self.estimator, self.settings, self.detector, self.annotated = estimator, settings, detector, annotated
         self.batch_size = batch_size
         self.watch = watch or Stopwatch()
-        self._copier = ToDevice(estimator.device)
         last = settings.boxes != "refined"
         # The first look of two only has to find the person.
         self._first = Collector(lambda crops: estimator.poses(crops, settings.flip_test and last), batch_size)
@@ -142,7 +141,7 @@ class Estimation:
                     open_videos = [video for video in open_videos if video is not current]
                 else:
                     current.ended = True
-                    self._ended(current)
+                    current.posed = self.settings.boxes in ("whole_frame", "refined")
             if kind == "error":
                 yield current.video_id, content
             elif kind == "end":
@@ -205,10 +204,6 @@ class Estimation:
             video.kept_bytes += frames.nbytes
             if video.kept_bytes > KEPT_BYTES:
                 video.kept = None
-
-    def _ended(self, video: _Video) -> None:
-        if self.settings.boxes in ("whole_frame", "refined"):
-            video.posed = True
 
     def _done(
         self, open_videos: list[_Video], again: Opener

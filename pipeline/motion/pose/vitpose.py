@@ -168,32 +168,28 @@ class PoseEstimator:
             raise StageError(f"`{name}` is a ViTPose++ with {n_experts} experts; set motion.poses.expert: {known}")
         return expert
 
-    def crops(self, frames: torch.Tensor, boxes: torch.Tensor, padding: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the network sees of each frame.
+    def regions(self, boxes: torch.Tensor, padding: float) -> torch.Tensor:
+        """What the network sees around boxes ``[n, 4]`` (x0, y0, x1, y1 in pixels): centre and size ``[n, 4]``.
 
         Args:
-            frames: uint8 ``[n, H, W, 3]`` RGB; boxes ``[n, 4]`` as x0, y0, x1, y1 in pixels; on any device.
             padding: factor by which boxes are enlarged.
-
-        Returns:
-            ``[n, 3, height, width]``, and the regions (centre, size) ``[n, 4]`` that they show, where the boxes are.
         """
-        regions = self.regions(boxes, padding)
-        return self.cut(frames, regions), regions
-
-    def regions(self, boxes: torch.Tensor, padding: float) -> torch.Tensor:
-        """What the network sees around boxes ``[n, 4]``: centre and size ``[n, 4]``; see `crops`."""
         return fit_boxes(boxes.float(), padding, self.width / self.height)
 
     def cut(self, frames: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-        """The regions of frames, standardised: ``[n, 3, height, width]``; see `crops`."""
+        """The regions of frames, uint8 ``[n, H, W, 3]`` on any device, standardised: ``[n, 3, height, width]``."""
         pixels = frames.to(self.device).movedim(-1, 1).float()  # [n, 3, H, W]
         crops = crop(pixels, regions.to(self.device), self.height, self.width).movedim(1, -1)
         return normalise_pixels(crops, self.mean, self.std)
 
     @torch.inference_mode()
     def heatmaps(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
-        """Heatmaps ``[n, J, h, w]`` of crops; see `__call__`."""
+        """Heatmaps ``[n, J, h, w]`` of crops.
+
+        Args:
+            flip_test: average those of the picture and of its mirror image, as ViTPose's own evaluation does, at twice
+                the cost; needs ``mirrored``.
+        """
         options = {}
         if self.expert is not None:
             options["dataset_index"] = torch.full((len(crops),), self.expert, device=self.device)
@@ -213,29 +209,12 @@ class PoseEstimator:
         cells = positions.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
         return torch.cat([positions / cells, confidence[..., None]], -1)
 
-    @torch.inference_mode()
-    def __call__(
-        self, frames: torch.Tensor, boxes: torch.Tensor, padding: float, flip_test: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Estimate one pose per frame.
-
-        Args:
-            frames, boxes, padding: see `crops`.
-            flip_test: average the heatmaps of the picture and of its mirror image, as ViTPose's own evaluation does, at
-                twice the cost; needs ``mirrored``.
-
-        Returns:
-            keypoints ``[n, J, 2]`` (x, y) in pixels of the frame, and confidence ``[n, J]``.
-        """
-        crops, regions = self.crops(frames, boxes, padding)
-        return in_frame(self.poses(crops, flip_test), regions.to(self.device))
-
 
 def in_frame(poses: Array, regions: Array) -> tuple[Array, Array]:
     """Poses of crops ``[n, J, 3]`` in pixels of their frames ``[n, J, 2]``, and confidences ``[n, J]``.
 
     Args:
-        poses: of `PoseEstimator.poses`; regions: of `PoseEstimator.crops`; both tensors, or both arrays.
+        poses: of `PoseEstimator.poses`; regions: of `PoseEstimator.regions`; both tensors, or both arrays.
     """
     corner = regions[:, None, :2] - regions[:, None, 2:] / 2
     return corner + poses[..., :2] * regions[:, None, 2:], poses[..., 2]

@@ -15,7 +15,7 @@ from pipeline.jobs.stage import StageError
 from pipeline.motion.pose import estimate
 from pipeline.motion.pose.boxes import per_frame, read_boxes
 from pipeline.motion.pose.estimate import Estimation, person_boxes
-from pipeline.motion.pose.vitpose import PoseEstimator
+from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
 from pipeline.motion.poses import finish
 from pipeline.motion.settings import Poses
 
@@ -37,6 +37,14 @@ def clips() -> dict[str, np.ndarray]:
     wide = np.full((4, 128, 256, 3), 90, np.uint8)
     wide[:, :, 128:] = made["clip0"][:4]
     return {**made, "wide": wide}
+
+
+def pose_in(
+    estimator: PoseEstimator, frames: torch.Tensor, boxes: torch.Tensor, padding: float, flip_test: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keypoints ``[n, J, 2]`` in pixels of the frames, and confidences ``[n, J]``."""
+    regions = estimator.regions(boxes, padding)
+    return in_frame(estimator.poses(estimator.cut(frames, regions), flip_test), regions)
 
 
 class Videos:
@@ -103,11 +111,11 @@ def test_batches_across_videos_change_nothing(estimator, clips, boxes):
 def test_the_whole_frame_is_one_look_and_refined_a_second_one_at_its_box(estimator, clips):
     clip = clips["clip0"]
     whole = torch.tensor([[0, 0, 127, 127.0]]).repeat(len(clip), 1)
-    points, sure = (part.numpy() for part in estimator(torch.from_numpy(clip), whole, 1.0))
+    points, sure = (part.numpy() for part in pose_in(estimator, torch.from_numpy(clip), whole, 1.0))
     first = poses_of(estimator, {"clip0": clip}, Poses(boxes="whole_frame"))["clip0"]
     np.testing.assert_allclose(first["keypoints"], points, atol=1e-3)
     box = person_boxes(points, sure, whole[0].numpy(), 0.2)
-    points, _ = estimator(torch.from_numpy(clip), torch.from_numpy(box), 1.25)
+    points, _ = pose_in(estimator, torch.from_numpy(clip), torch.from_numpy(box), 1.25)
     second = poses_of(estimator, {"clip0": clip}, Poses(boxes="refined"))["clip0"]
     np.testing.assert_allclose(second["keypoints"], points, atol=1e-3)
 
@@ -118,7 +126,7 @@ def test_the_detected_person_is_posed_where_it_is(estimator, clips):
     settings = Poses(boxes="detected", box_padding=1.0)
     item = poses_of(estimator, {"wide": clips["wide"]}, settings, detector=detector)["wide"]
     part = torch.from_numpy(clips["wide"])
-    points, sure = estimator(part, torch.tensor([[128, 0, 256, 128.0]]).repeat(4, 1), 1.0)
+    points, sure = pose_in(estimator, part, torch.tensor([[128, 0, 256, 128.0]]).repeat(4, 1), 1.0)
     np.testing.assert_allclose(item["keypoints"], points, atol=1e-3)
     np.testing.assert_allclose(item["confidence"], sure, atol=1e-4)
     np.testing.assert_allclose(item["box"], [[128, 0, 256, 128]] * 4)
@@ -232,7 +240,7 @@ def test_annotated_boxes_of_some_frames(estimator, clips):
     # Two frames without a box are one more than the gap; the last one was never annotated.
     np.testing.assert_array_equal(np.isfinite(item["box"][:, 0]), [True, True, False, False, True, True, False])
     assert np.isnan(item["keypoints"][2]).all() and not item["confidence"][2].any()
-    points, _ = estimator(torch.from_numpy(clips["clip0"][:1]), torch.tensor([[10, 5, 118, 126.0]]), 1.25)
+    points, _ = pose_in(estimator, torch.from_numpy(clips["clip0"][:1]), torch.tensor([[10, 5, 118, 126.0]]), 1.25)
     np.testing.assert_allclose(item["keypoints"][0], points[0], atol=1e-3)
     assert isinstance(found["clip1"], VideoError) and "the table of boxes has none in its 3 frames" in str(
         found["clip1"]

@@ -54,7 +54,7 @@ def test_crops_are_those_of_the_published_processor(folders):
     estimator = PoseEstimator(str(folders["vitpose"]))
     frame = picture()
     expected = published(64, 48)(images=[frame], boxes=[BOXES], return_tensors="np")["pixel_values"]
-    ours, _ = estimator.crops(torch.from_numpy(frame)[None].expand(3, -1, -1, -1), corners(BOXES), 1.25)
+    ours = estimator.cut(torch.from_numpy(frame)[None].expand(3, -1, -1, -1), estimator.regions(corners(BOXES), 1.25))
     difference = np.abs(ours.numpy() - np.asarray(expected)) * np.array(estimator.std)[:, None, None] * 255
     inside = difference[:, :, 1:-1, 1:-1]  # at the border of the picture one fades out, the other ends
     assert np.quantile(inside, 0.99) <= CROP_LEVELS and inside.mean() <= CROP_MEAN
@@ -121,7 +121,9 @@ def test_pose_networks_in_batches_in_half_precision_and_from_the_hub(
     folders, kind, monkeypatch, checkpoint_folders, hub_cache
 ):
     estimator = PoseEstimator(str(folders[kind]), expert=0)
-    crops, _ = estimator.crops(torch.from_numpy(picture())[None].expand(3, -1, -1, -1), corners(BOXES), 1.25)
+    crops = estimator.cut(
+        torch.from_numpy(picture())[None].expand(3, -1, -1, -1), estimator.regions(corners(BOXES), 1.25)
+    )
     many = estimator.heatmaps(crops)
     assert many.shape == (3, 17, 16, 12) and many.std() > 0.01
     for row in range(3):

@@ -10,7 +10,7 @@ from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEst
 from pipeline.demo.clips import render, sample_spec
 from pipeline.encoding.checkpoints import weights_digest
 from pipeline.jobs.stage import StageError
-from pipeline.motion.pose.vitpose import PoseEstimator, crop, decode_heatmaps, fit_boxes
+from pipeline.motion.pose.vitpose import PoseEstimator, crop, decode_heatmaps, fit_boxes, in_frame
 from pipeline.motion.skeleton import mirrored, skeleton
 
 
@@ -78,6 +78,14 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+def pose_in(
+    estimator: PoseEstimator, frames: torch.Tensor, boxes: torch.Tensor, padding: float, flip_test: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keypoints ``[n, J, 2]`` in pixels of the frames, and confidences ``[n, J]``."""
+    regions = estimator.regions(boxes, padding)
+    return in_frame(estimator.poses(estimator.cut(frames, regions), flip_test), regions)
+
+
 def test_a_batch_of_one_equals_a_batch_of_many():
     """On a trained network: the maxima of a random one are ties that rounding decides."""
     estimator = PoseEstimator("pipeline/demo/encoders/pose", mirrored=mirrored(skeleton("coco")))
@@ -85,10 +93,10 @@ def test_a_batch_of_one_equals_a_batch_of_many():
     frames = torch.from_numpy(clip.frames)
     boxes = torch.tensor([[0, 0, 127, 127], [10, 5, 120, 125], [20, 0, 110, 127], [0, 0, 127, 127]])
     for flip_test in (False, True):
-        many, sure = estimator(frames, boxes, 1.1, flip_test)
+        many, sure = pose_in(estimator, frames, boxes, 1.1, flip_test)
         assert many.shape == (4, 17, 2) and sure.shape == (4, 17)
         for row in range(4):
-            one, _ = estimator(frames[row : row + 1], boxes[row : row + 1], 1.1, flip_test)
+            one, _ = pose_in(estimator, frames[row : row + 1], boxes[row : row + 1], 1.1, flip_test)
             torch.testing.assert_close(one[0], many[row], atol=0.05, rtol=0)
 
 
@@ -99,8 +107,8 @@ def test_keypoints_come_back_in_pixels_of_the_frame():
     wide = torch.zeros(1, 200, 220, 3, dtype=torch.uint8)
     wide[0, 10:138, 20:148] = torch.from_numpy(clip.frames[0])
     moved = torch.roll(wide, (30, 45), (1, 2))
-    here, _ = estimator(wide, torch.tensor([[20, 10, 147, 137]]), 1.0)
-    there, _ = estimator(moved, torch.tensor([[65, 40, 192, 167]]), 1.0)
+    here, _ = pose_in(estimator, wide, torch.tensor([[20, 10, 147, 137]]), 1.0)
+    there, _ = pose_in(estimator, moved, torch.tensor([[65, 40, 192, 167]]), 1.0)
     torch.testing.assert_close(there, here + torch.tensor([45.0, 30.0]), atol=0.05, rtol=0)
 
 
@@ -119,7 +127,7 @@ def test_the_demo_poses_are_what_they_always_were():
         pytest.skip("the demo's encoder was trained again since these numbers were noted")
     clip = render(sample_spec(20_000_000), frame_indices=[0])
     estimator = PoseEstimator("pipeline/demo/encoders/pose")
-    points, sure = estimator(torch.from_numpy(clip.frames), torch.tensor([[0, 0, 127, 127]]), 1.0)
+    points, sure = pose_in(estimator, torch.from_numpy(clip.frames), torch.tensor([[0, 0, 127, 127]]), 1.0)
     expected = [[76.3829, 41.2298], [78.3481, 39.216], [74.7214, 38.9144]]
     np.testing.assert_allclose(points[0, :3], expected, atol=2e-3)
     np.testing.assert_allclose(sure[0, :3], [0.79045, 0.80859, 0.80208], atol=1e-3)

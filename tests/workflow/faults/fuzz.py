@@ -48,7 +48,7 @@ def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception]]]:
     from pipeline.exchange.penn_action import read_penn_action
     from pipeline.exchange.tensors import load_matrix
     from pipeline.jobs.stage import StageError
-    from pipeline.methods.dance.bottleneck.recogniser import load as load_model
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.motion import keyframes, motion_concepts
     from pipeline.motion.settings import MotionConcepts
     from pipeline.settings import ConfigError
@@ -90,7 +90,7 @@ def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception]]]:
     return {
         "zarr": (artifact(read_arrays), ArtifactError),
         "parquet": (artifact(read_table), ArtifactError),
-        "model": (load_model, ArtifactError),
+        "model": (read_model, ArtifactError),
         "tensor": (lambda path: load_matrix(job(path), "features", path.name), StageError),
         "mat": (read_penn_action, VideoError),
         "list": (entries("lists"), ListError),

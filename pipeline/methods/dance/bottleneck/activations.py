@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import Rows, VideoTable, join_shards, read_index
 from pipeline.jobs.stage import Job, StageError
+from pipeline.learning.metrics import accuracy
 from pipeline.methods.dance.bottleneck.spatial import POOLINGS
 
 TYPES = ("motion", "object", "scene")
@@ -34,6 +35,32 @@ class Samples:
     def split(self, *names: str) -> np.ndarray:
         """bool ``[n]``: the video belongs to one of these splits."""
         return np.isin(self.videos.split, names)
+
+    def align(self, ids: list[str], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of ``values``, whose videos are ``ids``, for the samples.
+
+        Returns:
+            values ``[n, ...]``, zeros where a sample has no row, and has_row bool ``[n]``.
+        """
+        row_of = {key: row for row, key in enumerate(ids)}
+        rows = np.array([row_of.get(key, -1) for key in self.videos.video_id])
+        has_row = rows >= 0
+        result = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+        result[has_row] = values[rows[has_row]]
+        return result, has_row
+
+    @property
+    def result_splits(self) -> list[str]:
+        """Test and every further split that models were not developed on."""
+        return sorted(set(self.videos.split) - {*DEVELOPMENT} | {"test"})
+
+    def top1(self, z: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+        """Accuracies of a classifier on `result_splits`: ``top1`` of test, ``<split>_top1`` of the others."""
+        masks = {split: self.split(split) for split in self.result_splits}
+        return {
+            "top1" if split == "test" else f"{split}_top1": accuracy(z[rows], self.videos.label[rows], weight, bias)
+            for split, rows in masks.items()
+        }
 
 
 def read_samples(job: Job) -> Samples:
@@ -84,7 +111,7 @@ def activations(features: np.ndarray, layer: dict[str, np.ndarray], pooled: np.n
 
 
 @dataclass(frozen=True)
-class Concepts:
+class KindConcepts:
     """The concepts of one model kind, out of the layers that all kinds share.
 
     Attributes:
@@ -114,7 +141,7 @@ def concepts_of(
     described: dict[str, Any],
     videos: VideoTable,
     pooling: str | None = None,
-) -> Concepts:
+) -> KindConcepts:
     """Choose the concepts of a model kind from the artifact of the stage `concept_layers`.
 
     Args:
@@ -127,13 +154,13 @@ def concepts_of(
     names = [name for name, chosen in zip(described["names"], whole, strict=True) if chosen]
     layer = {"weight": arrays["weight"][whole], "mean": arrays["mean"][whole], "std": arrays["std"][whole]}
     if kind == "dance":
-        return Concepts(kind, names, types[whole].tolist(), layer, None, None)
+        return KindConcepts(kind, names, types[whole].tolist(), layer, None, None)
     which = POOLINGS.index(pooling)
     layer["map_weight"] = arrays["map_weight"]
     layer["mean"] = np.concatenate([layer["mean"], arrays["map_mean"][which]])
     layer["std"] = np.concatenate([layer["std"], arrays["map_std"][which]])
     row_of = {key: row for row, key in enumerate(described["video_id"])}
-    return Concepts(
+    return KindConcepts(
         kind,
         names + described["map_names"],
         types[whole].tolist() + described["map_types"],

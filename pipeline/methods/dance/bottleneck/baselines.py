@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.entries import DEVELOPMENT, plain
+from pipeline.data.entries import plain
 from pipeline.jobs import stage
 from pipeline.learning.heads import dense_head
 from pipeline.methods.dance.bottleneck.activations import Samples, activations, read_samples
-from pipeline.methods.dance.bottleneck.classifier import accuracy, choose
-from pipeline.methods.dance.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
+from pipeline.methods.dance.bottleneck.classifier import choose
+from pipeline.methods.dance.bottleneck.concept_layers import Targets, label_layer, text_layers
+from pipeline.methods.dance.bottleneck.layers import standardise_fit
 from pipeline.methods.dance.settings import Baselines, Classifier, ConceptLayers
 from pipeline.store.code import PROJECT
 
@@ -29,7 +30,7 @@ LANGUAGE = {"lf-cbm-entangled": ("spatio_temporal",), "lf-cbm-disentangled": ("o
 
 
 @dataclass(frozen=True)
-class Concepts:
+class BaselineConcepts:
     """What a baseline decides by.
 
     Attributes:
@@ -42,16 +43,6 @@ class Concepts:
     types: list[str]
     layer: dict[str, np.ndarray]
     dropped: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Similarities:
-    """Pseudo labels of every sample: ``values`` ``[n, m]``, ``known`` bool ``[n]``, names and types of the ``m``."""
-
-    names: list[str]
-    types: np.ndarray
-    values: np.ndarray
-    known: np.ndarray
 
 
 def read_attributes(path: Path, class_names: list[str]) -> tuple[list[str], np.ndarray]:
@@ -92,12 +83,9 @@ def read_attributes(path: Path, class_names: list[str]) -> tuple[list[str], np.n
     return names, np.array(values, bool).T
 
 
-def _options(settings: ConceptLayers) -> dict[str, Any]:
-    names = ("learning_rate", "batch_size", "max_steps", "eval_every", "patience", "feature_scaling", "seed")
-    return {name: getattr(settings, name) for name in names}
-
-
-def attribute_concepts(samples: Samples, names: list[str], table: np.ndarray, settings: ConceptLayers) -> Concepts:
+def attribute_concepts(
+    samples: Samples, names: list[str], table: np.ndarray, settings: ConceptLayers
+) -> BaselineConcepts:
     """A layer that is trained by cross-entropy on the attributes of each video's class.
 
     Args:
@@ -105,67 +93,33 @@ def attribute_concepts(samples: Samples, names: list[str], table: np.ndarray, se
     """
     varies = table.any(0) & ~table.all(0)  # what all classes have says nothing
     labels = table[samples.label][:, varies].astype(np.float32)
-    train, val = samples.split("train"), samples.split("val")
-    layers = [
-        train_motion_layer(
-            samples.features[train],
-            labels[train],
-            samples.features[val],
-            labels[val],
-            optimizer=settings.optimizer,
-            weight_decay=weight_decay,
-            **_options(settings),
-        )
-        for weight_decay in settings.motion_weight_decay
-    ]
-    layer = min(layers, key=lambda item: item.loss)
+    layer = label_layer(settings, samples, labels, np.ones(len(labels), bool))
     kept = [name for name, ok in zip(names, varies, strict=True) if ok]
     dropped = {name: "all classes have it, or none has" for name, ok in zip(names, varies, strict=True) if not ok}
     return _standardised(samples, kept, ["attribute"] * len(kept), layer.weight, dropped)
 
 
 def text_concepts(
-    samples: Samples, given: Similarities, types: tuple[str, ...], settings: ConceptLayers, cutoff: float
-) -> Concepts:
+    samples: Samples, given: Targets, types: tuple[str, ...], settings: ConceptLayers, cutoff: float
+) -> BaselineConcepts:
     """Layers that are trained by the cubed cosine, one per type; what validation cannot read is dropped.
 
     Raises:
         StageError: nothing is left.
     """
-    fit, check = (samples.split(name) & given.known for name in ("train", "val"))
-    names: list[str] = []
-    kinds: list[str] = []
-    weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
-    dropped: dict[str, str] = {}
-    for kind in types:
-        columns = np.flatnonzero(given.types == kind)
-        if not len(columns):
-            continue
-        layer = train_text_layer(
-            samples.features[fit],
-            given.values[fit][:, columns],
-            samples.features[check],
-            given.values[check][:, columns],
-            weight_decay=settings.text_weight_decay,
-            **_options(settings),
-        )
-        kept = layer.quality >= cutoff
-        weights.append(layer.weight[kept])
-        for column, ok, quality in zip(columns, kept, layer.quality, strict=True):
-            if ok:
-                names.append(given.names[column])
-                kinds.append(kind)
-            else:
-                dropped[given.names[column]] = f"projection: validation similarity {quality:.3f} < {cutoff}"
+    weight, rows = text_layers(settings, samples, given, types, cutoff, leakage_rank=0)
+    names = [row["name"] for row in rows if row["kept"]]
+    kinds = [row["type"] for row in rows if row["kept"]]
+    dropped = {row["name"]: row["reason"] for row in rows if not row["kept"]}
     if not names:
         raise stage.StageError(
             f"no concept of type {' or '.join(types)} is left; loosen context.sentences, or projection_cutoff of "
             f"bottleneck.baselines"
         )
-    return _standardised(samples, names, kinds, np.concatenate(weights), dropped)
+    return _standardised(samples, names, kinds, weight, dropped)
 
 
-def feature_concepts(samples: Samples) -> Concepts:
+def feature_concepts(samples: Samples) -> BaselineConcepts:
     """The features themselves."""
     width = samples.features.shape[1]
     names = [f"feature {number:03d}" for number in range(width)]
@@ -174,13 +128,13 @@ def feature_concepts(samples: Samples) -> Concepts:
 
 def _standardised(
     samples: Samples, names: list[str], types: list[str], weight: np.ndarray, dropped: dict[str, str]
-) -> Concepts:
+) -> BaselineConcepts:
     mean, std = standardise_fit(samples.features[samples.split("train")] @ weight.T)
-    return Concepts(names, types, {"weight": weight, "mean": mean, "std": std}, dropped)
+    return BaselineConcepts(names, types, {"weight": weight, "mean": mean, "std": std}, dropped)
 
 
 def decide(
-    samples: Samples, concepts: Concepts, settings: Classifier, dense: bool
+    samples: Samples, concepts: BaselineConcepts, settings: Classifier, dense: bool
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Weight ``[K, M]``, bias ``[K]`` and the figures of ``metrics.json``.
 
@@ -207,13 +161,10 @@ def decide(
             "relative_duality_gap": solution.relative_gap,
             "val_top1": float(choice.accuracy[choice.chosen]),
         }
-    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
-        rows = samples.split(split)
-        figures["top1" if split == "test" else f"{split}_top1"] = accuracy(z[rows], y[rows], weight, bias)
-    return weight, bias, figures
+    return weight, bias, figures | samples.top1(z, weight, bias)
 
 
-def read_similarities(job: stage.Job, samples: Samples, types: set[str]) -> Similarities:
+def read_similarities(job: stage.Job, samples: Samples, types: set[str]) -> Targets:
     """Pseudo labels of objects, scenes and sentences, joined by id."""
     names: list[str] = []
     kinds: list[str] = []
@@ -223,14 +174,13 @@ def read_similarities(job: stage.Job, samples: Samples, types: set[str]) -> Simi
         if not job.given(name):
             continue
         ((arrays, described),) = job.read_arrays(name)
-        row_of = {key: row for row, key in enumerate(described["video_id"])}
-        rows = np.array([row_of.get(key, -1) for key in samples.videos.video_id])
-        known &= rows >= 0
         columns = [position for position, kind in enumerate(described["types"]) if kind in types]
-        parts.append(np.where((rows >= 0)[:, None], arrays["similarity"][rows][:, columns], 0))
+        values, has_row = samples.align(described["video_id"], arrays["similarity"][:, columns])
+        known &= has_row
+        parts.append(values)
         names += [described["names"][position] for position in columns]
         kinds += [described["types"][position] for position in columns]
-    return Similarities(names, np.array(kinds), np.concatenate(parts, 1), known)
+    return Targets.of_words(names, np.array(kinds), np.concatenate(parts, 1), known)
 
 
 def build(job: stage.Job) -> None:

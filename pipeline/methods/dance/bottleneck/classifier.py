@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.jobs import stage
 from pipeline.learning import glm
-from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, read_samples
+from pipeline.learning.metrics import accuracy, log_loss
+from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, Samples, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.effective import at_nec
 from pipeline.methods.dance.bottleneck.layers import standardise, standardise_fit
 from pipeline.methods.dance.settings import Classifier
@@ -32,16 +33,9 @@ class Choice:
     chosen: int
 
 
-def accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
-    """Share of samples whose highest logit is their class: z ``[n, p]``, y ``[n]``, weight ``[K, p]``, bias ``[K]``."""
-    return float(((z @ weight.T + bias).argmax(1) == y).mean()) if len(y) else float("nan")
-
-
-def log_loss(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
-    """Mean cross-entropy in nats."""
-    logits = z @ weight.T + bias
-    logits -= logits.max(1, keepdims=True)
-    return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]).mean())
+def _path(z: np.ndarray, y: np.ndarray, n_classes: int, settings: Classifier) -> list[glm.Solution]:
+    options = settings.model_dump(include={"alpha", "n_lambdas", "min_ratio"})
+    return glm.path(z, y, n_classes, tol=settings.tolerance, **options)
 
 
 def choose(
@@ -52,15 +46,7 @@ def choose(
     Ties go to the smaller validation cross-entropy: accuracy on a small validation split has many ties, and the
     sparsest of them is often underfitted.
     """
-    path = glm.path(
-        z[train],
-        y[train],
-        n_classes,
-        alpha=settings.alpha,
-        n_lambdas=settings.n_lambdas,
-        min_ratio=settings.min_ratio,
-        tol=settings.tolerance,
-    )
+    path = _path(z[train], y[train], n_classes, settings)
     right = np.array([accuracy(z[val], y[val], item.weight, item.bias) for item in path])
     loss = np.array([log_loss(z[val], y[val], item.weight, item.bias) for item in path])
     chosen = int(np.lexsort((loss, -right))[0])
@@ -77,7 +63,7 @@ def choose(
 
 def choose_pooling(
     kind: str, layers: dict[str, np.ndarray], described: dict[str, Any], samples: Samples, settings: Classifier
-) -> tuple[Concepts, np.ndarray, Choice]:
+) -> tuple[KindConcepts, np.ndarray, Choice]:
     """The pooling that serves validation best, ties to the smaller cross-entropy.
 
     Args:
@@ -156,11 +142,11 @@ def build(job: stage.Job) -> None:
             if key not in solved:
                 solved[key] = choose(part, y, train, val, n_classes, settings)
             keep(f"{prefix}{type_name}", solved[key])
-        arrays[f"{prefix}path/lambda"], arrays[f"{prefix}path/accuracy"], arrays[f"{prefix}path/nnz"] = (
-            everything.lambdas,
-            everything.accuracy,
-            everything.nnz,
-        )
+        arrays |= {
+            f"{prefix}path/lambda": everything.lambdas,
+            f"{prefix}path/accuracy": everything.accuracy,
+            f"{prefix}path/nnz": everything.nnz,
+        }
         if not position:
             z_main = z
     mean, std = standardise_fit(samples.features[train])
@@ -168,15 +154,7 @@ def build(job: stage.Job) -> None:
     arrays["backbone/mean"], arrays["backbone/std"] = mean, std
 
     both = train | val
-    path = glm.path(
-        z_main[both],
-        y[both],
-        n_classes,
-        alpha=settings.alpha,
-        n_lambdas=settings.n_lambdas,
-        min_ratio=settings.min_ratio,
-        tol=settings.tolerance,
-    )
+    path = _path(z_main[both], y[both], n_classes, settings)
     for nec in settings.nec:
         arrays[f"nec_{nec}/weight"], arrays[f"nec_{nec}/bias"], lam = at_nec(path, nec)
         certificates[f"nec_{nec}"] = {"lambda": lam, "nnz": int(np.count_nonzero(arrays[f"nec_{nec}/weight"]))}

@@ -12,10 +12,10 @@ def evaluate(call: argparse.Namespace) -> int:
     """``conceptreel evaluate MODEL RESULTS``: accuracy on mapped classes, and what edited weights fix and break."""
     from pipeline.methods.dance.bottleneck.cross_domain import evaluate as evaluated
     from pipeline.methods.dance.bottleneck.cross_domain import files_in
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
 
     found = evaluated(
-        load(call.model), files_in(call.results), str(call.results), call.split, call.map, call.set_weight
+        read_model(call.model), files_in(call.results), str(call.results), call.split, call.map, call.set_weight
     )
     answer = {"model": str(call.model), **found}
     if call.json:

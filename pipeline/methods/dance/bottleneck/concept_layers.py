@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from pipeline.data.table import join_shards
 from pipeline.jobs import stage
 from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, read_samples
-from pipeline.methods.dance.bottleneck.layers import standardise_fit, train_motion_layer, train_text_layer
+from pipeline.methods.dance.bottleneck.layers import ConceptLayer, standardise_fit, train_motion_layer, train_text_layer
 from pipeline.methods.dance.bottleneck.leakage import leakage_projection
 from pipeline.methods.dance.bottleneck.spatial import (
     POOLINGS,
@@ -25,20 +26,6 @@ from pipeline.methods.dance.bottleneck.spatial import (
 from pipeline.methods.dance.settings import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
-
-
-def align(ids: list[str], values: np.ndarray, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ``values`` for the samples.
-
-    Returns:
-        values ``[n_samples, ...]``, zeros where a sample has no row, and has_row bool ``[n_samples]``.
-    """
-    row_of = {key: row for row, key in enumerate(ids)}
-    rows = np.array([row_of.get(key, -1) for key in samples.videos.video_id])
-    has_row = rows >= 0
-    result = np.zeros((len(rows), *values.shape[1:]), values.dtype)
-    result[has_row] = values[rows[has_row]]
-    return result, has_row
 
 
 @dataclass(frozen=True)
@@ -62,6 +49,12 @@ class Targets:
     texts: np.ndarray
     similarity: np.ndarray
     has_similarity: np.ndarray
+
+    @classmethod
+    def of_words(cls, names: list[str], types: np.ndarray, similarity: np.ndarray, known: np.ndarray) -> Targets:
+        """Concepts in words alone, for layers without maps."""
+        nothing = np.zeros((len(similarity), 0), np.float32)
+        return cls([], nothing, np.ones(len(similarity), bool), names, types, nothing, similarity, known)
 
     def seen(self, train: np.ndarray) -> np.ndarray:
         """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
@@ -89,9 +82,9 @@ def read_targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets
         hot = np.zeros((table.num_rows, len(motion_names)), np.float32)
         for row, concepts in enumerate(table["concepts"].to_pylist()):
             hot[row, concepts] = 1
-        labels, labelled = align(table["video_id"].to_pylist(), hot, samples)
+        labels, labelled = samples.align(table["video_id"].to_pylist(), hot)
     ((arrays, described),) = job.read_arrays("pseudo_labels")
-    similarity, has_similarity = align(described["video_id"], arrays["similarity"], samples)
+    similarity, has_similarity = samples.align(described["video_id"], arrays["similarity"])
     types = np.array(described["types"])
     return Targets(
         motion_names, labels, labelled, described["names"], types, arrays["texts"], similarity, has_similarity
@@ -102,43 +95,43 @@ def _row(layer: str, kind: str, name: str, quality: float, kept: bool, reason: s
     return {"layer": layer, "type": kind, "name": name, "quality": float(quality), "kept": kept, "reason": reason}
 
 
-def _options(settings: ConceptLayers) -> dict[str, Any]:
-    return {
-        "learning_rate": settings.learning_rate,
-        "batch_size": settings.batch_size,
-        "max_steps": settings.max_steps,
-        "eval_every": settings.eval_every,
-        "patience": settings.patience,
-        "seed": settings.seed,
-    }
+def label_layer(
+    settings: ConceptLayers,
+    samples: Samples,
+    labels: np.ndarray,
+    labelled: np.ndarray,
+    projection: np.ndarray | None = None,
+) -> ConceptLayer:
+    """The layer of multi-hot labels ``[n, m]`` whose weight decay serves validation best; labelled: bool ``[n]``."""
+    fit, check = (samples.split(name) & labelled for name in ("train", "val"))
+    layers = [
+        train_motion_layer(
+            samples.features[fit],
+            labels[fit],
+            samples.features[check],
+            labels[check],
+            optimizer=settings.optimizer,
+            weight_decay=weight_decay,
+            projection=projection,
+            feature_scaling=settings.feature_scaling,
+            **settings.training(),
+        )
+        for weight_decay in settings.motion_weight_decay
+    ]
+    losses = [layer.loss for layer in layers]
+    logger.info(
+        "%d concepts; validation cross-entropy by weight decay: %s",
+        labels.shape[1],
+        ", ".join(f"{decay:g} → {loss:.4f}" for decay, loss in zip(settings.motion_weight_decay, losses, strict=True)),
+    )
+    return layers[int(np.argmin(losses))]
 
 
 def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
     """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
     seen = targets.seen(samples.split("train"))
-    fit, check = (samples.split(name) & targets.labelled for name in ("train", "val"))
     projection = targets.hidden_from("motion", samples, samples.features, settings.leakage_rank)
-    layers = [
-        train_motion_layer(
-            samples.features[fit],
-            targets.labels[fit][:, seen],
-            samples.features[check],
-            targets.labels[check][:, seen],
-            optimizer=settings.optimizer,
-            weight_decay=weight_decay,
-            projection=projection,
-            feature_scaling=settings.feature_scaling,
-            **_options(settings),
-        )
-        for weight_decay in settings.motion_weight_decay
-    ]
-    losses = [layer.loss for layer in layers]
-    layer = layers[int(np.argmin(losses))]
-    logger.info(
-        "motion: %d concepts; validation cross-entropy by weight decay: %s",
-        seen.sum(),
-        ", ".join(f"{decay:g} → {loss:.4f}" for decay, loss in zip(settings.motion_weight_decay, losses, strict=True)),
-    )
+    layer = label_layer(settings, samples, targets.labels[:, seen], targets.labelled, projection)
     quality = iter(layer.quality)
     rows = [
         _row("global", "motion", name, next(quality), True, "")
@@ -164,11 +157,17 @@ def _kept(layer: str, targets: Targets, columns: np.ndarray, quality: np.ndarray
     ]
 
 
-def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
-    """Weights ``[m, D]`` of the kept objects and scenes that see the whole clip, and one row per concept."""
+def text_layers(
+    settings: ConceptLayers, samples: Samples, targets: Targets, types: Sequence[str], cutoff: float, leakage_rank: int
+) -> tuple[np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept concepts in words that see the whole clip, and one row per concept.
+
+    Args:
+        types: each has a layer of its own; cutoff: on validation; leakage_rank: see `Targets.hidden_from`.
+    """
     fit, check = (samples.split(name) & targets.has_similarity for name in ("train", "val"))
     weights, rows = [np.zeros((0, samples.features.shape[1]), np.float32)], []
-    for kind in TYPES[1:]:
+    for kind in types:
         columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
@@ -178,14 +177,14 @@ def _global_layers(settings: ConceptLayers, samples: Samples, targets: Targets) 
             samples.features[check],
             targets.similarity[check][:, columns],
             weight_decay=settings.text_weight_decay,
-            projection=targets.hidden_from(kind, samples, samples.features, settings.leakage_rank),
+            projection=targets.hidden_from(kind, samples, samples.features, leakage_rank),
             feature_scaling=settings.feature_scaling,
-            **_options(settings),
+            **settings.training(),
         )
-        kept = layer.quality >= settings.projection_cutoff
+        kept = layer.quality >= cutoff
         logger.info("%s: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
         weights.append(layer.weight[kept])
-        rows += _kept("global", targets, columns, layer.quality, settings.projection_cutoff)
+        rows += _kept("global", targets, columns, layer.quality, cutoff)
     return np.concatenate(weights), rows
 
 
@@ -212,14 +211,14 @@ def read_places(job: stage.Job, samples: Samples, targets: Targets) -> Places:
         StageError: a video has no maps, or prompts and texts come from different encoders.
     """
     joined = join_shards(job, "maps", "maps")
-    maps, has_maps = align(joined.video_id, joined.values, samples)
+    maps, has_maps = samples.align(joined.video_id, joined.values)
     if not has_maps.all():
         raise stage.StageError(
             f"{(~has_maps).sum()} videos have a feature but no maps, for example "
             f"{samples.videos.video_id[~has_maps][0]}; delete backbone/maps and run the pipeline again"
         )
     prompts = join_shards(job, "prompts", "regions")
-    regions, has_prompts = align(prompts.video_id, prompts.values, samples)
+    regions, has_prompts = samples.align(prompts.video_id, prompts.values)
     if regions.shape[-1] != targets.texts.shape[1]:
         raise stage.StageError(
             f"prompts are embedded in {regions.shape[-1]} dimensions, texts in {targets.texts.shape[1]}; "
@@ -246,7 +245,7 @@ def _map_layer(
             for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
         )
         layer = train_spatial_layer(
-            fit, check, projection=projection, weight_decay=settings.map_weight_decay, **_options(settings)
+            fit, check, projection=projection, weight_decay=settings.map_weight_decay, **settings.training()
         )
         kept = layer.quality >= settings.map_cutoff
         logger.info("%s maps: %d of %d concepts kept, %d steps", kind, kept.sum(), len(kept), layer.n_steps)
@@ -286,7 +285,8 @@ def train_layers(
         weights.append(weight)
         rows += found
     if "dance" in settings.kinds:
-        weight, found = _global_layers(settings, samples, targets)
+        cutoff, rank = settings.projection_cutoff, settings.leakage_rank
+        weight, found = text_layers(settings, samples, targets, TYPES[1:], cutoff, rank)
         weights.append(weight)
         rows += found
     arrays: dict[str, np.ndarray] = {}
@@ -343,8 +343,7 @@ def build(job: stage.Job) -> None:
         failed=samples.failed,
         dtype="float32",
     )
-    table = pa.table({key: [row[key] for row in rows] for key in rows[0]})
-    job.write_table("concept_table", table)
+    job.write_table("concept_table", pa.Table.from_pylist(rows))
 
 
 if __name__ == "__main__":

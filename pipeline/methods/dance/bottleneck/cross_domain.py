@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.data.entries import plain
 from pipeline.data.lines import lines_of
 from pipeline.jobs.stage import Job, StageError, run
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import replace_when_done
 from pipeline.store.names import NameUnknown, find
@@ -244,7 +244,7 @@ def activations_of(model: ConceptModel, videos: VideoSet) -> np.ndarray:
 
 def decide(model: ConceptModel, z: np.ndarray, label: np.ndarray) -> Outcome:
     """Decisions on activations ``[n, M]`` with true classes ``[n]``."""
-    logits = z @ model.weight.T + model.bias  # [n, K]
+    logits = model.logits(z)  # [n, K]
     own = np.unique(label)
     return Outcome(label, logits.argmax(1), own[logits[:, own].argmax(1)])
 
@@ -354,7 +354,7 @@ def evaluate(
 
 def build(job: Job) -> None:
     """Write what the model of one data set reaches on the videos of another."""
-    model = load(job.note_file("model", job.input("model")))
+    model = read_model(job.note_file("model", job.input("model")))
     output = job.outputs["cross_domain"]
     # A set that is there for tests only belongs to the question as a whole.
     split = "test" if output.stem == job.dataset else "all"

@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.backbone.finetuning.tuned import named_backbone
-from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
-from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
-from pipeline.methods.dance.bottleneck.classifier import accuracy
+from pipeline.learning.metrics import accuracy, top_k_accuracy
+from pipeline.methods.dance.bottleneck.activations import (
+    TYPES,
+    KindConcepts,
+    Samples,
+    concepts_of,
+    motion_of,
+    read_samples,
+)
 from pipeline.methods.dance.bottleneck.layers import standardise
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.atomic import replace_when_done
-
-
-def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
-    """Share of samples whose class is among the k highest logits."""
-    logits = z @ weight.T + bias
-    own = logits[np.arange(len(y)), y][:, None]
-    return float(((logits > own).sum(1) < k).mean()) if len(y) else float("nan")
 
 
 def stage_seconds(took: dict[str, float]) -> dict[str, float]:
@@ -59,7 +58,7 @@ def accuracies(
 
 
 def kind_figures(
-    samples: Samples, concepts: Concepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
+    samples: Samples, concepts: KindConcepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
 ) -> dict[str, Any]:
     """Figures of one model kind; the accuracies of every split but those that were developed on."""
     z = concepts.activations(samples.features)
@@ -78,7 +77,7 @@ def kind_figures(
     }
     if concepts.pooling:
         figures["pooling"] = concepts.pooling
-    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT} | {"test"}):
+    for split in samples.result_splits:
         by_type = accuracies(samples, z, types, arrays, samples.split(split), prefix)
         name = "" if split == "test" else f"{split}_"
         figures[f"{name}top1"] = by_type["all"]
@@ -133,8 +132,7 @@ def build(job: stage.Job) -> None:
         },
         "kinds": figures,
     }
-    for split in sorted(set(samples.videos.split) - {*DEVELOPMENT, "test"}):
-        metrics[f"n_{split}"] = int(samples.split(split).sum())
+    metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}
     metrics["seconds"] = stage_seconds(job.took)
 
     digest = job.write_arrays(

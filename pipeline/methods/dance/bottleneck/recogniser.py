@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
@@ -135,12 +137,13 @@ class ConceptModel:
             raise ValueError("this model locates its concepts; it needs the feature maps beside the features")
         return activations(features, self.layer, pool(maps, self.about["maps"]["pooling"]))
 
+    def logits(self, z: np.ndarray) -> np.ndarray:
+        """``[n, K]`` of concept activations ``[n, M]``."""
+        return np.atleast_2d(z) @ self.weight.T + self.bias
+
     def probabilities(self, z: np.ndarray) -> np.ndarray:
         """Softmax over classes ``[n, K]`` of concept activations ``[n, M]``."""
-        logits = np.atleast_2d(z) @ self.weight.T + self.bias
-        logits -= logits.max(1, keepdims=True)
-        exponential = np.exp(logits)
-        return exponential / exponential.sum(1, keepdims=True)
+        return softmax(self.logits(z), 1)
 
     def explain(self, z: np.ndarray, label: int, top_k: int = 5) -> list[Contribution]:
         """The concepts that contribute most to one class, by absolute contribution; zero contributions are left out."""
@@ -159,14 +162,9 @@ class ConceptModel:
         result = []
         for row, probabilities in zip(z, self.probabilities(z), strict=True):
             label = int(probabilities.argmax())
+            reasons = self.explain(row, label, top_k)
             result.append(
-                Prediction(
-                    self.class_names[label],
-                    label,
-                    float(probabilities[label]),
-                    probabilities,
-                    self.explain(row, label, top_k),
-                )
+                Prediction(self.class_names[label], label, float(probabilities[label]), probabilities, reasons)
             )
         return result
 
@@ -174,15 +172,32 @@ class ConceptModel:
         """Decisions and reasons for features ``[n, D]`` and concept maps, see `activations`."""
         return self.decide(self.activations(features, maps), top_k)
 
-    def save(self, path: str | Path) -> None:
-        """Write the model file."""
-        values = (self.layer["weight"], self.layer["mean"], self.layer["std"], self.weight, self.bias, self.medoids)
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What a file holds in numbers: `TENSORS` and, where there are maps, `MAP_TENSOR`, float32."""
+        values = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
         named = dict(zip(TENSORS, values, strict=True))
         if self.has_maps:
             named[MAP_TENSOR] = self.layer["map_weight"]
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in named.items()}
-        text = {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
-        models.write(path, "dance", text, tensors, check=load)
+        return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
+
+    def text(self) -> dict[str, Any]:
+        """What a file holds in words."""
+        return {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, np.ndarray], text: Mapping[str, Any]) -> ConceptModel:
+        """The model that `tensors` and `text` came from; a KeyError where something is missing."""
+        layer = {name: tensors[f"layer_{name}"] for name in ("weight", "mean", "std")}
+        if MAP_TENSOR in tensors:
+            layer["map_weight"] = tensors[MAP_TENSOR]
+        classifier = tensors["classifier_weight"], tensors["classifier_bias"]
+        words = (text[name] for name in ("class_names", "concepts", "types"))
+        return cls(*words, layer, *classifier, tensors["medoids"], text["about"])
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file."""
+        tensors = {name: torch.from_numpy(value) for name, value in self.tensors().items()}
+        models.write(path, "dance", self.text(), tensors, check=read_model)
 
 
 def _check_width(given: int, expected: int) -> None:
@@ -190,7 +205,7 @@ def _check_width(given: int, expected: int) -> None:
         raise ValueError(f"features have {given} dimensions, the model was trained on {expected}")
 
 
-def load(path: str | Path) -> ConceptModel:
+def read_model(path: str | Path) -> ConceptModel:
     """Read a model file; nothing in it is executed.
 
     Raises:
@@ -209,35 +224,26 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     if envelope.method != "dance":
         raise ArtifactError(f"{path} is a model of the method {envelope.method}; a concept bottleneck is wanted here")
     try:
-        weight, mean, std, classifier, bias, medoids = (
-            tensors[name].numpy().astype(np.float64 if name != "medoids" else np.float32) for name in TENSORS
-        )
-        layer = {"weight": weight, "mean": mean, "std": std}
-        if MAP_TENSOR in tensors:
-            layer["map_weight"] = tensors[MAP_TENSOR].numpy().astype(np.float64)
-        model = ConceptModel(
-            text["class_names"],
-            text["concepts"],
-            text["types"],
-            layer,
-            classifier,
-            bias,
-            medoids,
-            text["about"],
-        )
+        named = {
+            name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
+            for name, value in tensors.items()
+            if name in (*TENSORS, MAP_TENSOR)
+        }
+        model = ConceptModel.of(named, text)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ArtifactError(f"{path} is incomplete ({str(error)[:200]!r})") from None
     n_classes, n_concepts = len(model.class_names), len(model.concepts)
+    layer = model.layer
+    maps = layer.get("map_weight", layer["weight"][:0])
     fits = (
         len(model.types) == n_concepts
-        and weight.ndim == 2
-        and len(weight) + len(layer.get("map_weight", ())) == n_concepts
-        and layer.get("map_weight", weight).ndim == 2
+        and layer["weight"].ndim == maps.ndim == 2
+        and len(layer["weight"]) + len(maps) == n_concepts
         and model.has_maps == ("maps" in model.about)
-        and mean.shape == std.shape == (n_concepts,)
-        and classifier.shape == (n_classes, n_concepts)
-        and bias.shape == (n_classes,)
-        and (std > 0).all()
+        and layer["mean"].shape == layer["std"].shape == (n_concepts,)
+        and model.weight.shape == (n_classes, n_concepts)
+        and model.bias.shape == (n_classes,)
+        and (layer["std"] > 0).all()
     )
     if not fits:
         raise ArtifactError(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.methods.dance.bottleneck.layers import cubed_cosine_columns, is_lower
+from pipeline.learning.early_stopping import Schedule, descent, train_until_worse
+from pipeline.methods.dance.bottleneck.layers import ConceptLayer, cubed_cosine_columns, epochs
 
 Pooling = Literal["mean", "softmax", "max"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "softmax", "max")
@@ -102,24 +102,6 @@ class SpatialData:
             yield self.rows(slice(start, start + BLOCK))
 
 
-@dataclass(frozen=True)
-class SpatialLayer:
-    """A trained spatial layer.
-
-    Attributes:
-        weight: float32 ``[M, D]``, scaled so that a concept's map varies by a standard deviation of 1 within a place.
-        n_steps: steps after which the weights were best on validation.
-        steps, val_loss: ``[n_evaluations]``.
-        quality: float64 ``[M]``: cubed cosine similarity on validation, mean over the places.
-    """
-
-    weight: np.ndarray
-    n_steps: int
-    steps: np.ndarray
-    val_loss: np.ndarray
-    quality: np.ndarray
-
-
 def similarity(z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """The similarity in loss (1) of SALF-CBM, over pictures, per place and concept.
 
@@ -173,15 +155,10 @@ def train_spatial_layer(
     val: SpatialData,
     *,
     projection: np.ndarray | None = None,
-    learning_rate: float = 1e-3,
-    batch_size: int = 512,
-    max_steps: int = 10_000,
-    eval_every: int = 50,
-    patience: int = 10,
     weight_decay: float = 0.0,
     ridge: float = 0.1,
-    seed: int = 0,
-) -> SpatialLayer:
+    **schedule: Any,
+) -> ConceptLayer:
     """Minimise loss (1) of SALF-CBM by Adam on mini-batches of pictures; its mean over places and concepts.
 
     Places and concepts are independent in the loss but share the weights of a concept over all places. The start is the
@@ -192,7 +169,10 @@ def train_spatial_layer(
         projection: ``[D, D]`` that the layer sees every place through, see `pipeline.methods.dance.bottleneck.leakage`.
         weight_decay: λ of λ/2 ‖w‖² s² / var(z), as of `pipeline.methods.dance.bottleneck.layers.train_text_layer`.
         ridge: regularisation of the start, as a part of the mean variance of a feature.
-        seed: of the mini-batches.
+        schedule: see `pipeline.learning.early_stopping.Schedule`.
+
+    Returns:
+        weights scaled so that a concept's map varies by a standard deviation of 1 within a place.
 
     Raises:
         ValueError: there are fewer than two pictures in a split, or the loss is not finite.
@@ -211,36 +191,27 @@ def train_spatial_layer(
     scaled = moments.cross / torch.where(flat, torch.ones_like(moments.spread), moments.spread)
     weight = torch.linalg.solve(regular, scaled).T.float().contiguous().requires_grad_()  # [M, D]
 
-    generator = torch.Generator().manual_seed(seed)
+    plan = Schedule(**schedule)
+    generator = torch.Generator().manual_seed(plan.seed)
     chosen_val = torch.randperm(len(val), generator=generator)[:EVALUATED]
     x_val, target_val = val.rows(chosen_val)
-    optimizer = torch.optim.Adam([weight], lr=learning_rate)
-    n_batches = max(1, min(math.ceil(len(train) / batch_size), len(train) // 2))
-    batches: list[torch.Tensor] = []
-    steps, losses = [0], [-similarity(x_val @ (weight.detach() @ onto).T, target_val).mean().item()]
-    best, chosen = weight.detach().clone(), 0
-    while steps[-1] < max_steps and len(steps) - 1 - chosen < patience:
-        taken = min(eval_every, max_steps - steps[-1])
-        for _ in range(taken):
-            if not batches:
-                batches = list(torch.randperm(len(train), generator=generator).tensor_split(n_batches))
-            x, target = train.rows(batches.pop())
-            z = x @ (weight @ onto).T  # [b, p, M]
-            penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
-            penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
-            optimizer.zero_grad()
-            (penalty.mean() - similarity(z, target).mean()).backward()
-            optimizer.step()
-        steps.append(steps[-1] + taken)
-        with torch.no_grad():
-            losses.append(-similarity(x_val @ (weight @ onto).T, target_val).mean().item())
-        if not math.isfinite(losses[-1]):
-            raise ValueError(f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the maps")
-        if is_lower(losses[-1], losses[chosen]):
-            best, chosen = weight.detach().clone(), len(steps) - 1
+    batches = (rows for epoch in epochs(len(train), plan.batch_size, generator) for rows in reversed(epoch))
+
+    def objective() -> torch.Tensor:
+        x, target = train.rows(next(batches))
+        z = x @ (weight @ onto).T  # [b, p, M]
+        penalty = weight_decay / 2 * moments.variance * (weight**2).sum(1)
+        penalty = penalty / z.var(0).mean(0).clamp_min(1e-12)
+        return penalty.mean() - similarity(z, target).mean()
+
+    def validation() -> float:
+        return -similarity(x_val @ (weight @ onto).T, target_val).mean().item()
+
+    stopped = train_until_worse(weight, descent([weight], objective, plan), validation, plan)
+    best = stopped.weight
     # The loss leaves the length of a weight open; softmax pooling and interventions need one scale for all concepts.
     spread = torch.einsum("md,de,me->m", best.double(), moments.covariance, best.double()).clamp_min(0).sqrt()
     best = best / torch.where(spread > 0, spread, torch.ones_like(spread))[:, None].float()
     best = best @ onto
     quality = similarity(x_val @ best.T, target_val).mean(0)
-    return SpatialLayer(best.numpy(), steps[chosen], np.array(steps), np.array(losses), quality.double().numpy())
+    return ConceptLayer(best.numpy(), stopped.n_steps, stopped.steps, stopped.losses, quality.double().numpy())

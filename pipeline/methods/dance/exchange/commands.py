@@ -74,12 +74,12 @@ def import_model(call: argparse.Namespace) -> int:
 
 def export_model(call: argparse.Namespace) -> int:
     """``conceptreel export-model MODEL --format F --out DIR``: for other people's code."""
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange.published import write_published
     from pipeline.methods.dance.exchange.safe import write_safe
     from pipeline.store.atomic import new_folder
 
-    model = load(call.model)
+    model = read_model(call.model)
     with new_folder(call.out) as folder:
         if call.format == "safetensors":
             write_safe(folder, model)
@@ -94,10 +94,10 @@ def predict_features(call: argparse.Namespace) -> int:
     """``conceptreel predict-features MODEL MATRIX``: decisions with their reasons, without a video."""
     from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.matrices import read_matrix
-    from pipeline.methods.dance.bottleneck.recogniser import load
+    from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange import evaluate
 
-    model = load(call.model)
+    model = read_model(call.model)
     if model.has_maps:
         raise ForeignFileError(f"{call.model} locates its concepts; it needs videos: conceptreel predict")
     matrix = read_matrix(call.matrix, call.array)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.matrices import read_arrays
-from pipeline.methods.dance.bottleneck.recogniser import MAP_TENSOR, TENSORS, ConceptModel
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.models import BEFORE_METHODS, FORMAT
 
 WEIGHTS, TEXT = "model.safetensors", "model.json"
@@ -20,20 +20,8 @@ def write_safe(folder: Path, model: ConceptModel) -> None:
     """Write a model into an empty folder; the tensors are those of ``model.pt``, bit by bit."""
     from safetensors.numpy import save_file
 
-    layer = model.layer
-    values = (layer["weight"], layer["mean"], layer["std"], model.weight, model.bias, model.medoids)
-    named = dict(zip(TENSORS, values, strict=True))
-    if model.has_maps:
-        named[MAP_TENSOR] = layer["map_weight"]
-    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}, folder / WEIGHTS)
-    text = {
-        "format": FORMAT,
-        "version": BEFORE_METHODS[-1],
-        "class_names": model.class_names,
-        "concepts": model.concepts,
-        "types": model.types,
-        "about": model.about,
-    }
+    save_file(model.tensors(), folder / WEIGHTS)
+    text = {"format": FORMAT, "version": BEFORE_METHODS[-1], **model.text()}
     (folder / TEXT).write_text(json.dumps(text, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
@@ -51,19 +39,7 @@ def read_safe(folder: Path) -> ConceptModel:
         text: dict[str, Any] = json.loads((folder / TEXT).read_text(encoding="utf-8"))
         if text["format"] != FORMAT or text["version"] not in BEFORE_METHODS:
             raise ForeignFileError(f"{folder / TEXT} is not of this project, or of a newer release")
-        layer = {"weight": tensors["layer_weight"], "mean": tensors["layer_mean"], "std": tensors["layer_std"]}
-        if MAP_TENSOR in tensors:
-            layer["map_weight"] = tensors[MAP_TENSOR]
-        model = ConceptModel(
-            text["class_names"],
-            text["concepts"],
-            text["types"],
-            layer,
-            tensors["classifier_weight"],
-            tensors["classifier_bias"],
-            tensors["medoids"],
-            text["about"],
-        )
+        model = ConceptModel.of(tensors, text)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ForeignFileError(f"{folder} is incomplete ({error!r})") from None
     bad = [name for name, value in tensors.items() if not np.isfinite(value).all()]

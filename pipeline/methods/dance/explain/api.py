@@ -13,16 +13,16 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, opened
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
+from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.seen import Seen, pictures_of
 from pipeline.methods.models import Envelope, read
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
-
-COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,12 @@ class Explanation:
         bars = "".join(
             f"<tr><td style='text-align:left'>{escape(row.concept)} <small>{row.type}</small></td>"
             f"<td style='text-align:right'>{self._value(row):+.3f}</td>"
-            f"<td style='width:160px;text-align:left'><div style='height:10px;background:{COLOURS[row.type]};"
+            f"<td style='width:160px;text-align:left'><div style='height:10px;background:{TYPE_COLOURS[row.type]};"
             f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td>"
             "</tr>"
             for row in self.rows
         )
         return f"<b>{escape(self.title)}</b><table>{bars}</table>"
-
-
-def _nothing_seen() -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class Decision:
     source: str
     z: np.ndarray
     deactivated: tuple[str, ...] = ()
-    look: Callable[[], Seen | None] = field(default=_nothing_seen, repr=False, compare=False)
+    look: Callable[[], Seen | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def logits(self) -> np.ndarray:
@@ -243,7 +239,7 @@ class Model:
             self._predictor = VideoPredictor(self.core)
         return self._predictor.look(path)
 
-    def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
+    def failures(self, split: str = "test") -> list[Decision]:
         """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).
 
         Raises:
@@ -252,7 +248,7 @@ class Model:
         rows = self.cached.rows(split)
         margin = editing.margins(self.core, self.cached.z[rows], self.cached.label[rows])
         wrong = np.flatnonzero(margin < 0)
-        order = wrong[np.argsort(margin[wrong], kind="stable")][:top_k]
+        order = wrong[np.argsort(margin[wrong], kind="stable")]
         return [self.predict(self.cached.video_id[rows[i]]) for i in order]
 
     def reweight(self, class_name: str, concept: str, weight: float) -> Model:
@@ -308,7 +304,7 @@ class Model:
         self.core.save(path)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{self.core.types.count(kind)} {kind}" for kind in COLOURS if self.core.types.count(kind))
+        counts = ", ".join(f"{self.core.types.count(kind)} {kind}" for kind in TYPES if self.core.types.count(kind))
         edits = f", {len(self.edits)} edits" if self.edits else ""
         return (
             f"<model of {self.core.about['dataset']}: {len(self.core.class_names)} classes, {counts} concepts{edits}>"

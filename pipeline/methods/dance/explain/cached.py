@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.entries import shard_of
-from pipeline.encoding.grid import positions
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
@@ -99,10 +98,8 @@ def look(folder: Path, model: ConceptModel, video_id: str, z: np.ndarray) -> See
     vector = feature[0].part("features", feature[1])[None]
     found = view = None
     if model.has_maps:
-        places = model.about["maps"]
         found = model.maps(maps[0].part("maps", maps[1])[None])
-        rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
-        view = View(height, width, rows, columns)
+        view = View.of(height, width, model.about["maps"])
     if np.abs(model.activations(vector, found)[0] - z).max() > SAME:
         raise ArtifactError(f"the cache below {folder} is not what this model has seen; one is stale. {_again(folder)}")
     return Seen(frames, times, vector, None if found is None else found[0], view)

@@ -151,6 +151,12 @@ def _check_edit(call: argparse.Namespace) -> None:
         raise StageError(f"{call.save} exists and stays as it is; --save names a new file")
 
 
+def _ids(model: Any, split: str, effect: Any) -> dict[str, list[str]]:
+    """The videos whose decision becomes right, and those whose becomes wrong."""
+    rows, ids = model.cached.rows(split), model.cached.video_id
+    return {name: [ids[rows[i]] for i in found] for name, found in vars(effect).items()}
+
+
 def _edited_model(call: argparse.Namespace, model: Any, found: dict[str, Any], lines: list[str]) -> Any:
     """The model with all ``--weight`` of a call, and what they do to every split of the run."""
     from pipeline.methods.dance.bottleneck.cross_domain import typed_weight
@@ -165,13 +171,12 @@ def _edited_model(call: argparse.Namespace, model: Any, found: dict[str, Any], l
         )
     if model.results is not None and call.weight:
         for split in dict.fromkeys(model.cached.split):
-            rows, effect = model.cached.rows(split), model.effect(edited, split)
+            effect = model.effect(edited, split)
             before, after = model.accuracy(split), edited.accuracy(split)
             found["splits"][split] = {
                 "before": before,
                 "after": after,
-                "fixed": [model.cached.video_id[rows[i]] for i in effect.fixed],
-                "broken": [model.cached.video_id[rows[i]] for i in effect.broken],
+                **_ids(model, split, effect),
             }
             lines.append(
                 f"  {split:<8} {before:.3f} → {after:.3f}   {len(effect.fixed)} fixed, {len(effect.broken)} broken"
@@ -234,7 +239,6 @@ def suggest_edits(call: argparse.Namespace) -> int:
     found, lines = [], []
     suggestions = model.suggest_edits(call.true, call.decided, call.split)
     others = [split for split in dict.fromkeys(cached.split) if split not in (call.split, "train")]
-    rows = cached.rows(call.split)
     for (true, decided), edits in suggestions.items():
         lines.append(f"{true} taken for {decided}:")
         for edit in edits[: call.top]:
@@ -248,8 +252,7 @@ def suggest_edits(call: argparse.Namespace) -> int:
                     "type": types[edit.concept],
                     "weight": edit.weight,
                     "activation": edit.activation,
-                    "fixed": [cached.video_id[rows[i]] for i in edit.effect.fixed],
-                    "broken": [cached.video_id[rows[i]] for i in edit.effect.broken],
+                    **_ids(model, call.split, edit.effect),
                     "elsewhere": {
                         split: {"fixed": len(item.fixed), "broken": len(item.broken)}
                         for split, item in elsewhere.items()
@@ -286,39 +289,39 @@ def sanity(call: argparse.Namespace) -> int:
         if made_for != model.core.about.get("activations"):
             raise StageError(f"{path} is of another model; `snakemake --cores all {path}` makes it again")
 
-    folder = model.results
-    found: dict[str, dict[str, float]] = {}
-    tables = {"sanity": folder / "explain" / "sanity.parquet", "retrained": folder / "explain" / "retrained.parquet"}
-    faithful = folder / "demo" / "faithfulness.zarr.zip"
-    present = [path for path in (*tables.values(), faithful) if path.is_file()]
-    if not present:
+    def rows_of(path: Path) -> list[dict[str, Any]]:
+        if not path.is_file():
+            return []
+        table, about = read_table(path)
+        accept(path, about["activations"])
+        return table.to_pylist()
+
+    perturbed, retrained = (model.results / "explain" / f"{name}.parquet" for name in ("sanity", "retrained"))
+    faithful = model.results / "demo" / "faithfulness.zarr.zip"
+    if not any(path.is_file() for path in (perturbed, retrained, faithful)):
         raise StageError(
-            f"{folder} holds no sanity checks; "
-            f"`snakemake --cores all {tables['sanity']} {tables['retrained']}` makes them"
+            f"{model.results} holds no sanity checks; `snakemake --cores all {perturbed} {retrained}` makes them"
         )
-    if tables["sanity"].is_file():
-        table, about = read_table(tables["sanity"])
-        accept(tables["sanity"], about["activations"])
-        rows = [row for row in table.to_pylist() if row["split"] == call.split]
-        if not rows:
-            known = ", ".join(sorted(set(table["split"].to_pylist())))
-            raise StageError(f"explain.sanity.splits of the run has {known}, not `{call.split}`")
-        for row in rows:
+    found: dict[str, dict[str, float]] = {}
+    splits = set()
+    for row in rows_of(perturbed):
+        splits.add(row["split"])
+        if row["split"] == call.split:
             found.setdefault(row["check"], {})[row["figure"]] = row["value"]
+    if splits and call.split not in splits:
+        raise StageError(f"explain.sanity.splits of the run has {', '.join(sorted(splits))}, not `{call.split}`")
     if faithful.is_file():
         with Arrays(faithful) as artifact:
             accept(faithful, artifact.attributes["activations"])
             found["scene_swapped"] = artifact.attributes["figures"]["decisions"]["scene"]
-    if tables["retrained"].is_file():
-        table, about = read_table(tables["retrained"])
-        accept(tables["retrained"], about["activations"])
-        values: dict[str, list[float]] = {}
-        for row in table.to_pylist():
-            if row["run"] == "shuffled":
-                values.setdefault(row["figure"], []).append(row["value"])
+    values: dict[str, list[float]] = {}
+    for row in rows_of(retrained):
+        if row["run"] == "shuffled":
+            values.setdefault(row["figure"], []).append(row["value"])
+    if values:
         found["labels_shuffled"] = {name: sum(items) / len(items) for name, items in values.items()}
     if call.check and call.check not in found:
-        raise StageError(f"{folder} has no check `{call.check}`, only {', '.join(found)}")
+        raise StageError(f"{model.results} has no check `{call.check}`, only {', '.join(found)}")
     shown = {call.check: found[call.check]} if call.check else found
     lines = []
     for check, figures in shown.items():

@@ -12,6 +12,8 @@ import numpy as np
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 
+RANDOM_ORDERS = 10
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -43,7 +45,7 @@ def _along(model: ConceptModel, z: np.ndarray, label: np.ndarray, order: np.ndar
     return np.array(values)
 
 
-def curves(model: ConceptModel, z: np.ndarray, n_random: int = 10, seed: int = 0) -> Curves:
+def curves(model: ConceptModel, z: np.ndarray) -> Curves:
     """Both curves of activations ``[n, M]``, over all concepts that the classifier uses.
 
     Raises:
@@ -55,7 +57,7 @@ def curves(model: ConceptModel, z: np.ndarray, n_random: int = 10, seed: int = 0
     label = model.probabilities(z).argmax(1)
     contribution = (model.weight[label] * z)[:, used]
     best = used[np.argsort(-contribution, 1, kind="stable")]  # [n, k]
-    rng = np.random.default_rng(seed)
-    orders = [used[rng.permuted(np.tile(np.arange(len(used)), (len(z), 1)), axis=1)] for _ in range(n_random)]
+    rng = np.random.default_rng(0)
+    orders = [used[rng.permuted(np.tile(np.arange(len(used)), (len(z), 1)), axis=1)] for _ in range(RANDOM_ORDERS)]
     random = [np.mean([_along(model, z, label, order, insert) for order in orders], 0) for insert in (False, True)]
     return Curves(_along(model, z, label, best, False), _along(model, z, label, best, True), *random)

@@ -40,12 +40,12 @@ class Effect:
 
 def decisions(model: ConceptModel, z: np.ndarray) -> np.ndarray:
     """Class of the highest logit, int64 ``[n]``."""
-    return (z @ model.weight.T + model.bias).argmax(1)
+    return model.logits(z).argmax(1)
 
 
 def margins(model: ConceptModel, z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Logit of the true class minus the highest of the others, ``[n]``; negative where the decision is wrong."""
-    logits = z @ model.weight.T + model.bias
+    logits = model.logits(z)
     own = logits[np.arange(len(y)), y].copy()
     logits[np.arange(len(y)), y] = -np.inf
     return own - logits.max(1)
@@ -103,7 +103,7 @@ def suggest(
     Returns:
         suggestions with a gain above zero, best first.
     """
-    logits = z @ model.weight.T + model.bias  # [n, K]
+    logits = model.logits(z)  # [n, K]
     chosen = logits.argmax(1)
     confused = (y == true) & (chosen == decided)
     if not confused.any():

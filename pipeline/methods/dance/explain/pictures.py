@@ -7,13 +7,11 @@ import numpy as np
 from pipeline.jobs import stage
 from pipeline.methods.dance.bottleneck.activations import concepts_of, motion_of, read_samples
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
+from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.settings import Pictures
 from pipeline.motion.skeleton import draw_strip, skeleton
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
-
-# Okabe and Ito's palette, distinguishable with colour blindness.
-COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
 
 
 def save(figure, path) -> None:
@@ -65,7 +63,7 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
 def _reasons(axis, contributions: list[Contribution]) -> None:
     values = [item.contribution for item in contributions][::-1]
     names = [f"{item.concept} ({item.type})" for item in contributions][::-1]
-    axis.barh(names, values, color=[COLOURS[item.type] for item in contributions][::-1])
+    axis.barh(names, values, color=[TYPE_COLOURS[item.type] for item in contributions][::-1])
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_xlabel("contribution to the logit: weight × activation", fontsize=8)
     axis.tick_params(labelsize=9)
@@ -171,15 +169,15 @@ def build(job: stage.Job) -> None:
     save(draw_explanations(model, examples, settings), job.outputs["explanations"])
 
 
-def clip_frames(job: stage.Job, wanted: list[str], count: int = 5) -> dict[str, np.ndarray]:
-    """A few frames of the wanted videos, uint8 ``[count, H, W, 3]``, from the model clips if there are any."""
+def clip_frames(job: stage.Job, wanted: list[str]) -> dict[str, np.ndarray]:
+    """Five frames of the wanted videos, uint8 ``[5, H, W, 3]``, from the model clips if there are any."""
     found = {}
     for path in job.given("clips"):
         with Arrays(path) as artifact:
             for row, key in enumerate(artifact.attributes["video_id"]):
                 if key in wanted:
                     clip = artifact.part("frames", row)
-                    found[key] = clip[np.linspace(0, len(clip) - 1, count).round().astype(int)]
+                    found[key] = clip[np.linspace(0, len(clip) - 1, 5).round().astype(int)]
     return found
 
 

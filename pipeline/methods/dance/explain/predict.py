@@ -13,7 +13,6 @@ from pipeline.backbone.maps import on_grid
 from pipeline.backbone.settings import Features
 from pipeline.data.decode import decode_video
 from pipeline.data.settings import Decode
-from pipeline.encoding.grid import positions
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
@@ -54,21 +53,13 @@ class VideoPredictor:
         times = decoded["timestamps"][decoded["frame_index"]]
         if not self.places:
             return Seen(clip, times, feature, None, None)
-        grid, placement, radius = self.places["grid"], self.places["placement"], self.places["radius"]
         maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))
-        rows, columns = (positions(count, placement, radius) for count in grid)
-        view = View(decoded["height"], decoded["width"], rows, columns)
-        return Seen(clip, times, feature, maps[0], view)
+        return Seen(clip, times, feature, maps[0], View.of(decoded["height"], decoded["width"], self.places))
 
     def _maps(self, maps: np.ndarray) -> np.ndarray:
         """Concept maps on the model's grid of the backbone's feature maps ``[n, S, h, w, D]``."""
         where = {name: self.places[name] for name in ("grid", "placement", "radius")}
         return self.model.maps(on_grid(torch.from_numpy(maps), **where).numpy())
-
-    def decision(self, seen: Seen, top_k: int = 5, maps: np.ndarray | None = None) -> Prediction:
-        """The decision on a clip, or what it would be with other maps ``[S, rows, columns, M - m]``."""
-        used = seen.maps if maps is None else maps
-        return self.model.predict(seen.feature, top_k, None if used is None else used[None])[0]
 
     def activations(self, frames: np.ndarray, batch_size: int = 4) -> np.ndarray:
         """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``."""
@@ -87,4 +78,5 @@ class VideoPredictor:
 
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""
-        return self.decision(self.look(path), top_k)
+        seen = self.look(path)
+        return self.model.predict(seen.feature, top_k, None if seen.maps is None else seen.maps[None])[0]

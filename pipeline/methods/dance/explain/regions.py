@@ -6,14 +6,22 @@ ways are products with one matrix per axis, so the sum over a region of any shap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pipeline.encoding.grid import REFERENCE_SIZE, cell_positions, interpolation, resample, smooth_interpolation
+from pipeline.encoding.grid import (
+    REFERENCE_SIZE,
+    cell_positions,
+    interpolation,
+    positions,
+    resample,
+    smooth_interpolation,
+)
 
 Interpolation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -35,6 +43,12 @@ class View:
     width: int
     rows: np.ndarray
     columns: np.ndarray
+
+    @classmethod
+    def of(cls, height: int, width: int, places: Mapping[str, Any]) -> View:
+        """The view of a model whose maps have these ``grid``, ``placement`` and ``radius``."""
+        axes = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
+        return cls(height, width, *axes)
 
     @property
     def square(self) -> tuple[int, int, int]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.table import VideoTable, read_index
-from pipeline.encoding.grid import positions
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
 from pipeline.methods.dance.bottleneck.activations import TYPES
@@ -22,8 +21,9 @@ from pipeline.methods.dance.explain.curves import curves
 from pipeline.methods.dance.explain.editing import Contrast
 from pipeline.methods.dance.explain.overlay import shares
 from pipeline.methods.dance.explain.page import charts, images, quality
+from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
-from pipeline.methods.dance.explain.sanity import read_model
+from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.explain.seen import medoid_of
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
@@ -86,85 +86,51 @@ class Clips:
         maps = self._part("maps", "maps", video_id) if concept >= self.model.n_whole else None
         if maps is None:
             return images.still(images.sized(frames[len(frames) // 2]))
-        places = self.model.about["maps"]
-        rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
         found = self.model.maps(maps[None])[0, ..., concept - self.model.n_whole]
-        return images.still(
-            images.hottest(frames, View(images.SIDE, images.SIDE, rows, columns).heatmap(shares(found)))
-        )
+        view = View.of(images.SIDE, images.SIDE, self.model.about["maps"])
+        return images.still(images.hottest(frames, view.heatmap(shares(found))))
 
 
 def accuracy_rows(
     metrics: dict[str, Any], ceilings: dict[str, float], model: ConceptModel, videos: Videos, majority: int
-) -> list[dict]:
-    """The model, its parts, other kinds, and what needs no concepts: one row each.
+) -> tuple[list[dict], list[str]]:
+    """The model, its parts, other kinds, and what needs no concepts: one row each; and the further test splits.
 
     Args:
         ceilings: type → the most that it can tell; empty where nobody knows.
     """
     other = sorted(
-        key[: -len("_top1")] for key in metrics if key.endswith("_top1") and key not in ("backbone_top1", "val_top1")
+        key.removesuffix("_top1")
+        for key in metrics
+        if key.endswith("_top1") and key not in ("backbone_top1", "val_top1")
     )
-    rows = [
-        {
-            "name": f"all concepts ({metrics['kind']})",
-            "test": metrics["top1"],
-            "val": metrics["val_top1"],
-            "nnz": metrics["nnz"],
-            "note": "the model of this report",
-            **{name: metrics[f"{name}_top1"] for name in other},
-        }
-    ]
-    rows += [
-        {
-            "name": f"{kind} concepts alone",
-            "test": metrics["top1_by_type"][kind],
-            "val": metrics["val_top1_by_type"].get(kind),
-            "note": f"{metrics['n_concepts'][kind]} concepts"
-            + (f"; {ceilings[kind]:.3f} is the most that this type can tell" if kind in ceilings else ""),
-            **{name: metrics.get(f"{name}_top1_by_type", {}).get(kind) for name in other},
-        }
-        for kind in TYPES
-        if kind in metrics["top1_by_type"]
-    ]
-    rows += [
-        {
-            "name": f"model kind {kind}",
-            "test": figures["top1"],
-            "val": figures["val_top1"],
-            "nnz": figures["nnz"],
-            "note": ", ".join(f"{count} {name}" for name, count in figures["n_concepts"].items() if count),
-            **{name: figures.get(f"{name}_top1") for name in other},
-        }
-        for kind, figures in metrics["kinds"].items()
-        if kind != metrics["kind"]
-    ]
-    rows += [
-        {
-            "name": f"{count} effective concepts per class",
-            "test": value,
-            "note": "the path's last solution if it ends before",
-        }
-        for count, value in metrics["top1_at_nec"].items()
-    ]
-    rows.append(
-        {
-            "name": "backbone features",
-            "test": metrics["backbone_top1"],
-            "note": "the same sparse classifier, no concepts",
-        }
-    )
+
+    def row(name: str, note: str, test: float, **more: Any) -> dict[str, Any]:
+        return {**dict.fromkeys(other), "name": name, "note": note, "test": test, **more}
+
+    def of_kind(name: str, note: str, figures: dict[str, Any]) -> dict[str, Any]:
+        further = {split: figures.get(f"{split}_top1") for split in other}
+        return row(name, note, figures["top1"], val=figures["val_top1"], nnz=figures["nnz"], **further)
+
+    rows = [of_kind(f"all concepts ({metrics['kind']})", "the model of this report", metrics)]
+    for kind in (kind for kind in TYPES if kind in metrics["top1_by_type"]):
+        most = f"; {ceilings[kind]:.3f} is the most that this type can tell" if kind in ceilings else ""
+        further = {split: metrics.get(f"{split}_top1_by_type", {}).get(kind) for split in other}
+        note = f"{metrics['n_concepts'][kind]} concepts{most}"
+        val = metrics["val_top1_by_type"].get(kind)
+        rows.append(row(f"{kind} concepts alone", note, metrics["top1_by_type"][kind], val=val, **further))
+    for kind, figures in metrics["kinds"].items():
+        if kind != metrics["kind"]:
+            note = ", ".join(f"{count} {name}" for name, count in figures["n_concepts"].items() if count)
+            rows.append(of_kind(f"model kind {kind}", note, figures))
+    for count, value in metrics["top1_at_nec"].items():
+        rows.append(row(f"{count} effective concepts per class", "the path's last solution if it ends before", value))
+    rows.append(row("backbone features", "the same sparse classifier, no concepts", metrics["backbone_top1"]))
     test = videos.label[videos.rows("test")]
     if len(test):
-        rows.append(
-            {
-                "name": "always the same class",
-                "test": float((test == majority).mean()),
-                "note": f"{model.class_names[majority]}, the most frequent in train; chance is "
-                f"{1 / len(model.class_names):.3f}",
-            }
-        )
-    return [{**dict.fromkeys(other), **row} for row in rows], other
+        note = f"{model.class_names[majority]}, the most frequent in train; chance is {1 / len(model.class_names):.3f}"
+        rows.append(row("always the same class", note, float((test == majority).mean())))
+    return rows, other
 
 
 def confusions(model: ConceptModel, z: np.ndarray, y: np.ndarray, count: int) -> list[dict]:
@@ -294,7 +260,7 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
 def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.ndarray, top_k: int) -> list[dict]:
     """Decisions with their reasons, and why not the class that should have won or came second."""
     cards = []
-    logits = videos.z[rows] @ model.weight.T + model.bias
+    logits = model.logits(videos.z[rows])
     for row, values, probabilities in zip(rows, logits, model.probabilities(videos.z[rows]), strict=True):
         label, true = int(values.argmax()), int(videos.label[row])
         other = true if label != true else int(np.argsort(-values, kind="stable")[1])
@@ -359,14 +325,21 @@ def _table(job: Job, name: str) -> list[dict]:
     return job.read_table(name)[0].to_pylist() if job.given(name) else []
 
 
+def _figures(rows: list[dict], *keys: str) -> dict[tuple, dict[str, float]]:
+    """Rows of a figure and a value each, gathered by what else they say."""
+    result: dict[tuple, dict[str, float]] = {}
+    for item in rows:
+        result.setdefault(tuple(item[key] for key in keys), {})[item["figure"]] = item["value"]
+    return result
+
+
 def sanity_rows(job: Job, faithful: dict[str, Any] | None) -> list[dict]:
     """Clips that cannot be what they were: one row per check and split, one column per figure."""
-    rows: dict[tuple[str, str], dict] = {}
     names = {"backwards": "played backwards", "frozen": "one frame repeated"}
-    for item in _table(job, "sanity"):
-        key = (names[item["check"]], item["split"])
-        rows.setdefault(key, {"check": key[0], "split": key[1]})[item["figure"]] = item["value"]
-    result = list(rows.values())
+    result = [
+        {"check": names[check], "split": split, **figures}
+        for (check, split), figures in _figures(_table(job, "sanity"), "check", "split").items()
+    ]
     if faithful:
         result += [
             {"check": f"another {factor}", "split": "test clips, rendered again", **values}
@@ -385,10 +358,8 @@ def retrained_rows(job: Job) -> list[dict]:
 
 def localisation_rows(job: Job) -> tuple[list[str], list[dict]]:
     """Where concepts are, against the true masks: figures that every method has, and one row per method."""
-    rows: dict[str, dict[str, float]] = {}
-    for item in _table(job, "localisation"):
-        rows.setdefault(item["method"], {})[item["figure"]] = item["value"]
-    methods = {name: found for name, found in rows.items() if "pointing" in found}
+    rows = _figures(_table(job, "localisation"), "method")
+    methods = {name: found for (name,), found in rows.items() if "pointing" in found}
     shared = [name for name in next(iter(methods.values()), {}) if all(name in found for found in methods.values())]
     return shared, [{"method": name, **found} for name, found in methods.items()]
 
@@ -402,7 +373,7 @@ def build(job: Job) -> None:
     import jinja2
 
     settings = Report.model_validate(job.settings)
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     index: VideoTable = read_index(job)
     metrics = json.loads(job.note_file("metrics", job.input("metrics")).read_text())
     videos = Videos(
@@ -507,7 +478,7 @@ def build(job: Job) -> None:
         localisation=localisation,
         localisation_columns=localisation_columns,
         total_seconds=sum(seconds.values()),
-        colours=charts.COLOURS,
+        colours=TYPE_COLOURS,
         charts={name: charts.html(figure, name) for name, figure in figures.items()},
         library=charts.library(),
     )

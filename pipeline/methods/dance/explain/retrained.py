@@ -15,11 +15,12 @@ from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
-from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, read_samples
-from pipeline.methods.dance.bottleneck.classifier import accuracy, choose_pooling
+from pipeline.learning.metrics import accuracy
+from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, Samples, read_samples
+from pipeline.methods.dance.bottleneck.classifier import choose_pooling
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
-from pipeline.methods.dance.explain.sanity import correlations, read_model
+from pipeline.methods.dance.explain.sanity import correlations, read_run
 from pipeline.methods.dance.settings import Classifier, ConceptLayers, Retrained
 
 
@@ -70,7 +71,7 @@ def shuffled(targets: Targets, places: Places | None, chosen: np.ndarray, seed: 
     return mixed, replace(places, regions=places.regions[order], has_prompts=places.has_prompts[order])
 
 
-def aligned(names: list[tuple[str, str]], concepts: Concepts, values: np.ndarray) -> np.ndarray:
+def aligned(names: list[tuple[str, str]], concepts: KindConcepts, values: np.ndarray) -> np.ndarray:
     """Columns ``[..., M]`` of given (type, name) concepts; 0 for those that a run does not have."""
     column = {key: m for m, key in enumerate(zip(concepts.types, concepts.names, strict=True))}
     result = np.zeros((*values.shape[:-1], len(names)))
@@ -141,7 +142,7 @@ def build(job: Job) -> None:
     classifier_settings = Classifier.model_validate(job.settings["classifier"])
     kind = layers_settings.kinds[0]
     layers_settings = layers_settings.model_copy(update={"kinds": [kind]})
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     samples = read_samples(job)
     stage.limit_threads(samples.features.size)
     targets = read_targets(job, samples, with_motion=kind != "salf")

@@ -12,7 +12,7 @@ from pipeline.encoding import checkpoints
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.bottleneck.activations import TYPES
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.methods.dance.explain.predict import VideoPredictor
 from pipeline.methods.dance.settings import Sanity
 
@@ -66,13 +66,13 @@ def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(scale > 1e-12, (a * b).sum(0) / np.where(scale > 1e-12, scale, 1), 0)
 
 
-def read_model(job: Job) -> tuple[ConceptModel, dict[str, np.ndarray], dict]:
+def read_run(job: Job) -> tuple[ConceptModel, dict[str, np.ndarray], dict]:
     """The model of the run and its activations, which belong together.
 
     Raises:
         StageError: they do not.
     """
-    model = load(job.note_file("model", job.input("model")))
+    model = read_model(job.note_file("model", job.input("model")))
     ((arrays, described),) = job.read_arrays("activations")
     if described["content_digest"] != model.about.get("activations"):
         raise StageError(f"{job.input('model')} and its activations are of different runs; run the pipeline again")
@@ -82,7 +82,7 @@ def read_model(job: Job) -> tuple[ConceptModel, dict[str, np.ndarray], dict]:
 def build(job: Job) -> None:
     """Write the activations under each change, and one row per check, split and figure."""
     settings = Sanity.model_validate(job.settings)
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     row_of = {key: row for row, key in enumerate(described["video_id"])}
     split = np.array(described["split"], object)
     wanted = np.isin(split, settings.splits)

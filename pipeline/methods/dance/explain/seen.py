@@ -38,19 +38,18 @@ def medoid_of(model: ConceptModel, concept: int) -> np.ndarray | None:
     return model.medoids[model.types[:concept].count("motion")]
 
 
-def pictures_of(model: ConceptModel, concept: int, seen: Seen | None = None, poses: int = 6) -> np.ndarray | None:
+def pictures_of(model: ConceptModel, concept: int, seen: Seen | None = None) -> np.ndarray | None:
     """What a concept looks like, pictures side by side in time: a motion as its medoid, a located one as its heatmap.
 
     Args:
         seen: the clip; only heatmaps need it.
-        poses: skeletons of a medoid.
 
     Returns:
         uint8 ``[n, H, W, 3]``, one picture for a medoid's strip; None for a concept that is only a text.
     """
     medoid = medoid_of(model, concept)
     if medoid is not None:
-        return draw_strip(medoid, skeleton(model.about["skeleton"]), poses)[None]
+        return draw_strip(medoid, skeleton(model.about["skeleton"]))[None]
     if seen is None or seen.maps is None or seen.view is None or concept < model.n_whole:
         return None
     return draw(seen.frames, seen.maps[..., concept - model.n_whole], seen.view)

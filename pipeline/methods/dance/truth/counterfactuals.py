@@ -21,7 +21,7 @@ from pipeline.encoding import checkpoints
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.explain.predict import VideoPredictor
-from pipeline.methods.dance.explain.sanity import read_model
+from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.settings import Counterfactuals
 
 VARIANTS = ("as it was", *FACTORS)
@@ -57,7 +57,7 @@ def build(job: Job) -> None:
     settings = Counterfactuals.model_validate(job.settings["counterfactuals"])
     generate = Generate.model_validate(job.settings["generate"])
     decode = Decode.model_validate(job.settings["decode"])
-    model, _, described = read_model(job)
+    model, _, described = read_run(job)
     clips = {clip.video_id: clip for clip in planned(generate)}
     known = set(described["video_id"])
     values = {factor: sorted({getattr(clip.spec, factor) for clip in clips.values()}) for factor in FACTORS}

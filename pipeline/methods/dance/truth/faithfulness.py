@@ -10,7 +10,7 @@ from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
-from pipeline.methods.dance.explain.sanity import read_model, response
+from pipeline.methods.dance.explain.sanity import read_run, response
 
 # A type must answer to its own change so many times as strongly as to another's.
 WANTED_RATIO = 3.0
@@ -28,33 +28,23 @@ def purity(counts: np.ndarray) -> float:
     return float(counts.max(1).sum() / counts.sum())
 
 
-def normalised_mutual_information(counts: np.ndarray) -> float:
-    """Mutual information of rows and columns over the arithmetic mean of their entropies; 0 where one is constant."""
-    joint = counts / counts.sum()
-    rows, columns = joint.sum(1), joint.sum(0)
-
-    def entropy(p: np.ndarray) -> float:
-        p = p[p > 0]
-        return float(-(p * np.log(p)).sum())
-
-    mean = (entropy(rows) + entropy(columns)) / 2
-    return (entropy(rows) + entropy(columns) - entropy(joint.ravel())) / mean if mean > 0 else 0.0
-
-
-def agreement(concept: np.ndarray, truth: np.ndarray, n_concepts: int, n_values: int, seed: int = 0) -> dict:
+def agreement(concept: np.ndarray, truth: np.ndarray, n_concepts: int, n_values: int) -> dict:
     """How well one label follows from the other, and what shuffled labels would reach.
 
     Args:
         concept: int ``[n]``; truth: int ``[n]``.
     """
+    from sklearn.metrics import normalized_mutual_info_score
+
     counts = contingency(concept, truth, n_concepts, n_values)
-    rng = np.random.default_rng([7301, seed])
-    chance = [contingency(concept, rng.permutation(truth), n_concepts, n_values) for _ in range(100)]
+    rng = np.random.default_rng([7301, 0])
+    shuffled = [rng.permutation(truth) for _ in range(100)]
+    purities = [purity(contingency(concept, labels, n_concepts, n_values)) for labels in shuffled]
     return {
         "purity": purity(counts),
-        "nmi": normalised_mutual_information(counts),
-        "purity_of_shuffled": float(np.mean([purity(item) for item in chance])),
-        "nmi_of_shuffled": float(np.mean([normalised_mutual_information(item) for item in chance])),
+        "nmi": float(normalized_mutual_info_score(concept, truth)),
+        "purity_of_shuffled": float(np.mean(purities)),
+        "nmi_of_shuffled": float(np.mean([normalized_mutual_info_score(concept, labels) for labels in shuffled])),
         "n": int(counts.sum()),
         "counts": counts.tolist(),
     }
@@ -94,7 +84,7 @@ def shortfalls(matrix: np.ndarray) -> list[dict]:
 
 def build(job: Job) -> None:
     """Write the figures as one artifact: matrices as arrays, the rest in its attributes."""
-    model, arrays, described = read_model(job)
+    model, arrays, described = read_run(job)
     ((_, shown),) = job.read_arrays("truth")
     ((changes, about),) = job.read_arrays("counterfactuals")
     if about["activations"] != described["content_digest"]:

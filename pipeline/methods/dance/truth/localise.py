@@ -19,10 +19,10 @@ from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import join_shards
 from pipeline.encoding import checkpoints
-from pipeline.encoding.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
+from pipeline.encoding.grid import cell_positions, interpolation, resample, smooth_interpolation
 from pipeline.jobs import stage
-from pipeline.methods.dance.bottleneck.activations import Concepts, Samples, activations, concepts_of, read_samples
-from pipeline.methods.dance.bottleneck.layers import average_precision
+from pipeline.learning.metrics import average_precision
+from pipeline.methods.dance.bottleneck.activations import KindConcepts, Samples, activations, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
@@ -201,35 +201,28 @@ def _cases(job: stage.Job, samples: Samples, chosen: np.ndarray, n_slices: int) 
             yield Case(row, video_id, split, label, frames, masks, known["object"][true])
 
 
+@dataclass
 class Interventions:
     """Local interventions (SALF-CBM 3.6) on the true object's concept, inside its mask, with one model kind.
 
     Attributes:
+        weight, bias: of the classifier; objects: of each class's clips.
         outcomes: per split and β the clips whose decision becomes right (``fixed``) or wrong (``broken``).
         wrong, clips: per split the clips decided wrongly before, and all of them.
         wrong_object: of the wrong ones those decided for a class with another object. The others are mistaken in the
             motion or the scene, which more of the true object cannot tell.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        concepts: Concepts,
-        weight: np.ndarray,
-        bias: np.ndarray,
-        betas: list[float],
-        objects: dict[int, str],
-    ):
-        """
-        Args:
-            weight, bias: of the classifier; objects: of each class's clips.
-        """
-        self.kind, self.concepts, self.weight, self.bias = kind, concepts, weight, bias
-        self.betas, self.objects = betas, objects
-        self.outcomes: Counter[tuple[str, float, str]] = Counter()
-        self.wrong: Counter[str] = Counter()
-        self.wrong_object: Counter[str] = Counter()
-        self.clips: Counter[str] = Counter()
+    kind: str
+    concepts: KindConcepts
+    weight: np.ndarray
+    bias: np.ndarray
+    betas: list[float]
+    objects: dict[int, str]
+    outcomes: Counter[tuple[str, float, str]] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+    wrong_object: Counter[str] = field(default_factory=Counter)
+    clips: Counter[str] = field(default_factory=Counter)
 
     def decide(self, feature: np.ndarray, maps: np.ndarray) -> int:
         """The class for a feature ``[D]`` and concept maps ``[S, h, w, M]``."""
@@ -339,7 +332,6 @@ def build(job: stage.Job) -> None:
     rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
-    rows, columns = (positions(count, places["placement"], places["radius"]) for count in places["grid"])
     counted: dict[str, dict[str, Tally]] = {"val": {}, "test": {}}
     paths: list[tuple[np.ndarray, np.ndarray]] = []
     n_unknown = 0
@@ -353,7 +345,7 @@ def build(job: stage.Job) -> None:
             n_unknown += 1
             continue
         side = case.masks.shape[1]
-        view = View(side, side, rows, columns)
+        view = View.of(side, side, places)
         maps = concept_maps(joined.values[map_row[case.video_id]], layers["map_weight"])  # [S, h, w, M]
         for item in interventions:
             if case.split not in DEVELOPMENT:
@@ -363,7 +355,7 @@ def build(job: stage.Job) -> None:
         # The cache has no prompts of test clips: nothing but this comparison asks for them.
         shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
         regions = grid.embed(shown, checkpoints.batch_size("prompts")).astype(np.float32)
-        regions = regions.reshape(len(shown), len(rows), len(columns), -1)
+        regions = regions.reshape(len(shown), *places["grid"], -1)
         similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
         heat = {
             "concept maps": rectified(view.heatmap(maps[..., target])),
@@ -397,12 +389,9 @@ def build(job: stage.Job) -> None:
         ("concept maps", "n_pictures", tallies["concept maps"].pictures),
     ]
     table += [row for item in interventions for row in item.rows()]
-    job.write_table(
-        "localisation",
-        pa.table({key: [row[i] for row in table] for i, key in enumerate(("method", "figure"))}).append_column(
-            "value", pa.array([float(row[2]) for row in table])
-        ),
-    )
+    methods, figures, values = zip(*table, strict=True)
+    columns = {"method": methods, "figure": figures, "value": [float(value) for value in values]}
+    job.write_table("localisation", pa.table(columns))
 
 
 def _best_cut(validation: dict[str, Tally], name: str) -> int:

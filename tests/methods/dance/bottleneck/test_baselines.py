@@ -9,13 +9,13 @@ from pipeline.data.table import VideoTable
 from pipeline.jobs.stage import StageError
 from pipeline.methods.dance.bottleneck.activations import Samples, activations
 from pipeline.methods.dance.bottleneck.baselines import (
-    Similarities,
     attribute_concepts,
     decide,
     feature_concepts,
     read_attributes,
     text_concepts,
 )
+from pipeline.methods.dance.bottleneck.concept_layers import Targets
 from pipeline.methods.dance.settings import Classifier, ConceptLayers
 
 FAST = ConceptLayers(max_steps=200)
@@ -89,7 +89,7 @@ def test_text_layers_drop_what_the_features_do_not_tell(samples):
     values = np.stack(
         [samples.features[:, 0], samples.features[:, 1], generator.standard_normal(160)], 1
     ) + 0.1 * generator.standard_normal((160, 3))
-    given = Similarities(
+    given = Targets.of_words(
         ["high", "odd", "noise"],
         np.array(["object", "temporal", "temporal"]),
         values.astype(np.float32),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 
+from pipeline.learning.metrics import average_precision
 from pipeline.methods.dance.bottleneck.layers import (
-    average_precision,
     cubed_cosine,
     cubed_cosine_columns,
-    is_lower,
     standardise,
     standardise_fit,
     train_motion_layer,
@@ -120,22 +116,6 @@ def test_gradient_against_finite_differences():
             assert tensor.grad[row, column].item() == pytest.approx(difference / 2e-6, rel=1e-5, abs=1e-8)
 
 
-def test_average_precision_against_scikit_learn():
-    scores = rng().normal(size=(50, 4))
-    scores[:, 2:] = scores[:, 2:].round()  # many equal scores
-    labels = (rng(1).random((50, 4)) < 0.2).astype(float)
-    expected = [average_precision_score(labels[:, column], scores[:, column]) for column in range(4)]
-    np.testing.assert_allclose(average_precision(scores, labels), expected)
-
-
-def test_average_precision_by_hand():
-    scores = np.array([[4.0, 1.0, 1.0], [3.0, 1.0, 1.0], [2.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
-    labels = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]])
-    result = average_precision(scores, labels)
-    assert result[:2] == pytest.approx([(1 + 2 / 3) / 2, 1 / 4])
-    assert np.isnan(result[2])
-
-
 # --------------------------------------------------------------------------------------------------- standardisation
 
 
@@ -203,10 +183,8 @@ def test_stops_early_and_restores_the_best():
     assert best > 0 and layer.n_steps == layer.steps[best]
     assert len(layer.steps) - 1 - best == 4
     np.testing.assert_array_equal(np.diff(layer.steps), 5)
-    assert layer.train_loss[-1] < layer.train_loss[best]
     assert cross_entropy(x_val @ layer.weight.T, labels_val) == pytest.approx(layer.val_loss[best], rel=1e-5)
     np.testing.assert_allclose(layer.quality, average_precision(x_val @ layer.weight.T, labels_val))
-    assert (layer.best_quality >= layer.quality).all() and (layer.best_quality > layer.quality).any()
 
 
 def test_the_way_of_lbfgs_to_its_minimum_does_not_decide():
@@ -224,11 +202,6 @@ def test_the_way_of_lbfgs_to_its_minimum_does_not_decide():
     expected = weight(0)
     for _ in range(5):
         np.testing.assert_allclose(weight(2e-7), expected, atol=2e-3 * np.abs(expected).max())
-
-
-def test_the_last_digits_of_a_loss_are_no_improvement():
-    assert is_lower(0.5, math.inf) and is_lower(0.5 * (1 - 1e-5), 0.5) and is_lower(-0.50001, -0.5)
-    assert not is_lower(0.5 * (1 - 1e-7), 0.5) and not is_lower(-0.5 * (1 + 1e-7), -0.5) and not is_lower(0.5, 0.5)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
@@ -303,7 +276,7 @@ def test_a_concept_without_a_validation_positive_has_no_quality():
         (lambda x, y, xv, yv: (x[:0], y[:0], xv, yv), "no training video has a target"),
         (lambda x, y, xv, yv: (x[:-1], y, xv, yv), "199 training features but 200 rows of targets"),
         (lambda x, y, xv, yv: (x, y, xv, yv[:, :2]), "validation is 6 → 2"),
-        (lambda x, y, xv, yv: (x * np.inf, y, xv, yv), "not finite after 0 steps"),
+        (lambda x, y, xv, yv: (x * np.inf, y, xv, yv), "a training feature is not finite"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.store.atomic import ArtifactError
 
 
@@ -52,7 +52,7 @@ def test_wrong_width_is_told(model):
 
 def test_round_trip(model, tmp_path):
     model.save(tmp_path / "model.pt")
-    again = load(tmp_path / "model.pt")
+    again = read_model(tmp_path / "model.pt")
     assert (again.class_names, again.concepts, again.types, again.about) == (
         model.class_names,
         model.concepts,
@@ -73,7 +73,7 @@ class Hostile:
 def test_nothing_is_executed(tmp_path):
     torch.save({"format": Hostile()}, tmp_path / "hostile.pt")
     with pytest.raises(ArtifactError, match="not a model file"):
-        load(tmp_path / "hostile.pt")
+        read_model(tmp_path / "hostile.pt")
 
 
 def rewritten(path, **edits):
@@ -100,9 +100,9 @@ def rewritten(path, **edits):
 def test_wrong_files_are_told(model, tmp_path, edit, words):
     model.save(tmp_path / "model.pt")
     with pytest.raises(ArtifactError, match=words):
-        load(rewritten(tmp_path / "model.pt", **edit))
+        read_model(rewritten(tmp_path / "model.pt", **edit))
     with pytest.raises(ArtifactError, match="does not exist"):
-        load(tmp_path / "none.pt")
+        read_model(tmp_path / "none.pt")
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_maps_that_are_missing_or_too_wide_are_told(model, located):
 
 def test_round_trip_with_maps(located, tmp_path):
     located.save(tmp_path / "model.pt")
-    again = load(tmp_path / "model.pt")
+    again = read_model(tmp_path / "model.pt")
     x = np.array([[3.0, 5.0]])
     np.testing.assert_allclose(again.activations(x, again.maps(MAPS)), located.activations(x, located.maps(MAPS)))
 
@@ -163,14 +163,14 @@ def test_files_of_earlier_versions_are_read(model, tmp_path, version):
     old = {**content["tensors"], "format": content["format"], "version": version, "json": content["metadata"]}
     torch.save(old, tmp_path / "old.pt")
     x = np.array([[3.0, 5.0]])
-    np.testing.assert_allclose(load(tmp_path / "old.pt").activations(x), model.activations(x))
+    np.testing.assert_allclose(read_model(tmp_path / "old.pt").activations(x), model.activations(x))
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.zeros(2)])
 def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
     located.save(tmp_path / "model.pt")
     with pytest.raises(ArtifactError, match="inconsistent"):
-        load(rewritten(tmp_path / "model.pt", map_weight=tensor))
+        read_model(rewritten(tmp_path / "model.pt", map_weight=tensor))
 
 
 @pytest.mark.parametrize(
@@ -186,4 +186,4 @@ def test_maps_that_do_not_fit_are_told(located, tmp_path, tensor):
 def test_hostile_values_are_refused_before_memory_is_taken(model, tmp_path, name, value):
     model.save(tmp_path / "model.pt")
     with pytest.raises(ArtifactError, match=r"claim more|has version|not a model|incomplete"):
-        load(rewritten(tmp_path / "model.pt", **{name: value}))
+        read_model(rewritten(tmp_path / "model.pt", **{name: value}))

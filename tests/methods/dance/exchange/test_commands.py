@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.backbone.encoders import load_backbone
 from pipeline.cli import main
-from pipeline.methods.dance.bottleneck.recogniser import load
+from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.methods.dance.explain.predict import VideoPredictor
 
 BACKBONE = "pipeline/demo/encoders/backbone"
@@ -37,7 +37,7 @@ def test_import_reproduces_the_stated_accuracy(published, tmp_path, capsys):
     shown = capsys.readouterr().out
     right = f"({made.right} of 53)"
     assert right in shown and f"as the folder states ({made.right / 53:.6f})" in shown
-    model = load(out)
+    model = read_model(out)
     assert model.class_names == ["walk", "run", "jump", "sit"]
     assert (model.about["dataset"], model.about["kind"]) == ("mine", "dance")
     assert model.about["metrics"]["top1"] == made.right / 53
@@ -142,7 +142,7 @@ def test_an_imported_model_sees_pictures_where_its_backbone_is_named(tmp_path, c
     capsys.readouterr()
     assert run("predict", out, tmp_path / "x.png", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
-    feature = torch.from_numpy(VideoPredictor(load(out)).look(tmp_path / "x.png").feature)
+    feature = torch.from_numpy(VideoPredictor(read_model(out)).look(tmp_path / "x.png").feature)
     z = (feature @ parts["W_c"].T - parts["proj_mean"]) / parts["proj_std"]
     expected = torch.softmax(z @ parts["W_g"].T + parts["b_g"], 1)[0]
     assert list(row["probabilities"].values()) == pytest.approx(expected.tolist(), rel=1e-4)

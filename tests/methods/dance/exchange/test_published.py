@@ -10,7 +10,7 @@ import torch
 
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.matrices import Matrix
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.methods.dance.exchange.evaluate import Outcome, check_stated, labelled
 from pipeline.methods.dance.exchange.published import read_published, to_model, write_published
 from pipeline.methods.dance.exchange.safe import read_safe, write_safe
@@ -231,7 +231,7 @@ def own() -> ConceptModel:
 def test_a_model_survives_its_way_through_a_layout_bit_by_bit(own, tmp_path, layout):
     own.save(tmp_path / "own.pt")
     (tmp_path / "out").mkdir()
-    write_published(tmp_path / "out", load(tmp_path / "own.pt"), layout)
+    write_published(tmp_path / "out", read_model(tmp_path / "own.pt"), layout)
     again = to_model(read_published(tmp_path / "out"), "ignored")
     again.save(tmp_path / "again.pt")
     if layout == "lf-cbm":
@@ -307,7 +307,7 @@ def test_safetensors_keep_every_bit_with_and_without_maps(own, located, tmp_path
         folder = tmp_path / str(number)
         folder.mkdir()
         model.save(folder / "model.pt")
-        write_safe(folder, load(folder / "model.pt"))
+        write_safe(folder, read_model(folder / "model.pt"))
         read_safe(folder).save(folder / "again.pt")
         assert same(folder / "model.pt", folder / "again.pt")
 

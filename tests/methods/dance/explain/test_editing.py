@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, load
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.methods.dance.explain import editing
 from pipeline.store.names import NameUnknown
 
@@ -65,7 +65,7 @@ def test_reweighting_leaves_the_model_and_logs_the_edit(random_case, tmp_path):
     assert model.about["edits"] == []
     twice = edited.reweight(0, 2, -1.0)
     twice.save(tmp_path / "new.pt")
-    read = load(tmp_path / "new.pt")
+    read = read_model(tmp_path / "new.pt")
     assert [(item["class"], item["concept"], item["after"]) for item in read.about["edits"]] == [
         ("class 1", "concept 3", 0.5),
         ("class 0", "concept 2", -1.0),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.table import VideoTable, objects
-from pipeline.methods.dance.bottleneck.activations import Concepts
+from pipeline.methods.dance.bottleneck.activations import KindConcepts
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.retrained import aligned, jaccard_of_top, meaning, other_validation, shuffled
@@ -99,7 +99,7 @@ def test_meaning_of_true_and_of_foreign_labels():
 
 
 def test_weights_are_aligned_by_name_and_compared():
-    concepts = Concepts("dance", ["b", "a"], ["motion", "object"], {}, None, None)
+    concepts = KindConcepts("dance", ["b", "a"], ["motion", "object"], {}, None, None)
     names = [("object", "a"), ("motion", "a"), ("motion", "b")]
     np.testing.assert_array_equal(aligned(names, concepts, np.array([[1.0, 2.0]])), [[2.0, 0.0, 1.0]])
     first = np.array([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import normalized_mutual_info_score
 
 from pipeline.data.readers import sample_indices
 from pipeline.data.settings import Decode
@@ -16,30 +15,28 @@ from pipeline.methods.dance.truth.counterfactuals import changed, class_of, mode
 from pipeline.methods.dance.truth.faithfulness import (
     agreement,
     contingency,
-    normalised_mutual_information,
     purity,
     response_matrix,
     shortfalls,
 )
 
 
-def test_purity_and_mutual_information_against_scikit_learn():
+def test_purity_by_hand():
     rng = np.random.default_rng(0)
     for _ in range(5):
         a, b = rng.integers(0, 6, 200), rng.integers(0, 3, 200)
         b[:120] = a[:120] % 3
         counts = contingency(a, b, 6, 3)
-        assert normalised_mutual_information(counts) == pytest.approx(normalized_mutual_info_score(a, b))
         assert purity(counts) == pytest.approx(
             np.mean([np.bincount(b[a == k]).max() * (a == k).sum() / (a == k).sum() for k in range(6)]) * 6 / 200
         )
-    assert normalised_mutual_information(contingency(np.zeros(5, int), np.arange(5), 1, 5)) == 0
 
 
 def test_perfect_concepts_and_shuffled_ones():
     truth = np.repeat(np.arange(4), 25)
     found = agreement(truth * 2 + (np.arange(100) % 2), truth, 8, 4)
-    assert found["purity"] == 1.0 and found["nmi"] > 0.75
+    # Entropies of log 4 and, nearly, log 8 nats: their mean is 5/4 of what they share.
+    assert found["purity"] == 1.0 and found["nmi"] == pytest.approx(0.8, abs=1e-3)
     assert found["purity_of_shuffled"] < 0.55 and found["nmi_of_shuffled"] < 0.2
 
 

@@ -12,11 +12,12 @@ from plotly.offline import get_plotlyjs
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.curves import Curves
+from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 
-# Okabe and Ito's palette, distinguishable with colour blindness.
-COLOURS = {"motion": "#0072B2", "object": "#D55E00", "scene": "#009E73"}
 GREY = "#6b7280"
 WIDTH_OF_BIN = 0.025
+# Concepts of each class in a diagram of two.
+LINKS = 6
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2933"}
 
 
@@ -53,7 +54,6 @@ def matrix(
     row_title: str,
     column_title: str,
     digits: int = 0,
-    annotate: int = 26,
 ) -> go.Figure:
     """A matrix ``[rows, columns]`` as colours, with its values written where there are few."""
     # Counts of nothing are left out: what is there is seen better.
@@ -65,7 +65,7 @@ def matrix(
             x=[escape(name) for name in columns],
             y=[escape(name) for name in rows],
             text=text.tolist(),
-            texttemplate="%{text}" if max(values.shape) <= annotate else None,
+            texttemplate="%{text}" if max(values.shape) <= 26 else None,
             colorscale="Blues",
             zmin=0,
             hovertemplate=f"{row_title} %{{y}}<br>{column_title} %{{x}}<br>%{{z}}<extra></extra>",
@@ -77,13 +77,13 @@ def matrix(
     return figure
 
 
-def sankey(model: ConceptModel, first: int, second: int, top_k: int = 6) -> go.Figure:
+def sankey(model: ConceptModel, first: int, second: int) -> go.Figure:
     """Concepts between two classes: what both use stands on a way from one to the other, the rest has one end only.
 
     The width is the size of the weight; weights against a class are pale.
     """
     used = [
-        {int(m) for m in np.argsort(-np.abs(model.weight[k]), kind="stable")[:top_k] if model.weight[k, m]}
+        {int(m) for m in np.argsort(-np.abs(model.weight[k]), kind="stable")[:LINKS] if model.weight[k, m]}
         for k in (first, second)
     ]
     size = np.abs(model.weight[[first, second]])  # [2, M]
@@ -102,7 +102,7 @@ def sankey(model: ConceptModel, first: int, second: int, top_k: int = 6) -> go.F
                 links["source"].append(ends[0])
                 links["target"].append(ends[1])
                 links["value"].append(abs(weight))
-                links["color"].append(_rgba(COLOURS[model.types[m]], 0.6 if weight > 0 else 0.18))
+                links["color"].append(_rgba(TYPE_COLOURS[model.types[m]], 0.6 if weight > 0 else 0.18))
                 links["customdata"].append(
                     f"{escape(model.concepts[m])} → {escape(model.class_names[k])}: {weight:+.3f}"
                 )
@@ -112,7 +112,7 @@ def sankey(model: ConceptModel, first: int, second: int, top_k: int = 6) -> go.F
             arrangement="snap",
             node={
                 "label": [escape(label) for label in labels],
-                "color": [GREY, *(COLOURS[model.types[m]] for m in shown), GREY],
+                "color": [GREY, *(TYPE_COLOURS[model.types[m]] for m in shown), GREY],
                 "x": [0.001, *([0.5] * len(shown)), 0.999],
                 "y": [0.5, *np.clip(middles, 0.001, 0.999).tolist(), 0.5],
                 "pad": 14,
@@ -138,7 +138,7 @@ def path(lambdas: np.ndarray, accuracy: np.ndarray, nnz: np.ndarray, chosen: flo
         y=accuracy,
         mode="lines+markers",
         name="validation, along the λ path",
-        marker={"size": 5, "color": COLOURS["motion"]},
+        marker={"size": 5, "color": TYPE_COLOURS["motion"]},
         customdata=lambdas,
         hovertemplate="%{x:.1f} weights per class<br>accuracy %{y:.3f}<br>λ = %{customdata:.2g}<extra></extra>",
     )
@@ -148,7 +148,7 @@ def path(lambdas: np.ndarray, accuracy: np.ndarray, nnz: np.ndarray, chosen: flo
         y=[accuracy[best]],
         mode="markers",
         name="the model's λ",
-        marker={"size": 14, "symbol": "star", "color": COLOURS["object"]},
+        marker={"size": 14, "symbol": "star", "color": TYPE_COLOURS["object"]},
     )
     if at:
         figure.add_scatter(
@@ -156,7 +156,7 @@ def path(lambdas: np.ndarray, accuracy: np.ndarray, nnz: np.ndarray, chosen: flo
             y=list(at.values()),
             mode="markers",
             name="test, at so many per class",
-            marker={"size": 9, "symbol": "diamond", "color": COLOURS["scene"]},
+            marker={"size": 9, "symbol": "diamond", "color": TYPE_COLOURS["scene"]},
         )
     figure.update_xaxes(title="weights that are not zero, per class")
     figure.update_yaxes(title="top-1 accuracy", rangemode="tozero")
@@ -188,7 +188,7 @@ def histogram(values: np.ndarray, title: str) -> go.Figure:
             x=values.tolist(),
             # The last bin takes in the value 1 itself.
             xbins={"start": 0, "end": 1 + WIDTH_OF_BIN, "size": WIDTH_OF_BIN},
-            marker={"color": COLOURS["motion"], "line": {"width": 0.5}},
+            marker={"color": TYPE_COLOURS["motion"], "line": {"width": 0.5}},
         )
     )
     figure.update_xaxes(title=title, range=[0, 1 + WIDTH_OF_BIN])
@@ -202,10 +202,10 @@ def removal(found: Curves) -> go.Figure:
     figure = go.Figure()
     steps = np.arange(len(found.deletion))
     for name, values, colour, dash in (
-        ("deletion, strongest first", found.deletion, COLOURS["object"], "solid"),
-        ("deletion, random order", found.random_deletion, COLOURS["object"], "dot"),
-        ("insertion, strongest first", found.insertion, COLOURS["scene"], "solid"),
-        ("insertion, random order", found.random_insertion, COLOURS["scene"], "dot"),
+        ("deletion, strongest first", found.deletion, TYPE_COLOURS["object"], "solid"),
+        ("deletion, random order", found.random_deletion, TYPE_COLOURS["object"], "dot"),
+        ("insertion, strongest first", found.insertion, TYPE_COLOURS["scene"], "solid"),
+        ("insertion, random order", found.random_insertion, TYPE_COLOURS["scene"], "dot"),
     ):
         figure.add_scatter(x=steps, y=values, name=name, mode="lines", line={"color": colour, "dash": dash})
     figure.update_xaxes(title="concepts removed, or given back")

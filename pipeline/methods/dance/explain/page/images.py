@@ -29,12 +29,12 @@ def still(picture: np.ndarray) -> str:
     return _uri(lambda buffer: image.save(buffer, format="WEBP", quality=QUALITY))
 
 
-def moving(pictures: np.ndarray, milliseconds: int = MILLISECONDS) -> str:
+def moving(pictures: np.ndarray) -> str:
     """Pictures uint8 ``[T, H, W, 3]``, one after the other, for ever."""
     first, *rest = (Image.fromarray(np.ascontiguousarray(picture)) for picture in pictures)
     return _uri(
         lambda buffer: first.save(
-            buffer, format="WEBP", save_all=True, append_images=rest, duration=milliseconds, loop=0, quality=QUALITY
+            buffer, format="WEBP", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0, quality=QUALITY
         )
     )
 
@@ -44,13 +44,13 @@ def sized(picture: np.ndarray, side: int = SIDE) -> np.ndarray:
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC)
 
 
-def frame_strip(frames: np.ndarray, count: int = 5, side: int = 112) -> np.ndarray:
-    """A few frames of a clip ``[T, H, W, 3]`` side by side."""
-    shown = np.linspace(0, len(frames) - 1, count).round().astype(int)
-    return np.concatenate([sized(frames[i], side) for i in shown], 1)
+def frame_strip(frames: np.ndarray) -> np.ndarray:
+    """Five frames of a clip ``[T, H, W, 3]`` side by side."""
+    shown = np.linspace(0, len(frames) - 1, 5).round().astype(int)
+    return np.concatenate([sized(frames[i], 112) for i in shown], 1)
 
 
-def hottest(frames: np.ndarray, heat: np.ndarray, side: int = SIDE) -> np.ndarray:
+def hottest(frames: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """The frame in which a concept is strongest, with its heatmap.
 
     Args:
@@ -58,7 +58,7 @@ def hottest(frames: np.ndarray, heat: np.ndarray, side: int = SIDE) -> np.ndarra
     """
     best = int(heat.reshape(len(heat), -1).max(1).argmax())
     frame = frames[((2 * best + 1) * len(frames)) // (2 * len(heat))]
-    return overlay(sized(frame, side), cv2.resize(heat[best], (side, side), interpolation=cv2.INTER_LINEAR))
+    return overlay(sized(frame), cv2.resize(heat[best], (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
 
 
 def dancing(
@@ -67,7 +67,6 @@ def dancing(
     frames: np.ndarray | None = None,
     frame_index: np.ndarray | None = None,
     start: int = 0,
-    side: int = SIDE,
 ) -> np.ndarray:
     """A medoid in motion, beside the frames of the clip that it comes from.
 
@@ -77,12 +76,12 @@ def dancing(
             first frame. Each pose is shown with the sampled frame that is nearest in time.
 
     Returns:
-        uint8 ``[L, side, W, 3]``.
+        uint8 ``[L, SIDE, W, 3]``.
     """
     # One panel per pose of a strip, so that all poses stand on the same place at the same scale.
-    strip = draw_strip(medoid, joints, len(medoid), height=side)
+    strip = draw_strip(medoid, joints, len(medoid), height=SIDE)
     poses = np.stack(np.split(strip, len(medoid), 1))  # [L, side, w, 3]
     if frames is None or frame_index is None:
         return poses
     nearest = np.abs(frame_index[None] - (start + np.arange(len(medoid)))[:, None]).argmin(1)
-    return np.concatenate([poses, np.stack([sized(frames[i], side) for i in nearest])], 2)
+    return np.concatenate([poses, np.stack([sized(frames[i]) for i in nearest])], 2)

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from pipeline.jobs.stage import Job
 from pipeline.methods.dance.explain.page import charts
+from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 
 
 def pose_quality(job: Job) -> tuple[dict[str, Any], dict[str, go.Figure]]:
@@ -57,7 +58,7 @@ def layer_charts(rows: list[dict]) -> dict[str, go.Figure]:
     """One chart per layer and type: validation quality of every concept that was kept or failed this last filter."""
     result = {}
     for layer in ("global", "map"):
-        for kind, colour in charts.COLOURS.items():
+        for kind, colour in TYPE_COLOURS.items():
             own = [row for row in rows if row["layer"] == layer and row["type"] == kind and np.isfinite(row["quality"])]
             own.sort(key=lambda row: -row["quality"])
             if own:

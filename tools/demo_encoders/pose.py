@@ -14,8 +14,8 @@ from torch.nn import functional
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
 from pipeline.demo.classes import OBJECTS, SCENES
-from pipeline.demo.training.loop import fit, save_checkpoint
-from pipeline.demo.training.samples import (
+from tools.demo_encoders.loop import fit, save_checkpoint
+from tools.demo_encoders.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     MASK_STRIDE,

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.demo.classes import OBJECTS
 from pipeline.demo.scenery import OBJECT_KINDS, Sprite, draw_object, paint_sprite
-from pipeline.demo.training.samples import FRAME_SIZE, MASK_STRIDE, OBJECT, PERSON
+from tools.demo_encoders.samples import FRAME_SIZE, MASK_STRIDE, OBJECT, PERSON
 
 # Labels of pixels and patches: background, person, then the kinds of object.
 BACKGROUND_LABEL, PERSON_LABEL, FIRST_OBJECT_LABEL = 0, 1, 2

@@ -22,10 +22,10 @@ from torch.nn import functional
 from transformers import VideoMAEConfig, VideoMAEModel
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
-from pipeline.demo.training.loop import fit, save_checkpoint
-from pipeline.demo.training.mosaic import N_LABELS, paste_objects, patch_labels, pixel_labels
-from pipeline.demo.training.pose import MIRRORED
-from pipeline.demo.training.samples import (
+from tools.demo_encoders.loop import fit, save_checkpoint
+from tools.demo_encoders.mosaic import N_LABELS, paste_objects, patch_labels, pixel_labels
+from tools.demo_encoders.pose import MIRRORED
+from tools.demo_encoders.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Samples,

@@ -21,15 +21,15 @@ from transformers import (
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
 from pipeline.demo.clips import ClipSpec, RenderedClip, render
-from pipeline.demo.training import backbone, dual, mosaic, pose
-from pipeline.demo.training.captions import ABSENT
-from pipeline.demo.training.samples import (
+from pipeline.demo.videos import write_video
+from tools.demo_encoders import backbone, dual, mosaic, pose
+from tools.demo_encoders.captions import ABSENT
+from tools.demo_encoders.samples import (
     FRAMES_PER_CLIP,
     factor_indices,
     held_out_spec,
     render_samples,
 )
-from pipeline.demo.videos import write_video
 
 PROMPT = "A video of {}"
 # Things that are neither shown nor named in training.

@@ -20,10 +20,11 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pipeline.demo.classes import MOTIONS, OBJECTS, SCENES
-from pipeline.demo.training import captions
-from pipeline.demo.training.backbone import GRID, PATCH, crop_box, resize_matrix
-from pipeline.demo.training.loop import fit, save_checkpoint
-from pipeline.demo.training.mosaic import (
+from pipeline.encoding.grid import positions
+from tools.demo_encoders import captions
+from tools.demo_encoders.backbone import GRID, PATCH, crop_box, resize_matrix
+from tools.demo_encoders.loop import fit, save_checkpoint
+from tools.demo_encoders.mosaic import (
     FIRST_OBJECT_LABEL,
     N_LABELS,
     PERSON_LABEL,
@@ -31,9 +32,8 @@ from pipeline.demo.training.mosaic import (
     patch_labels,
     pixel_labels,
 )
-from pipeline.demo.training.pose import planar_positions
-from pipeline.demo.training.samples import Samples, degrade, normalise
-from pipeline.encoding.grid import positions
+from tools.demo_encoders.pose import planar_positions
+from tools.demo_encoders.samples import Samples, degrade, normalise
 
 INPUT_SIZE = 112
 CIRCLE_RADIUS = 16

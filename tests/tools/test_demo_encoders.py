@@ -16,8 +16,7 @@ from transformers import (
 )
 
 from pipeline.demo.classes import OBJECTS, SCENES, plan
-from pipeline.demo.train_encoders import ENCODERS, N_CLIPS
-from pipeline.demo.training import (
+from tools.demo_encoders import (
     backbone,
     captions,
     dual,
@@ -27,6 +26,7 @@ from pipeline.demo.training import (
     pose,
     samples,
 )
+from tools.demo_encoders.__main__ import ENCODERS, N_CLIPS
 
 CLASSES = {
     "pose": VitPoseForPoseEstimation,

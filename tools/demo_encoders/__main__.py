@@ -1,7 +1,7 @@
 """Trains and measures the demo's three small encoders.
 
-    python -m pipeline.demo.train_encoders [--only NAME ...] [--out DIR]
-    python -m pipeline.demo.train_encoders --evaluate
+    python -m tools.demo_encoders [--only NAME ...] [--out DIR]
+    python -m tools.demo_encoders --evaluate
 
 writes, or measures, `pose`, `backbone` and `dual_encoder` below DIR in the format that
 `from_pretrained` reads.
@@ -17,11 +17,12 @@ from pathlib import Path
 import cv2
 import torch
 
-from pipeline.demo.training import backbone, dual, pose
-from pipeline.demo.training.measure import measure
-from pipeline.demo.training.samples import training_samples
+from pipeline import demo
+from tools.demo_encoders import backbone, dual, pose
+from tools.demo_encoders.measure import measure
+from tools.demo_encoders.samples import training_samples
 
-ENCODERS = Path(__file__).parent / "encoders"
+ENCODERS = Path(demo.__file__).parent / "encoders"
 TRAININGS = {"pose": pose.train, "backbone": backbone.train, "dual_encoder": dual.train}
 STEPS = {"pose": 4000, "backbone": 2500, "dual_encoder": 5500}
 N_CLIPS = 3072

@@ -1,0 +1,43 @@
+"""How good a linear classifier is, and how well scores follow labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_softmax
+
+
+def accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
+    """Share of samples whose highest logit is their class: z ``[n, p]``, y ``[n]``, weight ``[K, p]``, bias ``[K]``."""
+    return float(((z @ weight.T + bias).argmax(1) == y).mean()) if len(y) else float("nan")
+
+
+def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
+    """Share of samples whose class is among the k highest logits."""
+    logits = z @ weight.T + bias
+    own = logits[np.arange(len(y)), y][:, None]
+    return float(((logits > own).sum(1) < k).mean()) if len(y) else float("nan")
+
+
+def log_loss(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
+    """Mean cross-entropy in nats."""
+    return float(-log_softmax(z @ weight.T + bias, 1)[np.arange(len(y)), y].mean())
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean precision at the rank of each positive, per concept; equal scores share the rank of their last.
+
+    Args:
+        scores: ``[n, M]``.
+        labels: ``[n, M]`` of 0 and 1.
+
+    Returns:
+        float64 ``[M]``; NaN for a concept without a positive.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return np.array(
+        [
+            average_precision_score(label, score) if label.any() else np.nan
+            for label, score in zip(labels.T, scores.T, strict=True)
+        ]
+    )
