@@ -58,7 +58,7 @@ class Samples:
         """Accuracies of a classifier on `result_splits`: ``top1`` of test, ``<split>_top1`` of the others."""
         masks = {split: self.split(split) for split in self.result_splits}
         return {
-            "top1" if split == "test" else f"{split}_top1": accuracy(z[rows], self.videos.label[rows], weight, bias)
+            "top1" if split == "test" else f"{split}_top1": accuracy(z[rows], self.label[rows], weight, bias)
             for split, rows in masks.items()
         }
 
