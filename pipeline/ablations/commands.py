@@ -20,7 +20,7 @@ def _folder(results: Path) -> Path:
 
 def _share_runtime(config: Any, name: str, results: Path, data_root: Path | None) -> None:
     """Tell stages where the data lie, as the Snakefile does; processes that are started inherit it."""
-    from pipeline.jobs.stage import RUNTIME_VARIABLE
+    from pipeline.jobs.runtime import RUNTIME_VARIABLE
 
     section = config.datasets[name]
     root = results / "demo" if section.data.index.source == "generated" else Path(data_root or config.data_root)

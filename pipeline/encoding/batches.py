@@ -19,32 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.encoding.hardware import autocast
 from pipeline.jobs import stage
-from pipeline.jobs.stage import StageError, runtime
+from pipeline.store.atomic import StageError
 
 logger = logging.getLogger("conceptreel")
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """What matrices are multiplied in: ``auto`` is bfloat16 on GPUs that have it and float32 elsewhere.
-
-    On CPUs float32 is kept: their results are the reference, and the demo's figures rest on them.
-    """
-    wanted = runtime().get("precision", "auto")
-    if wanted == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if fast else torch.float32
-    return getattr(torch, wanted)
-
-
-def autocast(device: torch.device, dtype: torch.dtype | None = None) -> contextlib.AbstractContextManager:
-    """Context in which networks run in ``dtype``, by default that of the run; weights stay float32."""
-    dtype = precision(device) if dtype is None else dtype
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-def dtype_name(device: torch.device) -> str:
-    return str(precision(device)).removeprefix("torch.")
 
 
 class Stopwatch:
@@ -242,6 +221,7 @@ def encode_rows(
     device: torch.device,
     what: str,
     watch: Stopwatch | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> np.ndarray | None:
     """``run`` over the rows of an array in batches.
 
@@ -250,10 +230,10 @@ def encode_rows(
 
     Args:
         source: ``[n, ...]``, or its rows as they are read, by a thread of their own.
-        run: rows on the device → ``[b, ...]``; called without gradients and in the run's precision. What it gives in
-            float16 stays so.
+        run: rows on the device → ``[b, ...]``; called without gradients. What it gives in float16 stays so.
         size: rows per batch, halved when memory runs out.
         what: name of the progress bar.
+        dtype: of the products of matrices in ``run``.
 
     Returns:
         float32 or float16 ``[n, ...]``, or None where ``source`` has no rows.
@@ -273,7 +253,7 @@ def encode_rows(
         with watch("encoding"):
             result = None
             if batch is not None:
-                with torch.inference_mode(), autocast(device):
+                with torch.inference_mode(), autocast(device, dtype):
                     rows = shrinking(copier.receive(batch))
                     result = copier.fetch(rows if rows.dtype == torch.float16 else rows.float())
             if waiting is not None:

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.jobs import restart
 from pipeline.config import dataset as section_named, validate
-from pipeline.jobs.stage import RUNTIME_VARIABLE
+from pipeline.jobs.runtime import RUNTIME_VARIABLE
 from pipeline.settings import ConfigError
 from pipeline.data.entries import DEVELOPMENT, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries

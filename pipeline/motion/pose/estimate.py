@@ -93,7 +93,6 @@ class Estimation:
         self.estimator, self.settings, self.detector, self.annotated = estimator, settings, detector, annotated
         self.batch_size = batch_size
         self.watch = watch or Stopwatch()
-        self._copier = ToDevice(estimator.device)
         last = settings.boxes != "refined"
         # The first look of two only has to find the person.
         self._first = Collector(lambda crops: estimator.poses(crops, settings.flip_test and last), batch_size)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.methods.dance.bottleneck.recogniser import load as load_core
 from pipeline.methods.dance.explain import editing
@@ -164,11 +165,13 @@ class Model:
     Attributes:
         core: weights, names and settings, see `pipeline.methods.dance.bottleneck.recogniser.ConceptModel`.
         results: the folder of its run, or None; known videos are read from there.
+        runtime: hardware that looks at new videos.
     """
 
-    def __init__(self, core: ConceptModel, results: Path | None, predictor: Any = None):
+    def __init__(self, core: ConceptModel, results: Path | None, predictor: Any = None, runtime: Runtime = AUTO):
         self.core = core
         self.results = results
+        self.runtime = runtime
         self._predictor = predictor
 
     @functools.cached_property
@@ -221,7 +224,7 @@ class Model:
         if self._predictor is None:
             from pipeline.methods.dance.explain.predict import VideoPredictor  # loads the backbone
 
-            self._predictor = VideoPredictor(self.core)
+            self._predictor = VideoPredictor(self.core, self.runtime)
         return self._predictor.look(path)
 
     def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
@@ -245,7 +248,7 @@ class Model:
         label = find(class_name, self.core.class_names, "class")
         edited = self.core.reweight(label, self.core.find_concept(concept), weight)
         # Backbone and activations do not depend on the weight.
-        result = Model(edited, self.results, self._predictor)
+        result = Model(edited, self.results, self._predictor, self.runtime)
         if "cached" in self.__dict__:
             result.__dict__["cached"] = self.cached
         return result
@@ -290,11 +293,12 @@ class Model:
         )
 
 
-def load(path: str | Path, results: str | Path | None = None) -> Model:
+def load(path: str | Path, results: str | Path | None = None, runtime: Runtime = AUTO) -> Model:
     """Open a model file.
 
     Args:
         results: folder of the run that it belongs to; the folder of the file if that holds a run.
+        runtime: hardware that looks at new videos.
 
     Raises:
         ArtifactError: it is absent, damaged, no model, or of a newer release.
@@ -302,5 +306,5 @@ def load(path: str | Path, results: str | Path | None = None) -> Model:
     core = load_core(path)
     folder = Path(results) if results is not None else Path(path).resolve().parent
     if results is None and not (folder / "bottleneck").is_dir():
-        return Model(core, None)
-    return Model(core, folder)
+        return Model(core, None, runtime=runtime)
+    return Model(core, folder, runtime=runtime)

@@ -18,8 +18,8 @@ from pipeline.context.prompts import PromptGrid, prompt_frames
 from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable, join_shards
-from pipeline.encoding import checkpoints
 from pipeline.encoding.grid import cell_positions, interpolation, positions, resample, smooth_interpolation
+from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 from pipeline.methods.dance.bottleneck.activations import Concepts, activations, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.layers import average_precision
@@ -334,9 +334,10 @@ def build(job: stage.Job) -> None:
     joined = join_shards(job, "maps", "maps")
     map_row = {key: row for row, key in enumerate(joined.video_id)}
     prompted = Prompts.model_validate(job.settings["prompts"])
-    grid = PromptGrid(load_dual_encoder(prompted.model, prompted.revision, prompted.sha256), prompted)
+    encoder = load_dual_encoder(prompted.model, prompted.revision, prompted.sha256, job.runtime)
+    grid = PromptGrid(encoder, prompted)
     ((pseudo, words),) = job.read_arrays("pseudo_labels")
-    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
+    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])), runtime=job.runtime)
     rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
@@ -363,7 +364,7 @@ def build(job: stage.Job) -> None:
             continue
         # The cache has no prompts of test clips: nothing but this comparison asks for them.
         shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
-        regions = grid.embed(shown, checkpoints.batch_size("prompts")).astype(np.float32)
+        regions = grid.embed(shown, batch_size("prompts", job.runtime)).astype(np.float32)
         regions = regions.reshape(len(shown), len(rows), len(columns), -1)
         similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
         heat = {
