@@ -230,10 +230,10 @@ def limit_threads(n_elements: int) -> None:
     busy they lose all: 3 s on one thread became 98 s on two (concept layers of Penn Action).
     """
     if n_elements < LARGE_MATRIX:
-        import torch
         from threadpoolctl import threadpool_limits
 
-        torch.set_num_threads(1)
+        if "torch" in sys.modules:  # to load it takes a second, and not every stage multiplies with it
+            sys.modules["torch"].set_num_threads(1)
         threadpool_limits(1)
 
 

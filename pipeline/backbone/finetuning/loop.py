@@ -24,7 +24,6 @@ from pipeline.backbone.finetuning import checkpoint, recipe
 from pipeline.backbone.finetuning.augment import augment, draw_view
 from pipeline.backbone.finetuning.checkpoint import Progress
 from pipeline.backbone.finetuning.network import DropPath, build_classifier
-from pipeline.backbone.finetuning.probe import fit_probe
 from pipeline.backbone.settings import Finetune
 from pipeline.encoding.batches import ahead
 from pipeline.encoding.hardware import autocast
@@ -160,6 +159,8 @@ class Training:
 
         Every process computes its part of the features.
         """
+        from pipeline.backbone.finetuning.probe import fit_probe
+
         self.model.eval()
         shape = len(self.rows["train"]), 1 + self.settings.probe_views, self.backbone.width
         features = torch.zeros(shape, dtype=torch.float64, device=self.device)

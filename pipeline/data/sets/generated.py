@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.entries import Entry, ListError, read_lines, video_id
 from pipeline.data.sets.listing import Listing
-from pipeline.demo.plan import place, planned
 
 
 def planned_entries(settings) -> list[Entry]:
     """All clips as entries, before validation is carved off; the workflow asks before any is made."""
+    from pipeline.demo.plan import place, planned
+
     return [
         Entry(
             video_id=clip.video_id,

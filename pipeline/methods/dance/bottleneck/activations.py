@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import Rows, VideoTable, join_shards, read_index
 from pipeline.jobs.stage import Job, StageError
-from pipeline.methods.dance.bottleneck.spatial import POOLINGS
+from pipeline.methods.dance.bottleneck.pooling import POOLINGS
 
 TYPES = ("motion", "object", "scene")
 

@@ -11,9 +11,9 @@ import numpy as np
 from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
+from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import TYPES, Concepts, Samples, concepts_of, motion_of, read_samples
 from pipeline.methods.dance.bottleneck.classifier import accuracy
-from pipeline.methods.dance.bottleneck.layers import standardise
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError, replace_when_done

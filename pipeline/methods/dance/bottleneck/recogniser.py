@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.methods.dance.bottleneck.activations import activations
-from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
+from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
 from pipeline.store.atomic import ArtifactError, replace_when_done
 from pipeline.store.names import NameUnknown, find
 
@@ -179,6 +178,8 @@ class ConceptModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model: tensors and one JSON text, so that ``torch.load(weights_only=True)`` opens it."""
+        import torch  # a second, which a model that is neither read nor written should not cost
+
         values = (
             self.layer["weight"],
             self.layer["mean"],
@@ -213,6 +214,8 @@ def load(path: str | Path) -> ConceptModel:
     Raises:
         ArtifactError: absent, damaged, not one of our models, or made by a newer release.
     """
+    import torch
+
     if not Path(path).is_file():
         raise ArtifactError(f"{path} does not exist; `snakemake --cores all {path}` makes it")
     try:

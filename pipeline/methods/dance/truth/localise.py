@@ -23,7 +23,7 @@ from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 from pipeline.methods.dance.bottleneck.activations import Concepts, activations, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.layers import average_precision
-from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
+from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
 from pipeline.store.atomic import StageError
