@@ -28,15 +28,18 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from pipeline.backbone.encoders import encode, load_backbone  # noqa: E402
-from pipeline.config import Poses  # noqa: E402
 from pipeline.context.encoders import load_dual_encoder  # noqa: E402
 from pipeline.data.isolated import Decoder  # noqa: E402
 from pipeline.demo.videos import write_video  # noqa: E402
-from pipeline.encoding import batches  # noqa: E402
-from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
+from pipeline.encoding.batches import Stopwatch  # noqa: E402
+from pipeline.encoding.encoder import Encoder  # noqa: E402
+from pipeline.encoding.hardware import device as device_of  # noqa: E402
+from pipeline.encoding.hardware import precision  # noqa: E402
+from pipeline.jobs.runtime import Runtime  # noqa: E402
 from pipeline.motion.pose.detector import PersonDetector  # noqa: E402
 from pipeline.motion.pose.estimate import Estimation  # noqa: E402
 from pipeline.motion.pose.vitpose import PoseEstimator  # noqa: E402
+from pipeline.motion.settings import Poses  # noqa: E402
 from pipeline.store.arrays import Arrays, write_arrays  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 
@@ -93,10 +96,10 @@ def now() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def bare_seconds(run, rows: torch.Tensor, n: int, repeats: int = 2) -> np.ndarray:
+def bare_seconds(encoder: Encoder, run, rows: torch.Tensor, n: int, repeats: int = 2) -> np.ndarray:
     """Seconds (`now`) of the network alone for ``n`` rows, in batches of prepared tensors; the best of some runs."""
     times = []
-    with torch.inference_mode(), batches.autocast(rows.device):
+    with torch.inference_mode(), encoder.autocast():
         run(rows)
         for _ in range(repeats):
             synchronise()
@@ -108,21 +111,26 @@ def bare_seconds(run, rows: torch.Tensor, n: int, repeats: int = 2) -> np.ndarra
     return np.min(times, 0)
 
 
-def backbone(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, batches.Stopwatch]:
+def runtime_of(call: argparse.Namespace) -> Runtime:
+    return Runtime(device=call.device, precision=call.precision)
+
+
+def backbone(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, Stopwatch]:
     config = transformers.VideoMAEConfig(image_size=SIDE, num_frames=CLIP_FRAMES, **transformer(call.size))
-    network = load_backbone(save(transformers.VideoMAEModel(config), folder / "model", size={"shortest_edge": SIDE}))
+    name = save(transformers.VideoMAEModel(config), folder / "model", size={"shortest_edge": SIDE})
+    network = load_backbone(name, runtime=runtime_of(call))
     path = clips_file(folder, call.items)
-    watch, start = batches.Stopwatch(), now()
+    watch, start = Stopwatch(), now()
     with Arrays(path) as clips:
         features = encode(network, clips.blocks("frames"), call.batch, watch=watch)
     with watch("writing"):
         write_arrays(folder / "features.zarr.zip", {"features": features}, {}, {})
     took = now() - start
     pixels = network.pixels(some_clips(path, call.batch))
-    return call.items, "clips", bare_seconds(network.features, pixels, call.items), took, watch
+    return call.items, "clips", bare_seconds(network, network.features, pixels, call.items), took, watch
 
 
-def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, batches.Stopwatch]:
+def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, Stopwatch]:
     vision = {**transformer(call.size), "image_size": SIDE, "patch_size": 16}
     text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
     config = transformers.CLIPConfig(vision_config=vision, text_config=text, projection_dim=512)
@@ -130,26 +138,26 @@ def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.n
     for file in ("tokenizer.json", "tokenizer_config.json"):
         source = PROJECT / "pipeline/demo/encoders/dual_encoder" / file
         (folder / "model" / file).write_bytes(source.read_bytes())
-    encoder = load_dual_encoder(name)
+    encoder = load_dual_encoder(name, runtime=runtime_of(call))
     path = clips_file(folder, call.items)
-    watch, start = batches.Stopwatch(), now()
+    watch, start = Stopwatch(), now()
     with Arrays(path) as clips:
         embeddings = encoder.videos(clips.blocks("frames"), 8, 8 * call.batch, watch)
     with watch("writing"):
         write_arrays(folder / "embeddings.zarr.zip", {"embeddings": embeddings}, {}, {})
     took = now() - start
     pixels = encoder.pixels(torch.from_numpy(some_clips(path, call.batch)[:, ::2]).to(encoder.device))
-    return call.items, "clips", bare_seconds(encoder.embed, pixels, call.items), took, watch
+    return call.items, "clips", bare_seconds(encoder, encoder.embed, pixels, call.items), took, watch
 
 
-def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, batches.Stopwatch]:
+def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, Stopwatch]:
     width, layers, heads = SIZES[call.size]
     network = transformers.VitPoseBackboneConfig(
         image_size=[256, 192], hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, mlp_ratio=4,
         out_indices=[layers],
     )  # fmt: skip
     model = transformers.VitPoseForPoseEstimation(transformers.VitPoseConfig(backbone_config=network, num_labels=17))
-    estimator = PoseEstimator(save(model, folder / "model"))
+    estimator = PoseEstimator(save(model, folder / "model"), runtime=runtime_of(call))
     settings = Poses(boxes=call.boxes, min_person_confidence=0, max_gap=0, min_box_score=0.1)
     detector = None
     if call.boxes == "detected":
@@ -159,9 +167,9 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
         for head in network.model.decoder.class_embed:
             torch.nn.init.constant_(head.bias[:1], 3)  # random weights must see persons, or there is nothing to pose
         found = save(network, folder / "detector", size={"height": 640, "width": 640}, do_normalize=False)
-        detector = PersonDetector(found)
+        detector = PersonDetector(found, runtime=runtime_of(call))
     videos = video_files(folder, call.items, call.frames)
-    watch, start = batches.Stopwatch(), now()
+    watch, start = Stopwatch(), now()
     estimation = Estimation(estimator, settings, call.batch, detector, watch=watch)
     with contextlib.ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(call.decoders)]
@@ -174,12 +182,12 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
     took = now() - start
     posed = int(sum(np.isfinite(points[:, 0, 0]).sum() for points in arrays))
     crops = torch.randn(call.batch, 3, 256, 192, device=estimator.device)
-    bare = bare_seconds(lambda rows: estimator.model(rows).heatmaps, crops, posed)
+    bare = bare_seconds(estimator, lambda rows: estimator.model(rows).heatmaps, crops, posed)
     if call.boxes == "refined":
         bare *= 2
     if detector:
         pictures = torch.rand(call.batch, 3, 640, 640, device=estimator.device)
-        bare += bare_seconds(detector, pictures, call.items * call.frames)
+        bare += bare_seconds(detector, detector, pictures, call.items * call.frames)
     return call.items * call.frames, "frames", bare, took, watch
 
 
@@ -208,14 +216,12 @@ def main() -> None:
     call = parser.parse_args()
     call.items = call.items or {"backbone": 6, "dual_encoder": 12, "pose": 2}[call.role]
     call.batch = call.batch or {"backbone": 2, "dual_encoder": 4, "pose": 16}[call.role]
-    os.environ[RUNTIME_VARIABLE] = json.dumps({"device": call.device, "precision": call.precision})
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         n, unit, bare, took, watch = ROLES[call.role](Path(folder), call)
-    from pipeline.encoding.checkpoints import device
-
-    print(f"{call.role}, ViT of size {call.size}, batches of {call.batch}, {batches.dtype_name(device())}")
-    print(f"on {hardware(device())}")
+    device = device_of(runtime_of(call))
+    print(f"{call.role}, ViT of size {call.size}, batches of {call.batch}, {precision(device, runtime_of(call))}")
+    print(f"on {hardware(device)}")
     print(f"bare network     {n / bare[0]:8.2f} {unit}/s ({bare[0]:.2f} s, CPU time {bare[1]:.2f} s)")
     print(f"through pipeline {n / took[0]:8.2f} {unit}/s ({took[0]:.2f} s, CPU time {took[1]:.2f} s: {watch.words()})")
     print(f"share            {bare[0] / took[0]:8.1%} of the bare throughput; of CPU time {bare[1] / took[1]:.1%}")

@@ -11,8 +11,6 @@ python bench/finetune.py --network base --micro-batch 10 --batch 40 --steps 10 -
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 import time
@@ -28,9 +26,10 @@ import transformers  # noqa: E402
 from pipeline.backbone.finetuning import recipe  # noqa: E402
 from pipeline.backbone.finetuning.augment import augment, draw_view  # noqa: E402
 from pipeline.backbone.finetuning.loop import FRAMES, Plan, Training  # noqa: E402
-from pipeline.config import Finetune  # noqa: E402
-from pipeline.encoding.batches import ahead, autocast  # noqa: E402
-from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
+from pipeline.backbone.settings import Finetune  # noqa: E402
+from pipeline.encoding.batches import ahead  # noqa: E402
+from pipeline.encoding.hardware import autocast  # noqa: E402
+from pipeline.jobs.runtime import Runtime  # noqa: E402
 
 DEMO = "pipeline/demo/encoders/backbone"
 N_CLASSES = 10
@@ -57,7 +56,10 @@ def prepare(folder: Path, arguments: argparse.Namespace, n_clips: int) -> Traini
     settings = Finetune(batch_size=arguments.batch, precision=arguments.precision)
     threads = torch.get_num_threads()
     names = [str(number) for number in range(N_CLASSES)]
-    Plan("bench", model, "main", settings, names, splits, "uniform", arguments.micro_batch, threads).save(folder)
+    runtime = Runtime(device=arguments.device)
+    Plan("bench", model, "main", settings, names, splits, "uniform", arguments.micro_batch, threads, runtime).save(
+        folder
+    )
     return Training(folder)
 
 
@@ -85,7 +87,6 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    os.environ[RUNTIME_VARIABLE] = json.dumps({"device": arguments.device})
     n_clips = arguments.batch * arguments.steps
     with tempfile.TemporaryDirectory() as folder:
         training = prepare(Path(folder), arguments, n_clips)

@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 from pipeline import config as configuration  # noqa: E402
 from pipeline.context.prompts import prompt_frames  # noqa: E402
 from pipeline.encoding.grid import positions  # noqa: E402
-from pipeline.methods.dance.bottleneck.spatial import concept_maps  # noqa: E402
+from pipeline.methods.dance.bottleneck.pooling import concept_maps  # noqa: E402
 from pipeline.methods.dance.explain.regions import View  # noqa: E402
 from pipeline.methods.dance.truth.localise import Tally, concept_named, rectified  # noqa: E402
 from pipeline.store.arrays import read_arrays  # noqa: E402

@@ -10,8 +10,6 @@ python bench/prompts.py --frames 8 --grid 7 --device cuda
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 import time
@@ -25,12 +23,11 @@ import torch.nn.functional as F  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel  # noqa: E402
 
-from pipeline.config import Prompts  # noqa: E402
 from pipeline.context.encoders import DualEncoder, load_dual_encoder  # noqa: E402
 from pipeline.context.prompts import PromptGrid  # noqa: E402
-from pipeline.encoding.batches import dtype_name  # noqa: E402
+from pipeline.context.settings import Prompts  # noqa: E402
 from pipeline.encoding.grid import positions  # noqa: E402
-from pipeline.jobs.stage import RUNTIME_VARIABLE  # noqa: E402
+from pipeline.jobs.runtime import Runtime  # noqa: E402
 from pipeline.store.code import PROJECT  # noqa: E402
 
 TOKENIZER = PROJECT / "pipeline/demo/encoders/dual_encoder"
@@ -106,9 +103,9 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, {arguments.frames} frames of {batch} prompts, {encoder.device}")
     print(f"plain recipe                 {arguments.frames * batch / baseline:8.2f} prompts/s")
     reference = plain(encoder, processor, frames, settings)
-    chosen = dtype_name(encoder.device)
+    chosen = encoder.dtype
     for name in ("float32", "bfloat16"):
-        os.environ[RUNTIME_VARIABLE] = json.dumps({"precision": name})
+        encoder.runtime = Runtime(precision=name)
         took = seconds(lambda: grid.embed(frames, batch), arguments.repeats)
         prepare = seconds(lambda: [grid.pictures(picture[None]) for picture in pictures], 3)
         result = grid.embed(frames, batch).astype(np.float64)
@@ -117,7 +114,7 @@ def main() -> None:
         print(
             f"prompt grid, {name:<15} {arguments.frames * batch / took:8.2f} prompts/s"
             f" = {baseline / took:.2f}×, preparing {prepare / (took - prepare):.1%} of encoding,"
-            f" cosine at least {cosine.min():.5f}" + ("   (what `auto` takes here)" if name == chosen else "")
+            f" cosine at least {cosine.min():.5f}" + ("   (what `auto` takes here)" if encoder.dtype == chosen else "")
         )
 
 

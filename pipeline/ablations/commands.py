@@ -20,7 +20,7 @@ def _folder(results: Path) -> Path:
 
 def _share_runtime(config: Any, name: str, results: Path, data_root: Path | None) -> None:
     """Tell stages where the data lie, as the Snakefile does; processes that are started inherit it."""
-    from pipeline.jobs.stage import RUNTIME_VARIABLE
+    from pipeline.jobs.runtime import RUNTIME_VARIABLE
 
     root = config.root_of(name, results.parent, str(data_root or ""))
     os.environ[RUNTIME_VARIABLE] = json.dumps({**config.runtime.model_dump(mode="json"), "roots": {name: root}})

@@ -12,9 +12,9 @@ from pipeline.config import Dataset
 from pipeline.jobs import stage
 from pipeline.learning.early_stopping import Schedule
 from pipeline.learning.heads import dense_head, dump_layer
+from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.classifier import choose
-from pipeline.methods.dance.bottleneck.layers import standardise, standardise_fit
 from pipeline.methods.dance.settings import Classifier, ConceptLayers
 
 

@@ -13,6 +13,7 @@ from pipeline.backbone.finetuning.worker import launch
 from pipeline.backbone.settings import Finetune
 from pipeline.data.table import read_index
 from pipeline.encoding import checkpoints
+from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 from pipeline.store.code import code_digest
 from pipeline.store.provenance import digest_of
@@ -30,7 +31,7 @@ def build(job: stage.Job) -> None:
     work.mkdir(parents=True, exist_ok=True)
     videos = read_index(job)
     splits, digests = clips.gather(job, videos, work / FRAMES, work / VIEWS)
-    processes = int(job.runtime.get("finetune_processes", 1))
+    processes = job.runtime.finetune_processes
     decisive = {
         "settings": job.settings,
         "splits": splits,
@@ -46,14 +47,15 @@ def build(job: stage.Job) -> None:
         videos.class_names,
         splits,
         sampling,
-        checkpoints.batch_size("finetune"),
+        batch_size("finetune", job.runtime),
         max(1, job.threads // processes),
+        job.runtime,
     )
     plan.save(work)
     launch(work, processes, stage.logger.info)
 
     progress = checkpoint.read_progress(work, plan.digest)
-    _, network, _ = build_classifier(model, revision, plan.class_names, plan.settings.seed)
+    _, network, _ = build_classifier(model, revision, plan.class_names, plan.settings.seed, job.runtime)
     checkpoint.load_weights(work, progress.best, network)
     save_checkpoint(network, model, revision, target)
     rows = [{**row, "chosen": row["epoch"] == progress.best} for row in progress.curve]

@@ -13,8 +13,9 @@ import torch
 
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
-from pipeline.encoding import batches, checkpoints
+from pipeline.encoding.batches import Stopwatch
 from pipeline.encoding.grid import cell_positions, interpolation, positions
+from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 
 
@@ -48,15 +49,16 @@ def build(job: stage.Job) -> None:
     settings = job.settings
     tuned = tuned_backbone(job)
     model, revision = tuned or (settings["model"], settings["revision"])
-    backbone = load_backbone(model, revision, settings["cls_token"], "" if tuned else settings["sha256"])
+    sha256 = "" if tuned else settings["sha256"]
+    backbone = load_backbone(model, revision, settings["cls_token"], sha256, job.runtime)
     grid = tuple(settings["grid"])
     where = {"grid": grid, "placement": settings["placement"], "radius": settings["radius"]}
-    watch = batches.Stopwatch()
+    watch = Stopwatch()
     with job.open_arrays("clips") as clips:
         maps = encode(
             backbone,
             clips.blocks("frames"),
-            checkpoints.batch_size("features"),
+            batch_size("features", job.runtime),
             "maps",
             watch,
             # Maps in full resolution never leave the device.
@@ -72,9 +74,7 @@ def build(job: stage.Job) -> None:
         {"video_id": described["video_id"]},
         n_ok=len(maps),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        weights=checkpoints.weights_digest(model, revision),
-        device=str(backbone.device),
-        dtype=batches.dtype_name(backbone.device),
+        **backbone.record(model, revision),
     )
 
 

@@ -27,11 +27,12 @@ def build(job: stage.Job) -> None:
         return
 
     from pipeline.context.encoders import load_dual_encoder
-    from pipeline.encoding import batches, checkpoints
+    from pipeline.encoding.batches import Stopwatch
+    from pipeline.encoding.hardware import batch_size
 
-    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
-    watch = batches.Stopwatch()
-    size = checkpoints.batch_size("dual_encoder")
+    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256, job.runtime)
+    watch = Stopwatch()
+    size = batch_size("dual_encoder", job.runtime)
     with job.open_arrays("clips") as clips:
         embeddings = encoder.videos(clips.blocks("frames"), settings.n_frames, size, watch)
         described = clips.attributes
@@ -42,9 +43,7 @@ def build(job: stage.Job) -> None:
         {"video_id": described["video_id"]},
         n_ok=len(embeddings),
         failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        weights=checkpoints.weights_digest(settings.model, settings.revision),
-        device=str(encoder.device),
-        dtype=batches.dtype_name(encoder.device),
+        **encoder.record(settings.model, settings.revision),
     )
 
 

@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 from pipeline.context.encoders import DualEncoder, load_dual_encoder
 from pipeline.context.settings import Prompts
 from pipeline.data.table import read_videos
-from pipeline.encoding.batches import Rows, Shrinking, Stopwatch, dtype_name, encode_rows
+from pipeline.encoding.batches import Rows, Shrinking, Stopwatch
 from pipeline.encoding.grid import REFERENCE_SIZE, positions
+from pipeline.encoding.hardware import batch_size
 from pipeline.encoding.pixels import normalise_pixels
 from pipeline.jobs import stage
 
@@ -120,10 +121,8 @@ class PromptGrid:
             return rows.unflatten(0, (-1, n_places)).half()
 
         step = max(1, batch_size // n_places)
-        rows = encode_rows(frames, run, step, self.encoder.device, "prompts", watch)
-        if rows is None:
-            return np.zeros((0, n_places, self.encoder.width), np.float16)
-        return rows
+        empty = np.zeros((0, n_places, self.encoder.width), np.float16)
+        return self.encoder.rows(frames, run, step, "prompts", watch, empty)
 
 
 def build(job: stage.Job) -> None:
@@ -132,12 +131,11 @@ def build(job: stage.Job) -> None:
     Only videos that some experiment trains on or validates with are prompted: maps are learned from these, and nothing
     else reads the prompts.
     """
-    from pipeline.encoding import checkpoints
-
     settings = Prompts.model_validate(job.settings)
     videos = read_videos(job)
     learned_from = set(videos.video_id[videos.developed])
-    grid = PromptGrid(load_dual_encoder(settings.model, settings.revision, settings.sha256), settings)
+    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256, job.runtime)
+    grid = PromptGrid(encoder, settings)
     watch = Stopwatch()
     with job.open_arrays("clips") as clips:
         described = clips.attributes
@@ -145,11 +143,11 @@ def build(job: stage.Job) -> None:
         n_frames = clips.describe("frames")["shape"][1]
         taken = prompt_frames(n_frames, settings.n_frames)
         pictures = prompted(clips.blocks("frames"), wanted, taken)
-        regions = grid.embed(pictures, checkpoints.batch_size("prompts"), watch)
+        regions = grid.embed(pictures, batch_size("prompts", job.runtime), watch)
     stage.logger.info("prompts: %s", watch.words())
     job.write_arrays(
         "prompts",
-        {"regions": regions.reshape(wanted.sum(), len(taken), *settings.grid, grid.encoder.width)},
+        {"regions": regions.reshape(wanted.sum(), len(taken), *settings.grid, encoder.width)},
         {
             "video_id": np.array(described["video_id"])[wanted].tolist(),
             "frames": taken.tolist(),
@@ -157,9 +155,7 @@ def build(job: stage.Job) -> None:
         },
         n_ok=int(wanted.sum()),
         failed={item["video_id"]: item["reason"] for item in described["failed"] if item["video_id"] in learned_from},
-        weights=checkpoints.weights_digest(settings.model, settings.revision),
-        device=str(grid.encoder.device),
-        dtype=dtype_name(grid.encoder.device),
+        **encoder.record(settings.model, settings.revision),
     )
 
 

@@ -13,7 +13,6 @@ from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.settings import Sentences
 from pipeline.context.texts import read_candidates, spoken
 from pipeline.data.table import join_shards, read_index
-from pipeline.encoding import checkpoints
 from pipeline.jobs import stage
 from pipeline.store.code import PROJECT
 
@@ -45,7 +44,7 @@ def build(job: stage.Job) -> None:
     _, described = job.read_table("index")
     class_names = described["class_names"]
     candidates = read_sentences(job, settings)
-    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
+    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256, job.runtime)
     texts = encoder.texts([candidate.text for candidate in candidates])  # [m, E]
     if joined.values.shape[1] != texts.shape[1]:
         raise stage.StageError(
@@ -70,9 +69,7 @@ def build(job: stage.Job) -> None:
         },
         n_ok=int(known.sum()),
         failed=joined.failed,
-        weights=checkpoints.weights_digest(settings.model, settings.revision),
-        device=str(encoder.device),
-        dtype="float32",
+        **encoder.record(settings.model, settings.revision),
     )
 
 

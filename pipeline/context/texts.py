@@ -112,17 +112,12 @@ def build(job: Job) -> None:
         classes = np.zeros((0, prompts.shape[1]), np.float32)
     else:
         from pipeline.context.encoders import load_dual_encoder
-        from pipeline.encoding import batches, checkpoints
 
-        encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256)
+        encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256, job.runtime)
         prompts = encoder.texts([settings.prompt.format(concept=text) for text in texts])
         bare = encoder.texts(texts)
         classes = encoder.texts([spoken(name) for name in class_names])
-        extra = {
-            "weights": checkpoints.weights_digest(settings.model, settings.revision),
-            "device": str(encoder.device),
-            "dtype": batches.dtype_name(encoder.device),
-        }
+        extra = encoder.record(settings.model, settings.revision)
     job.write_arrays(
         "texts",
         {"prompts": prompts, "bare": bare, "classes": classes},

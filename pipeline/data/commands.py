@@ -14,12 +14,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import Config, dataset, load, validate
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry
 from pipeline.data.lists import read_listing
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in
-from pipeline.data.settings import Data
 from pipeline.settings import ConfigError
 
 VIDEOS_PER_SHARD = 200
@@ -91,6 +89,8 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
 
 def check(call: argparse.Namespace) -> int:
     """``conceptreel check NAME``: what the configuration finds on disk; exit code 1 if something is missing."""
+    from pipeline.config import dataset, load
+
     config = load(call.config)
     data = dataset(config, call.name).data
     if data.index.source == "generated":
@@ -180,6 +180,8 @@ def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict
         InitError: there is no folder per class.
         ListError: the classes cannot be used.
     """
+    from pipeline.data.settings import Data
+
     source, has_splits = _layout_of(folder)
     index: dict[str, Any] = {"source": source}
     if group_pattern:
@@ -238,6 +240,7 @@ def insert_section(text: str, name: str, section: dict[str, Any], source: str) -
 
 def init(call: argparse.Namespace) -> int:
     """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos."""
+    from pipeline.config import Config, load, validate
     from pipeline.data.isolated import Decoder
     from pipeline.jobs.stage import progress
     from pipeline.store.atomic import replace_when_done

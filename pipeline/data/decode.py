@@ -96,7 +96,7 @@ def build(job: stage.Job) -> None:
     done: list[dict] = []
     ids: list[str] = []
     failed: dict[str, str] = {}
-    with Decoder(**job.runtime.get("decoder", {})) as decoder:
+    with Decoder(**job.runtime.decoder) as decoder:
         for video_id, path, frames in stage.progress(videos.files(), "decode"):
             try:
                 done.append(decode_video(job.root / path, settings, partial(decoder.open, frames=frames)))

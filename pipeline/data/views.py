@@ -69,7 +69,7 @@ def build(job: stage.Job) -> None:
     views = np.zeros((len(videos), n_views, settings.n_frames, settings.size, settings.size, 3), np.uint8)
     ids: list[str] = []
     failed: dict[str, str] = {}
-    with Decoder(**job.runtime.get("decoder", {})) as decoder:
+    with Decoder(**job.runtime.decoder) as decoder:
         for video_id, path, frames in stage.progress(videos.files(), "views"):
             try:
                 opener = partial(decoder.open, frames=frames)

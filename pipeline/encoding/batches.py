@@ -12,39 +12,18 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from pipeline.encoding.hardware import autocast
 from pipeline.jobs import stage
-from pipeline.jobs.stage import StageError, runtime
+from pipeline.store.atomic import StageError
 
 logger = logging.getLogger("conceptreel")
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """What matrices are multiplied in: ``auto`` is bfloat16 on GPUs that have it and float32 elsewhere.
-
-    On CPUs float32 is kept: their results are the reference, and the demo's figures rest on them.
-    """
-    wanted = runtime().get("precision", "auto")
-    if wanted == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if fast else torch.float32
-    return getattr(torch, wanted)
-
-
-def autocast(device: torch.device, dtype: torch.dtype | None = None) -> contextlib.AbstractContextManager:
-    """Context in which networks run in ``dtype``, by default that of the run; weights stay float32."""
-    dtype = precision(device) if dtype is None else dtype
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-def dtype_name(device: torch.device) -> str:
-    return str(precision(device)).removeprefix("torch.")
 
 
 class Stopwatch:
@@ -110,7 +89,7 @@ class Shrinking:
                 continue
             # Outside of the handler: inside, the error's traceback still holds the tensors that did not fit.
             torch.cuda.empty_cache()
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return _joined(parts, torch.cat)
 
 
 def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
@@ -235,74 +214,8 @@ def seen_frames(clips: Rows, frames: Callable[[int], np.ndarray]) -> Rows:
     return seen(clips) if isinstance(clips, np.ndarray) else map(seen, clips)
 
 
-def encode_rows(
-    source: Rows,
-    run: Callable[[torch.Tensor], torch.Tensor],
-    size: int,
-    device: torch.device,
-    what: str,
-    watch: Stopwatch | None = None,
-) -> np.ndarray | None:
-    """``run`` over the rows of an array in batches.
-
-    While a batch is encoded the next ones are read and copied to the device; results come back one batch late, so that
-    the device never waits for them.
-
-    Args:
-        source: ``[n, ...]``, or its rows as they are read, by a thread of their own.
-        run: rows on the device → ``[b, ...]``; called without gradients and in the run's precision. What it gives in
-            float16 stays so.
-        size: rows per batch, halved when memory runs out.
-        what: name of the progress bar.
-
-    Returns:
-        float32 or float16 ``[n, ...]``, or None where ``source`` has no rows.
-    """
-    watch = watch or Stopwatch()
-    shrinking = Shrinking(lambda rows: run(rows.to(device)), size)
-    parts: list[np.ndarray] = []
-    waiting: Callable[[], np.ndarray] | None = None
-    copier = ToDevice(device)
-    known = isinstance(source, np.ndarray)
-    parts_of = in_batches(source if known else ahead(source), size)
-    shown = stage.progress(parts_of, what, total=math.ceil(len(source) / size) if known else None, unit="batch")
-    batches = ahead(copier.send(part) for part in shown)
-    while True:
-        with watch("reading"):
-            batch = next(batches, None)
-        with watch("encoding"):
-            result = None
-            if batch is not None:
-                with torch.inference_mode(), autocast(device):
-                    rows = shrinking(copier.receive(batch))
-                    result = copier.fetch(rows if rows.dtype == torch.float16 else rows.float())
-            if waiting is not None:
-                parts.append(waiting())
-            if result is None:
-                break
-            waiting = result
-    return np.concatenate(parts) if parts else None
-
-
-@dataclass
-class _Waiting:
-    """Rows of one caller, and the results that are there so far."""
-
-    rows: torch.Tensor
-    done: Callable[[np.ndarray], None]
-    results: list[np.ndarray] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """A batch on the device, and who waits for which part of it."""
-
-    parts: list[tuple[_Waiting, int, bool]]  # (caller, number of rows, whether they are its last ones)
-    results: Callable[[], np.ndarray]
-
-
 class Collector:
-    """Rows from many callers, run together: a batch crosses the borders between videos.
+    """Rows from many callers, run together: a batch crosses the borders between them.
 
     Results come back one batch late, so that the device has work while a caller is told of them.
 
@@ -314,52 +227,94 @@ class Collector:
     def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], size: int):
         self.size = max(1, size)
         self._run = Shrinking(run, self.size)
-        self._waiting: list[_Waiting] = []
-        self._count = 0
-        self._running: _Batch | None = None
+        # First come, first served: the next results belong to the first caller.
+        self._callers: deque[tuple[int, Callable[[np.ndarray], None]]] = deque()
+        self._rows: list[torch.Tensor] = []
+        self._results: list[np.ndarray] = []
+        self._running: Callable[[], np.ndarray] | None = None
 
     def add(self, rows: torch.Tensor, done: Callable[[np.ndarray], None]) -> None:
         """Hand in rows; ``done`` gets their results, in one piece, once all of them were in a full batch."""
         if not len(rows):
             return
-        self._waiting.append(_Waiting(rows, done))
-        self._count += len(rows)
-        while self._count >= self.size:
-            self._batch(self.size)
+        self._callers.append((len(rows), done))
+        self._rows.append(rows)
+        while _count(self._rows) >= self.size:
+            self._batch()
 
     def flush(self) -> None:
         """Run what waits in a batch that is not full, and hand out all results."""
-        while self._count or self._running:
-            if self._count:
-                self._batch(min(self._count, self.size))
-            else:
-                self._hand_out(None)
+        while self._rows or self._running:
+            self._batch()
 
-    def _batch(self, count: int) -> None:
-        """Start with the first ``count`` rows, and give out the results of the batch before."""
-        self._count -= count
-        parts: list[tuple[_Waiting, int, bool]] = []
-        rows: list[torch.Tensor] = []
-        while count:
-            first = self._waiting[0]
-            taken, first.rows = first.rows[:count], first.rows[count:]
-            count -= len(taken)
-            rows.append(taken)
-            parts.append((first, len(taken), not len(first.rows)))
-            if not len(first.rows):
-                self._waiting.pop(0)
-        self._hand_out(_Batch(parts, ToDevice.fetch(self._run(torch.cat(rows)))))
-
-    def _hand_out(self, following: _Batch | None) -> None:
-        """Tell the callers of the last batch, while the following one runs."""
-        batch, self._running = self._running, following
+    def _batch(self) -> None:
+        """Start with the next rows, if there are any, and hand out the results of the batch before."""
+        batch, self._running = self._running, None
+        if self._rows:
+            rows = _joined(self._rows, torch.cat)
+            self._rows = [rows[self.size :]] if len(rows) > self.size else []
+            self._running = ToDevice.fetch(self._run(rows[: self.size]))
         if batch is None:
             return
-        start, results = 0, batch.results()
-        for waiting, count, _ in batch.parts:
-            waiting.results.append(results[start : start + count])
-            start += count
+        self._results.append(batch())
         # ``done`` may hand in further rows, and these run a batch: nothing is left half-way when it is called.
-        for waiting, _, complete in batch.parts:
-            if complete:
-                waiting.done(np.concatenate(waiting.results))
+        while self._callers and _count(self._results) >= self._callers[0][0]:
+            count, done = self._callers.popleft()
+            results = _joined(self._results, np.concatenate)
+            self._results = [results[count:]] if len(results) > count else []
+            done(results[:count])
+
+
+def _count(parts: Iterable[torch.Tensor | np.ndarray]) -> int:
+    return sum(map(len, parts))
+
+
+def _joined(parts: list[Any], join: Callable[[list[Any]], Any]) -> Any:
+    return parts[0] if len(parts) == 1 else join(parts)
+
+
+def encode_rows(
+    source: Rows,
+    run: Callable[[torch.Tensor], torch.Tensor],
+    size: int,
+    device: torch.device,
+    what: str,
+    watch: Stopwatch | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> np.ndarray | None:
+    """``run`` over the rows of an array in batches.
+
+    While a batch is encoded the next ones are read and copied to the device; results come back one batch late, so that
+    the device never waits for them.
+
+    Args:
+        source: ``[n, ...]``, or its rows as they are read, by a thread of their own.
+        run: rows on the device → ``[b, ...]``; called without gradients. What it gives in float16 stays so.
+        size: rows per batch, halved when memory runs out.
+        what: name of the progress bar.
+        dtype: of the products of matrices in ``run``.
+
+    Returns:
+        float32 or float16 ``[n, ...]``, or None where ``source`` has no rows.
+    """
+    watch = watch or Stopwatch()
+
+    def encoded(rows: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), autocast(device, dtype):
+            result = run(rows.to(device))
+        return result if result.dtype == torch.float16 else result.float()
+
+    collector, copier = Collector(encoded, size), ToDevice(device)
+    results: list[np.ndarray] = []
+    known = isinstance(source, np.ndarray)
+    batches = in_batches(source if known else ahead(source), size)
+    total = math.ceil(len(source) / size) if known else None
+    sent = ahead(copier.send(batch) for batch in stage.progress(batches, what, total=total, unit="batch"))
+    while True:
+        with watch("reading"):
+            batch = next(sent, None)
+        with watch("encoding"):
+            if batch is None:
+                collector.flush()
+                return np.concatenate(results) if results else None
+            collector.add(copier.receive(batch), results.append)

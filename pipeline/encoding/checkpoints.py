@@ -1,4 +1,4 @@
-"""Encoders from a hub id or a folder: the same call for both, safetensors only, offline once cached.
+"""The files of an encoder, from a hub id or a folder: the same call for both, safetensors only, offline once cached.
 
 A hub id is first looked for in the local cache, then downloaded; from there on it is a folder like any other. So a run
 without a network needs nothing but a filled cache, and a branch that moves on the hub does not change a run halfway.
@@ -11,20 +11,12 @@ import functools
 import hashlib
 import io
 import json
-import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-from safetensors import SafetensorError, safe_open
-
-from pipeline.jobs.stage import StageError, runtime
+from pipeline.store.atomic import StageError
 from pipeline.store.code import PROJECT
-
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
 
 WEIGHTS, SHARDED_WEIGHTS = "model.safetensors", "model.safetensors.index.json"
 # Repositories whose `main` holds pickles only → where the hub's converter put the same weights as safetensors.
@@ -35,62 +27,21 @@ CONVERSIONS = {
 # What an encoder can need of a repository; weights of other frameworks and pickles stay where they are.
 WANTED = ("*.json", WEIGHTS, "model-*.safetensors", "merges.txt", "vocab.*", "*.model", "*.txt.gz")
 PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".h5", ".msgpack")
-LFS_POINTER = b"version https://git-lfs"
-# What files of older releases store beside their weights: the numbers 0, 1, 2, … and how many batches were trained on.
-COUNTERS = (".position_ids", ".num_batches_tracked")
-VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
 SETTINGS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
 
-def device() -> torch.device:
-    """The device of this run: ``auto`` takes a GPU where there is one.
-
-    Raises:
-        StageError: a GPU is asked for that torch cannot use here.
-    """
-    wanted = runtime().get("device", "auto")
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        why = "has no CUDA" if torch.version.cuda is None else "finds no GPU that it can use"
-        raise StageError(
-            f"runtime.device is {wanted}, but torch {torch.__version__} {why} on {platform.node()}; run this on a node "
-            f"with a GPU and a torch for it, or set runtime.device to cpu or auto"
-        )
-    return torch.device(wanted)
-
-
-# Rows at once, on a CPU and on a GPU (where batches are halved if memory does not suffice): crops, clips, pictures of
-# clips and of prompt grids, and clips of which fine-tuning keeps the gradients (the supplement's GPUs took 10).
-BATCH_SIZES = {
-    "poses": (64, 256),
-    "features": (4, 32),
-    "dual_encoder": (64, 512),
-    "prompts": (49, 392),
-    "finetune": (10, 10),
-}
-
-
-def batch_size(role: str) -> int:
-    """Rows that an encoder is given at once, as the run says or by its device."""
-    return int(runtime().get("batch_size", {}).get(role) or BATCH_SIZES[role][device().type == "cuda"])
-
-
-# ---------------------------------------------------------------------------------------------------- finding the files
-
-
-def locate(name: str, revision: str = "main") -> str:
+def locate(name: str, revision: str = "main") -> Path:
     """The folder of a checkpoint: below the project, below the run folder, or the hub's cache.
 
     Raises:
         StageError: there is no such folder, and the hub does not have it or cannot be reached.
     """
-    for folder in (PROJECT / name, Path(name)):
+    folders = [folder for folder in (PROJECT / name, Path(name)) if folder.is_dir()]
+    for folder in folders:
         if (folder / "config.json").is_file():
-            return str(folder)
-    for folder in (PROJECT / name, Path(name)):
-        if folder.is_dir():
-            raise StageError(f"`{name}` has no readable config.json; an encoder is a folder with it and {WEIGHTS}")
+            return folder
+    if folders:
+        raise StageError(f"`{name}` has no readable config.json; an encoder is a folder with it and {WEIGHTS}")
     return _from_hub(name, revision)
 
 
@@ -121,7 +72,7 @@ def _why_not(error: Exception) -> str:
 
 
 @functools.cache
-def _from_hub(name: str, revision: str) -> str:
+def _from_hub(name: str, revision: str) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     wanted = [revision, CONVERSIONS[name]] if revision == "main" and name in CONVERSIONS else [revision]
@@ -129,7 +80,7 @@ def _from_hub(name: str, revision: str) -> str:
         try:
             folder = _snapshot(name, revision, offline=True)
             if (folder / "config.json").is_file() and weight_files(folder):
-                return str(folder)
+                return folder
         except HFValidationError:
             raise StageError(f"`{name}` is neither a folder nor a hub id of the form owner/model") from None
         except OSError:
@@ -150,7 +101,7 @@ def _from_hub(name: str, revision: str) -> str:
             f"`hf download {name} --revision {revision}`; where the hub has pickles only, name a conversion of its own "
             f"(revision: refs/pr/N) or make a folder by `conceptreel convert`"
         )
-    return str(folder)
+    return folder
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -181,7 +132,7 @@ def beside(name: str, revision: str, files: Iterable[str], needed: bool = True) 
         needed: a cache that another program filled may hold the weights without any of them; then the same commit is
             completed from the hub.
     """
-    folder, files = Path(locate(name, revision)), list(files)
+    folder, files = locate(name, revision), list(files)
     found = [folder / file for file in files if (folder / file).is_file()]
     if needed and not found and folder.parent.name == "snapshots":
         with contextlib.suppress(Exception):  # without a network it stays incomplete, and the caller says so
@@ -190,7 +141,13 @@ def beside(name: str, revision: str, files: Iterable[str], needed: bool = True) 
     return found
 
 
-def _weights(name: str, folder: Path) -> list[Path]:
+def stored_weights(name: str, revision: str = "main") -> list[Path]:
+    """`weight_files` of a checkpoint.
+
+    Raises:
+        StageError: it has none; says what can be done with pickled ones.
+    """
+    folder = locate(name, revision)
     files = weight_files(folder)
     if files:
         return files
@@ -210,7 +167,7 @@ def config_of(name: str, revision: str = "main") -> dict[str, Any]:
         StageError: absent or damaged.
     """
     try:
-        config = json.loads(Path(locate(name, revision), "config.json").read_text())
+        config = json.loads((locate(name, revision) / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise StageError(f"`{name}` has no readable config.json ({str(error).splitlines()[0]})") from None
     if not isinstance(config, dict):
@@ -263,9 +220,6 @@ def processor_settings(name: str, revision: str = "main", default: dict[str, Any
     return default
 
 
-# ------------------------------------------------------------------------------------------------------ loading weights
-
-
 @functools.cache
 def _sha256(path: Path, changed: int) -> str:
     with open(path, "rb") as file:
@@ -274,8 +228,7 @@ def _sha256(path: Path, changed: int) -> str:
 
 def weights_digest(name: str, revision: str = "main") -> str:
     """SHA-256 of the weights, for the provenance; of a single file it is the one that the hub shows on its page."""
-    files = _weights(name, Path(locate(name, revision)))
-    digests = [_sha256(file, file.stat().st_mtime_ns) for file in files]
+    digests = [_sha256(file, file.stat().st_mtime_ns) for file in stored_weights(name, revision)]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
@@ -292,112 +245,3 @@ def check_digest(name: str, revision: str, expected: str) -> None:
             f"the weights of `{name}` have SHA-256 {found}, the configuration wants {expected}; the file was changed "
             f"or is another revision: fetch the right one, or correct sha256"
         )
-
-
-def _report_keys(
-    name: str, model: str, missing: Iterable[str], surplus: Iterable[str], allowed: tuple[str, ...]
-) -> None:
-    missing = sorted(key for key in missing if not key.endswith(".num_batches_tracked"))
-    surplus = sorted(key for key in surplus if not key.startswith(allowed) and not key.endswith(COUNTERS))
-    if missing:
-        raise StageError(
-            f"`{name}` lacks {len(missing)} weights of {model}, for example {missing[0]}; the file is incomplete or of "
-            f"another architecture than its config.json says"
-        )
-    if surplus:
-        raise StageError(
-            f"`{name}` has {len(surplus)} weights that {model} has not, for example {surplus[0]}; the file is of "
-            f"another architecture than its config.json says"
-        )
-
-
-def _read_weights(name: str, files: Iterable[Path]) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = {}
-    for file in files:
-        try:
-            with safe_open(file, "pt") as tensors:
-                state.update({key: tensors.get_tensor(key) for key in tensors.keys()})  # noqa: SIM118 — not a dict
-        except (OSError, SafetensorError) as error:
-            with open(file, "rb") as content:
-                pointer = content.read(len(LFS_POINTER)) == LFS_POINTER
-            reason = "a pointer that Git LFS left in place of the file" if pointer else str(error).splitlines()[0]
-            raise StageError(f"the weights of `{name}` are damaged ({file.name}: {reason}); fetch them again") from None
-    return state
-
-
-def load_model(
-    cls: type,
-    name: str,
-    revision: str = "main",
-    surplus: tuple[str, ...] = (),
-    sha256: str = "",
-    **options: Any,
-) -> torch.nn.Module:
-    """Load a network of ``transformers`` for inference, float32, on the run's device.
-
-    Args:
-        surplus: beginnings of weights that the file may have beyond those of ``cls``: decoders, heads of other tasks.
-        sha256: digest that the weights must have; empty for any.
-
-    Raises:
-        StageError: not there, not safetensors, another digest, or keys that do not fit; says what to do.
-    """
-    folder = Path(locate(name, revision))
-    files = _weights(name, folder)
-    check_digest(name, revision, sha256)
-    # The weights are read here, not by `transformers`: a config.json can name another file there than was hashed.
-    state = _read_weights(name, files)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            config = cls.config_class.from_pretrained(folder, local_files_only=True)
-            model, report = cls.from_pretrained(
-                None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True, **options
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StageError(
-            f"cannot load {cls.__name__} from `{name}` (revision {revision}): {first} — config.json and weights are "
-            f"not of one checkpoint; fetch both again"
-        ) from None
-    _report_keys(name, cls.__name__, report.get("missing_keys", ()), report.get("unexpected_keys", ()), surplus)
-    return model.eval().requires_grad_(False).to(device())
-
-
-def load_tensors(
-    model: torch.nn.Module, name: str, revision: str = "main", surplus: tuple[str, ...] = (), sha256: str = ""
-) -> torch.nn.Module:
-    """Fill a network of this project from the safetensors of a checkpoint; otherwise as `load_model`."""
-    files = _weights(name, Path(locate(name, revision)))
-    check_digest(name, revision, sha256)
-    state = _read_weights(name, files)
-    own = model.state_dict()
-    _report_keys(name, type(model).__name__, own.keys() - state.keys(), state.keys() - own.keys(), surplus)
-    for key, value in own.items():
-        if state[key].shape != value.shape:
-            raise StageError(
-                f"`{name}`: {key} has shape {list(state[key].shape)}, {type(model).__name__} of this config.json needs "
-                f"{list(value.shape)}"
-            )
-    model.load_state_dict({key: state[key].float() for key in own}, assign=True)
-    return model.eval().requires_grad_(False).to(device())
-
-
-def load_tokenizer(name: str, revision: str = "main") -> Any:
-    """The tokenizer of a checkpoint, from its files.
-
-    Raises:
-        StageError: it has none.
-    """
-    # Without a vocabulary `transformers` makes an empty one, in which all texts are the same.
-    if not beside(name, revision, VOCABULARIES):
-        raise StageError(
-            f"`{name}` has no tokenizer (none of {', '.join(VOCABULARIES)}); copy it from where the weights come from, "
-            f"or run `hf download {name} --revision {revision}`"
-        )
-    try:
-        # Without an answer it asks at the terminal whether code of the checkpoint may run.
-        return transformers.AutoTokenizer.from_pretrained(
-            locate(name, revision), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"`{name}` has no tokenizer that can be used ({str(error).splitlines()[0]})") from None

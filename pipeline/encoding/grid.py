@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 # The radius of the paper is in pixels of a picture of this side (SALF-CBM, section 4.1).
 REFERENCE_SIZE = 224
@@ -75,6 +74,8 @@ def smooth_interpolation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[t, s]``; each row sums to 1.
     """
+    from scipy.interpolate import make_interp_spline
+
     if len(source) < 3:
         return interpolation(source, target)
     return make_interp_spline(source, np.eye(len(source)), k=2)(np.clip(target, source[0], source[-1]))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.jobs.stage import StageError
+from pipeline.store.atomic import StageError
 
 # PIL's numbers for the filters, as the configuration files of processors give them.
 RESAMPLING = {2: "bilinear", 3: "bicubic"}

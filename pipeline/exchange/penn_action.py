@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from pipeline.data.readers import VideoError
 
@@ -23,6 +22,8 @@ def read_penn_action(path: Path) -> dict[str, np.ndarray]:
     Raises:
         VideoError: the file is missing, damaged or of another form.
     """
+    import scipy.io
+
     if not path.is_file():
         raise VideoError("missing", f"annotation {path.name} does not exist")
     try:

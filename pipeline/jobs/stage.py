@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline.jobs import joblog
+from pipeline.jobs.runtime import RUNTIME_VARIABLE, Runtime
 from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError, StageError
@@ -34,14 +35,6 @@ from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file,
 
 logger = logging.getLogger("conceptreel")
 T = TypeVar("T")
-
-# How the Snakefile tells the stages where data lie and what hardware to use.
-RUNTIME_VARIABLE = "CONCEPTREEL_RUNTIME"
-
-
-def runtime() -> dict[str, Any]:
-    """Where data lie and what hardware to use, as exported by the Snakefile: nothing here changes a result."""
-    return json.loads(os.environ.get(RUNTIME_VARIABLE, "{}"))
 
 
 def job_name(record: Mapping[str, Any]) -> str:
@@ -60,6 +53,7 @@ class Job:
         outputs: name → path.
         shard: (index, count) or None.
         threads: cores that this job may use.
+        runtime: hardware that it may use.
     """
 
     def __init__(self, name: str, module: str, call: argparse.Namespace):
@@ -72,7 +66,10 @@ class Job:
         self.dataset: str = call.dataset
         self.shard = tuple(int(part) for part in call.shard.split("-of-")) if call.shard else None
         self.threads: int = call.threads
-        self.runtime = runtime()
+        told = json.loads(os.environ.get(RUNTIME_VARIABLE, "{}"))
+        self.runtime = Runtime.from_mapping(told)
+        self._roots: dict[str, str] = told.get("roots", {})
+        self._videos_of: dict[str, str] = told.get("videos_of", {})
         self._started = time.perf_counter()
         self._input_digests: dict[str, str] = {}
         self._videos: dict[str, str] = {}
@@ -84,12 +81,12 @@ class Job:
     @property
     def root(self) -> Path:
         """Folder of the data set; see ``data.root`` and ``data_root`` of the configuration."""
-        return Path(self.runtime.get("roots", {}).get(self.dataset, "."))
+        return Path(self._roots.get(self.dataset, "."))
 
     @property
     def videos_of(self) -> str:
         """The data set that an experiment is on; empty for a data set."""
-        return self.runtime.get("videos_of", {}).get(self.dataset, "")
+        return self._videos_of.get(self.dataset, "")
 
     def given(self, name: str) -> list[Path]:
         """Files under an input name; none where this configuration has no such input.
@@ -272,10 +269,10 @@ def limit_threads(n_elements: int) -> None:
     busy they lose all: 3 s on one thread became 98 s on two (concept layers of Penn Action).
     """
     if n_elements < LARGE_MATRIX:
-        import torch
         from threadpoolctl import threadpool_limits
 
-        torch.set_num_threads(1)
+        if "torch" in sys.modules:  # to load it takes a second, and not every stage multiplies with it
+            sys.modules["torch"].set_num_threads(1)
         threadpool_limits(1)
 
 

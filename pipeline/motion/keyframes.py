@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from scipy.signal import find_peaks
 
 from pipeline.data.table import read_videos
 from pipeline.jobs import stage
@@ -54,6 +53,8 @@ def detect_keyframes(
         published for Penn Action lie on multiples of 12 (8 % expected). The *sum* weighs a change
         by its size: prefer it.
     """
+    from scipy.signal import find_peaks  # half a second, which published key frames should not cost
+
     signal = np.asarray(signal, dtype=np.float64)
     if signal.ndim != 1 or len(signal) == 0 or not np.isfinite(signal).all():
         raise ValueError(f"signal must be a finite vector with one entry per frame, got {signal!r}")

@@ -52,39 +52,41 @@ def _computed(
     job: stage.Job, settings: Poses, videos: Videos, joints: Skeleton
 ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
     """Poses of each video, and what the provenance should say of the networks."""
-    from pipeline.encoding import batches, checkpoints
+    from pipeline.encoding.batches import Stopwatch
+    from pipeline.encoding.checkpoints import weights_digest
+    from pipeline.encoding.hardware import batch_size
     from pipeline.motion.pose.boxes import read_boxes
     from pipeline.motion.pose.estimate import Estimation
     from pipeline.motion.pose.vitpose import PoseEstimator
 
     estimator = PoseEstimator(
-        settings.model, settings.revision, settings.expert, mirrored(joints), settings.sha256, len(joints.joints)
+        settings.model,
+        settings.revision,
+        settings.expert,
+        mirrored(joints),
+        settings.sha256,
+        len(joints.joints),
+        job.runtime,
     )
-    about = {
-        "weights": checkpoints.weights_digest(settings.model, settings.revision),
-        "device": str(estimator.device),
-        "dtype": batches.dtype_name(estimator.device),
-    }
+    about = estimator.record(settings.model, settings.revision)
     detector = annotated = None
     if settings.boxes == "detected":
         from pipeline.motion.pose.detector import PersonDetector
 
         named = settings.detector, settings.detector_revision
-        detector = PersonDetector(*named, settings.detector_sha256)
-        about["detector_weights"] = checkpoints.weights_digest(*named)
+        detector = PersonDetector(*named, settings.detector_sha256, job.runtime)
+        about["detector_weights"] = weights_digest(*named)
     elif settings.boxes == "annotations":
         annotated = read_boxes(job.root / settings.boxes_path)
         job.note_file("boxes", job.root / settings.boxes_path)
-    watch = batches.Stopwatch()
-    size = checkpoints.batch_size("poses")
-    estimation = Estimation(estimator, settings, size, detector, annotated, watch)
-    limits = job.runtime.get("decoder", {})
+    watch = Stopwatch()
+    estimation = Estimation(estimator, settings, batch_size("poses", job.runtime), detector, annotated, watch)
     listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]
     # One process decodes faster than a network poses on a CPU; a GPU may wait for it.
     n_decoders = min(MAX_DECODERS, job.threads) if estimator.device.type == "cuda" else 1
     with contextlib.ExitStack() as stack:
         # The last decoder starts only where a video is too long to be kept in memory.
-        *decoders, again = (stack.enter_context(Decoder(**limits)) for _ in range(n_decoders + 1))
+        *decoders, again = (stack.enter_context(Decoder(**job.runtime.decoder)) for _ in range(n_decoders + 1))
         found = estimation.run(listed, [partial(_open, decoder) for decoder in decoders], partial(_open, again))
         for video_id, item in stage.progress(found, "poses", total=len(videos)):
             yield video_id, item, about

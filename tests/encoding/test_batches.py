@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import threading
 
 import numpy as np
@@ -13,13 +12,11 @@ from pipeline.encoding.batches import (
     Stopwatch,
     ToDevice,
     ahead,
-    autocast,
     encode_rows,
     in_batches,
-    precision,
     seen_frames,
 )
-from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
+from pipeline.store.atomic import StageError
 
 CPU = torch.device("cpu")
 
@@ -236,12 +233,16 @@ def test_what_finds_no_room_on_the_device_waits_on_the_host(monkeypatch):
     np.testing.assert_array_equal(copier.receive(copier.send(rows)), rows)
 
 
-@pytest.mark.parametrize(("named", "expected"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
-def test_precision_is_that_of_the_run(named, expected, monkeypatch):
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": named}))
-    assert precision(CPU) == expected  # auto keeps float32 on CPUs
-    with autocast(CPU):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+def test_matrices_are_multiplied_in_the_precision_that_is_asked_for():
+    seen = []
+
+    def run(rows):
+        seen.append((rows.float() @ torch.ones(2, 2)).dtype)
+        return rows
+
+    for dtype in (torch.float32, torch.bfloat16):
+        encode_rows(np.ones((1, 2), np.uint8), run, 1, CPU, "rows", dtype=dtype)
+    assert seen == [torch.float32, torch.bfloat16]
 
 
 def test_stopwatch_sums_by_name():

@@ -15,8 +15,8 @@ from pipeline.backbone.encoders import load_backbone
 from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.settings import Texts
 from pipeline.encoding import checkpoints
-from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
 from pipeline.motion.pose.detector import PersonDetector
+from pipeline.store.atomic import StageError
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +28,6 @@ def original(tmp_path_factory, checkpoint_folders):
 def folder(original, tmp_path):
     """A copy that a test may damage."""
     return shutil.copytree(original, tmp_path / "videomae")
-
-
-def test_batches_are_larger_on_a_gpu_and_as_the_run_says(monkeypatch):
-    def sizes(device: str, **runtime) -> list[int]:
-        monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps(runtime))
-        monkeypatch.setattr(checkpoints, "device", lambda: torch.device(device))
-        return [checkpoints.batch_size(role) for role in ("poses", "features")]
-
-    assert sizes("cpu") == [64, 4]
-    assert sizes("cuda:1") == [256, 32]
-    assert sizes("cuda", batch_size={"poses": 3}) == [3, 32]
 
 
 def test_a_hub_id_that_is_not_cached_is_told_what_to_do_offline(hub_cache):

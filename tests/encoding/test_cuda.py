@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.context.encoders import KINDS, load_dual_encoder
 from pipeline.demo.clips import render, sample_spec
 from pipeline.encoding.batches import encode_rows
-from pipeline.jobs.stage import RUNTIME_VARIABLE
+from pipeline.jobs.runtime import Runtime
 from pipeline.motion.pose.detector import PersonDetector
 from pipeline.motion.pose.estimate import Estimation
 from pipeline.motion.pose.vitpose import PoseEstimator
@@ -24,18 +25,10 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 BACKBONES = ("videomae", "videomae_tuned", "vjepa2", "vjepa2_tuned", "timesformer", "clip", "vit", "resnet", "convnext")
 
 
-@pytest.fixture
-def on_both(monkeypatch):
+def on_both(function: Callable[[Runtime], Any]) -> list:
     """Result of a function on the CPU and on the GPU, in float32, and on the GPU in bfloat16."""
-
-    def run(function) -> list:
-        results = []
-        for device, precision in (("cpu", "float32"), ("cuda", "float32"), ("cuda", "bfloat16")):
-            monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"device": device, "precision": precision}))
-            results.append(function())
-        return results
-
-    return run
+    places = (("cpu", "float32"), ("cuda", "float32"), ("cuda", "bfloat16"))
+    return [function(Runtime(device=device, precision=precision)) for device, precision in places]
 
 
 def assert_alike(results: list[np.ndarray]) -> None:
@@ -50,21 +43,21 @@ def clips(side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
-def test_backbones(kind, tmp_path, checkpoint_folders, on_both):
+def test_backbones(kind, tmp_path, checkpoint_folders):
     folder = str(checkpoint_folders.backbone(kind, tmp_path / kind))
     for what in ("features", "maps"):
-        assert_alike(on_both(lambda what=what: encode(load_backbone(folder), clips(64), 2, what)))
+        assert_alike(on_both(lambda run, what=what: encode(load_backbone(folder, runtime=run), clips(64), 2, what)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_dual_encoders(kind, tmp_path, checkpoint_folders, on_both):
+def test_dual_encoders(kind, tmp_path, checkpoint_folders):
     folder = str(checkpoint_folders.dual_encoder(kind, tmp_path / kind))
-    assert_alike(on_both(lambda: load_dual_encoder(folder).videos(clips(40), 4, 8)))
-    assert_alike(on_both(lambda: load_dual_encoder(folder).texts(["a ball", "a dog on the beach"])))
+    assert_alike(on_both(lambda run: load_dual_encoder(folder, runtime=run).videos(clips(40), 4, 8)))
+    assert_alike(on_both(lambda run: load_dual_encoder(folder, runtime=run).texts(["a ball", "a dog on the beach"])))
 
 
 @pytest.mark.parametrize("boxes", ["whole_frame", "refined", "annotations"])
-def test_poses(boxes, on_both):
+def test_poses(boxes):
     videos = {str(k): render(sample_spec(20_000_000 + k), frame_indices=list(range(3 + k))).frames for k in range(3)}
     annotated = {
         name: np.array([[f, 5, 5, 120, 126, 1] for f in range(len(frames))], float) for name, frames in videos.items()
@@ -77,9 +70,10 @@ def test_poses(boxes, on_both):
         read = SimpleNamespace(height=height, width=width, batches=lambda size: ((k, frames[k : k + 2]) for k in steps))
         return nullcontext(read)
 
-    def run():
+    def run(runtime):
         settings = Poses(boxes=boxes, boxes_path="x.csv" if boxes == "annotations" else "")
-        estimation = Estimation(PoseEstimator("pipeline/demo/encoders/pose"), settings, 4, annotated=annotated)
+        estimator = PoseEstimator("pipeline/demo/encoders/pose", runtime=runtime)
+        estimation = Estimation(estimator, settings, 4, annotated=annotated)
         found = dict(estimation.run([(name, name) for name in videos], [opened]))
         return np.concatenate([found[name]["keypoints"] for name in sorted(found)])
 
@@ -88,12 +82,12 @@ def test_poses(boxes, on_both):
     assert np.median(np.abs(first - half)) < 0.5
 
 
-def test_detector(tmp_path, checkpoint_folders, on_both):
+def test_detector(tmp_path, checkpoint_folders):
     folder = str(checkpoint_folders.detector(tmp_path / "detector"))
     frames = torch.from_numpy(clips(64)[:, 0])
 
-    def run():
-        detector = PersonDetector(folder)
+    def run(runtime):
+        detector = PersonDetector(folder, runtime=runtime)
         return detector(detector.pixels(frames))[..., 4].cpu().numpy()
 
     assert_alike(on_both(run))

@@ -13,7 +13,8 @@ import torch
 from pipeline.demo.clips import render, sample_spec
 from pipeline.demo.videos import write_video
 from pipeline.encoding import checkpoints
-from pipeline.jobs.stage import RUNTIME_VARIABLE, Job, StageError
+from pipeline.jobs.runtime import RUNTIME_VARIABLE
+from pipeline.jobs.stage import Job, StageError
 from pipeline.motion.poses import build
 from pipeline.motion.settings import Poses
 from pipeline.store.arrays import read_arrays
@@ -53,7 +54,8 @@ def make_job(name: str, module: str, settings: dict, inputs: list, outputs: list
 
 
 def poses(data, tmp_path, monkeypatch, **settings) -> tuple[dict, dict]:
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"roots": {"small": str(data)}, "batch_size": {"poses": 4}}))
+    told = {"roots": {"small": str(data)}, "batch_size": {"poses": 4}, "precision": "bfloat16"}
+    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps(told))
     chosen = Poses(**{"model": SHIPPED, "max_failed_fraction": 0.4, "min_person_confidence": 0.1, **settings})
     out = tmp_path / "poses.zarr.zip"
     videos = [["videos", str(data / "videos.parquet")]]
@@ -70,7 +72,7 @@ def test_boxes_of_a_table(data, tmp_path, monkeypatch):
     assert arrays["present"].tolist() == [True] * 12 + [False] * 3
     assert np.isnan(arrays["keypoints"][12:]).all() and np.isfinite(arrays["keypoints"][:12]).all()
     record = about["provenance"]
-    assert record["weights"] == checkpoints.weights_digest(SHIPPED) and record["dtype"] == "float32"
+    assert record["weights"] == checkpoints.weights_digest(SHIPPED) and record["dtype"] == "bfloat16"
     assert "boxes/boxes.csv" in record["inputs"]
 
 

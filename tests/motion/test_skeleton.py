@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.motion.skeleton import draw_strip, skeleton
+from pipeline.motion.drawing import draw_strip
+from pipeline.motion.skeleton import skeleton
 
 COCO_STANDING = {
     "nose": (0.50, 0.05),

@@ -10,7 +10,7 @@ from pipeline.config import validate
 
 from pipeline.jobs import restart
 
-from pipeline.jobs.stage import RUNTIME_VARIABLE
+from pipeline.jobs.runtime import RUNTIME_VARIABLE
 from pipeline.rules.graph import STAGES, settings_json
 from pipeline.rules.snakemake import Rules
 from pipeline.settings import ConfigError

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pipeline.backbone.encoders.base import CONVOLUTIONAL, IMAGE, VIDEO, Backbone, encode
 from pipeline.backbone.encoders.image import Convolutional, ImageTransformer
 from pipeline.backbone.encoders.video import VJEPA2, TimeSformer, VideoMAE
-from pipeline.encoding.checkpoints import check_kind, config_of, load_model, processor_settings
+from pipeline.encoding.checkpoints import check_kind, config_of, processor_settings
+from pipeline.encoding.loading import load_model
 from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.runtime import AUTO, Runtime
 
 __all__ = ["CONVOLUTIONAL", "IMAGE", "VIDEO", "Backbone", "encode", "load_backbone"]
 
@@ -63,7 +65,9 @@ FAMILIES = {
 }
 
 
-def load_backbone(name: str, revision: str = "main", cls_token: bool = False, sha256: str = "") -> Backbone:
+def load_backbone(
+    name: str, revision: str = "main", cls_token: bool = False, sha256: str = "", runtime: Runtime = AUTO
+) -> Backbone:
     """A backbone from a hub id or a folder.
 
     Args:
@@ -82,15 +86,16 @@ def load_backbone(name: str, revision: str = "main", cls_token: bool = False, sh
     # A fine-tuned VideoMAE normalises the mean of its tokens; the bare model would lose that layer.
     tuned = kind == "videomae" and "VideoMAEForVideoClassification" in (config.get("architectures") or [])
     if tuned and config.get("use_mean_pooling", True):
-        whole = load_model(transformers.VideoMAEForVideoClassification, name, revision, sha256=sha256)
+        whole = load_model(transformers.VideoMAEForVideoClassification, name, revision, sha256, runtime)
         preprocessing = Preprocessing.of(settings, whole.config.image_size)
-        return VideoMAE(whole.videomae, preprocessing, cls_token, whole.fc_norm)
+        return VideoMAE(whole.videomae, preprocessing, runtime, cls_token, whole.fc_norm)
     model = load_model(
         getattr(transformers, family.network),
         name,
         revision,
-        surplus=family.surplus,
-        sha256=sha256,
+        sha256,
+        runtime,
+        family.surplus,
         **dict(family.options),
     )
     if family.side:
@@ -98,4 +103,4 @@ def load_backbone(name: str, revision: str = "main", cls_token: bool = False, sh
     else:
         named = settings.get("size", {})
         side = named.get("shortest_edge", named.get("height")) if isinstance(named, dict) else named
-    return family.adapter(model, Preprocessing.of(settings, side, family.how), cls_token)
+    return family.adapter(model, Preprocessing.of(settings, side, family.how), runtime, cls_token)

@@ -12,14 +12,16 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pipeline.encoding.batches import Rows, Stopwatch, encode_rows, seen_frames
+from pipeline.encoding.batches import Rows, Stopwatch, seen_frames
+from pipeline.encoding.encoder import Encoder
 from pipeline.encoding.pixels import Preprocessing, check_patch, evenly
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 VIDEO, IMAGE, CONVOLUTIONAL = "video_transformer", "image_transformer", "convolutional"
 
 
-class Backbone(ABC):
+class Backbone(Encoder, ABC):
     """One network with its preprocessing.
 
     Attributes:
@@ -30,14 +32,11 @@ class Backbone(ABC):
 
     kind: str
 
-    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, cls_token: bool = False):
-        self.model, self.preprocessing, self.cls_token = model, preprocessing, cls_token
+    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, runtime: Runtime, cls_token: bool = False):
+        super().__init__(model, runtime)
+        self.preprocessing, self.cls_token = preprocessing, cls_token
         if cls_token and self.kind != IMAGE:
             raise StageError("this backbone has no CLS token for its places; set backbone.maps.cls_token to false")
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     @property
     def patch(self) -> int:
@@ -114,7 +113,5 @@ def encode(
         return then(give(backbone.pixels(batch)))
 
     frames = seen_frames(frames, lambda n: evenly(n, backbone.frames_taken(n)))
-    rows = encode_rows(frames, run, batch_size, backbone.device, what, watch)
-    if rows is None:
-        return np.zeros((0, backbone.width) if what == "features" else (0, 0, 0, 0, backbone.map_width), np.float32)
-    return rows
+    empty = (0, backbone.width) if what == "features" else (0, 0, 0, 0, backbone.map_width)
+    return backbone.rows(frames, run, batch_size, what, watch, np.zeros(empty, np.float32))

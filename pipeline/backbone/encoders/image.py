@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.backbone.encoders.base import CONVOLUTIONAL, IMAGE, Backbone
-from pipeline.jobs.stage import StageError
+from pipeline.store.atomic import StageError
 
 
 class ImageTransformer(Backbone):

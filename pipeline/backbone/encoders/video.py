@@ -6,7 +6,8 @@ import torch
 
 from pipeline.backbone.encoders.base import VIDEO, Backbone
 from pipeline.encoding.pixels import Preprocessing
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 
 def _too_short(n_frames: int, wanted: int) -> StageError:
@@ -37,10 +38,11 @@ class VideoMAE(_FixedLength):
         self,
         model: torch.nn.Module,
         preprocessing: Preprocessing,
+        runtime: Runtime,
         cls_token: bool = False,
         norm: torch.nn.Module | None = None,
     ):
-        super().__init__(model, preprocessing, cls_token)
+        super().__init__(model, preprocessing, runtime, cls_token)
         self.norm = norm
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:

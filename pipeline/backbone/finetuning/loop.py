@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from pipeline.backbone.finetuning import checkpoint, recipe
 from pipeline.backbone.finetuning.augment import augment, draw_view
 from pipeline.backbone.finetuning.checkpoint import Progress
 from pipeline.backbone.finetuning.network import DropPath, build_classifier
-from pipeline.backbone.finetuning.probe import fit_probe
 from pipeline.backbone.settings import Finetune
-from pipeline.encoding.batches import ahead, autocast
-from pipeline.jobs.stage import StageError
+from pipeline.encoding.batches import ahead
+from pipeline.encoding.hardware import autocast
+from pipeline.jobs.runtime import AUTO, Runtime
+from pipeline.store.atomic import StageError
 
 PLAN, FRAMES, VIEWS = "plan.json", "frames.npy", "views.npy"
 # A state is written after every epoch, and inside long ones so often that a kill costs at most this.
@@ -48,6 +49,7 @@ class Plan:
         sampling: how the clips were sampled: uniform or dense.
         micro_batch: clips that a process computes at a time.
         threads: of each process.
+        runtime: of the job.
     """
 
     digest: str
@@ -59,14 +61,17 @@ class Plan:
     sampling: str
     micro_batch: int
     threads: int
+    runtime: Runtime = AUTO
 
     def save(self, folder: Path) -> None:
-        (folder / PLAN).write_text(json.dumps({**vars(self), "settings": self.settings.model_dump(mode="json")}))
+        models = {"settings": self.settings.model_dump(mode="json"), "runtime": asdict(self.runtime)}
+        (folder / PLAN).write_text(json.dumps({**vars(self), **models}))
 
     @staticmethod
     def load(folder: Path) -> Plan:
         content = json.loads((folder / PLAN).read_text())
-        return Plan(**{**content, "settings": Finetune.model_validate(content["settings"])})
+        settings, runtime = Finetune.model_validate(content["settings"]), Runtime.from_mapping(content["runtime"])
+        return Plan(**{**content, "settings": settings, "runtime": runtime})
 
 
 def precision_of(wanted: str, device: torch.device) -> torch.dtype:
@@ -119,7 +124,7 @@ class Training:
                 f"runtime.finetune_processes or raise backbone.finetune.batch_size"
             )
         self.backbone, self.model, self.standardise = build_classifier(
-            plan.model, plan.revision, plan.class_names, settings.seed
+            plan.model, plan.revision, plan.class_names, settings.seed, plan.runtime
         )
         self.device = self.backbone.device
         self.micro_batch = plan.micro_batch
@@ -154,6 +159,8 @@ class Training:
 
         Every process computes its part of the features.
         """
+        from pipeline.backbone.finetuning.probe import fit_probe
+
         self.model.eval()
         shape = len(self.rows["train"]), 1 + self.settings.probe_views, self.backbone.width
         features = torch.zeros(shape, dtype=torch.float64, device=self.device)

@@ -13,8 +13,8 @@ from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.recipe import drop_rates
 from pipeline.encoding.checkpoints import WEIGHTS, processor_settings
 from pipeline.encoding.pixels import Preprocessing
-from pipeline.jobs.stage import StageError
-from pipeline.store.atomic import replace_when_done
+from pipeline.jobs.runtime import AUTO, Runtime
+from pipeline.store.atomic import StageError, replace_when_done
 
 # Standard deviation of the new head's weights: with VideoMAE's factor of 0.001 all classes start alike.
 HEAD_SPREAD = 2e-5
@@ -79,14 +79,14 @@ class Standardise:
 
 
 def build_classifier(
-    name: str, revision: str, class_names: list[str], seed: int
+    name: str, revision: str, class_names: list[str], seed: int, runtime: Runtime = AUTO
 ) -> tuple[Backbone, transformers.VideoMAEForVideoClassification, Standardise]:
     """A backbone, the classifier around the same weights, and the standardisation of its input.
 
     Raises:
         StageError: the backbone cannot be loaded or is of an architecture that is not tuned here.
     """
-    backbone = load_backbone(name, revision)
+    backbone = load_backbone(name, revision, runtime=runtime)
     config = backbone.model.config
     if config.model_type != "videomae":
         raise StageError(

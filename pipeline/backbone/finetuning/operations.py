@@ -1,7 +1,9 @@
 """Operations on pictures as PIL defines them, on tensors: the same operation for a batch of clips, a strength for each.
 
 Clips are uint8 ``[n, T, 3, H, W]``, strengths ``[n]``; every frame of a clip is treated alike. Results are PIL's to one
-grey level (see the tests); PIL itself would take the pictures off the device one by one.
+grey level (see the tests); PIL itself would take the pictures off the device one by one. kornia 0.9, 31 MB with what it
+needs, gives others: its contrast is a level off in up to 48 % of the tests' values, its movements mix the fill into the
+picture's border (up to 71 levels), and its autocontrast turns a flat channel black.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from pipeline.backbone.finetuning.loop import Training
-from pipeline.encoding.checkpoints import device
-from pipeline.jobs.stage import StageError
+from pipeline.backbone.finetuning.loop import Plan, Training
+from pipeline.encoding.hardware import device
+from pipeline.store.atomic import StageError
 
 ERROR = "error: "
 _PR_SET_PDEATHSIG = 1
@@ -28,6 +28,10 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, AttributeError):  # not on Linux
         return
+
+
+def _on_gpu(folder: Path) -> bool:
+    return device(Plan.load(folder).runtime).type == "cuda"
 
 
 def launch(folder: Path, processes: int, say: Callable[[str], None]) -> None:
@@ -43,7 +47,7 @@ def launch(folder: Path, processes: int, say: Callable[[str], None]) -> None:
     if processes == 1:
         Training(folder, say=say).run()
         return
-    if device().type == "cuda" and processes > torch.cuda.device_count():
+    if _on_gpu(folder) and processes > torch.cuda.device_count():
         raise StageError(
             f"runtime.finetune_processes is {processes}, but this machine shows {torch.cuda.device_count()} GPUs"
         )
@@ -77,13 +81,13 @@ def launch(folder: Path, processes: int, say: Callable[[str], None]) -> None:
 def main() -> None:
     """Entry under torchrun, which tells rank and number of processes in the environment."""
     end_with_parent()
-    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    on_gpu = device().type == "cuda"
+    folder, rank, processes = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    on_gpu = _on_gpu(folder)
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        Training(Path(sys.argv[1]), rank, processes, lambda line: print(line, flush=True)).run()
+        Training(folder, rank, processes, lambda line: print(line, flush=True)).run()
     except StageError as error:
         print(f"{ERROR}{error}", flush=True)
         os._exit(1)  # the others wait for this one in a collective; torchrun ends them

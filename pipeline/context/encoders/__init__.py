@@ -9,6 +9,7 @@ from pipeline.context.encoders.viclip import ViCLIP
 from pipeline.context.encoders.videoprism import VideoPrism
 from pipeline.context.encoders.xclip import XCLIP
 from pipeline.encoding.checkpoints import check_kind
+from pipeline.jobs.runtime import AUTO, Runtime
 
 __all__ = ["KINDS", "DualEncoder", "load_dual_encoder"]
 
@@ -22,7 +23,7 @@ KINDS: dict[str, type[DualEncoder]] = {
 }
 
 
-def load_dual_encoder(name: str, revision: str = "main", sha256: str = "") -> DualEncoder:
+def load_dual_encoder(name: str, revision: str = "main", sha256: str = "", runtime: Runtime = AUTO) -> DualEncoder:
     """A dual encoder from a hub id or a folder.
 
     Args:
@@ -31,4 +32,4 @@ def load_dual_encoder(name: str, revision: str = "main", sha256: str = "") -> Du
     Raises:
         StageError: it cannot be loaded, or its architecture is none of those that are known here.
     """
-    return KINDS[check_kind(name, revision, "dual encoders", KINDS)](name, revision, sha256)
+    return KINDS[check_kind(name, revision, "dual encoders", KINDS)](name, revision, sha256, runtime)

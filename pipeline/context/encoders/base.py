@@ -9,12 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.encoding.batches import Rows, Stopwatch, autocast, encode_rows, seen_frames
+from pipeline.encoding.batches import Rows, Stopwatch, seen_frames
+from pipeline.encoding.encoder import Encoder
 from pipeline.encoding.pixels import Preprocessing, check_patch, evenly
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 
-class DualEncoder(ABC):
+class DualEncoder(Encoder, ABC):
     """One dual encoder with its preprocessing and its tokenizer; `videos` and `texts` give L2-normalised rows.
 
     Attributes:
@@ -31,13 +33,10 @@ class DualEncoder(ABC):
     n_frames: int | None = None
     context_length: int
 
-    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, tokenizer: Any):
-        self.model, self.preprocessing, self.tokenizer = model, preprocessing, tokenizer
+    def __init__(self, model: torch.nn.Module, preprocessing: Preprocessing, tokenizer: Any, runtime: Runtime):
+        super().__init__(model, runtime)
+        self.preprocessing, self.tokenizer = preprocessing, tokenizer
         self.size, self.mean, self.std = preprocessing.size[0], preprocessing.mean, preprocessing.std
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     @abstractmethod
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -98,8 +97,7 @@ class DualEncoder(ABC):
 
         step = max(1, batch_size // (self.n_frames or n_frames))
         clips = seen_frames(clips, lambda n: evenly(n, self.frames_taken(n, n_frames)))
-        rows = encode_rows(clips, run, step, self.device, "dual_encoder", watch)
-        return np.zeros((0, self.width), np.float32) if rows is None else rows
+        return self.rows(clips, run, step, "dual_encoder", watch, np.zeros((0, self.width), np.float32))
 
     @torch.inference_mode()
     def texts(self, texts: list[str], batch_size: int = 64) -> np.ndarray:
@@ -107,7 +105,7 @@ class DualEncoder(ABC):
         rows = []
         for start in range(0, len(texts), batch_size):
             ids, mask = self.tokens(texts[start : start + batch_size])
-            with autocast(self.device):
+            with self.autocast():
                 embedded = self.embed_tokens(ids, mask)
             rows.append(F.normalize(embedded.float(), dim=1).cpu().numpy())
         return np.concatenate(rows) if rows else np.zeros((0, self.width), np.float32)

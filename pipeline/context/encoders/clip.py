@@ -6,22 +6,22 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.context.encoders.base import DualEncoder
-from pipeline.encoding.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.encoding.checkpoints import processor_settings
+from pipeline.encoding.loading import load_model, load_tokenizer
 from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.runtime import Runtime
 
 
 class CLIP(DualEncoder):
     """The mean of the normalised frame embeddings, of any number of frames."""
 
-    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+    def __init__(self, name: str, revision: str, sha256: str, runtime: Runtime):
         from transformers import CLIPModel
 
-        model = load_model(CLIPModel, name, revision, sha256=sha256)
+        model = load_model(CLIPModel, name, revision, sha256, runtime)
         vision, text = model.config.vision_config, model.config.text_config
-        settings = processor_settings(name, revision)
-        super().__init__(
-            model, Preprocessing.of(settings, vision.image_size, "bicubic"), load_tokenizer(name, revision)
-        )
+        preprocessing = Preprocessing.of(processor_settings(name, revision), vision.image_size, "bicubic")
+        super().__init__(model, preprocessing, load_tokenizer(name, revision), runtime)
         self.width, self.patch = model.config.projection_dim, vision.patch_size
         self.context_length = text.max_position_embeddings
 

@@ -15,9 +15,11 @@ from torch import nn
 from pipeline.context.encoders.base import DualEncoder
 from pipeline.context.encoders.layers import QuickGELU, TextTower
 from pipeline.context.encoders.vocabulary import clip_tokenizer
-from pipeline.encoding.checkpoints import config_of, load_tensors, processor_settings
+from pipeline.encoding.checkpoints import config_of, processor_settings
+from pipeline.encoding.loading import load_tensors
 from pipeline.encoding.pixels import Preprocessing
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 # The numbers of LaViLa's own evaluation of these models, divided by 255. The first mean is not CLIP's 0.4815, but it is
 # what the networks were trained with.
@@ -118,7 +120,7 @@ class LaViLaModel(TextTower):
 class LaViLa(DualEncoder):
     """As many frames as the network was trained with; a picture is a clip of one frame."""
 
-    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+    def __init__(self, name: str, revision: str, sha256: str, runtime: Runtime):
         config = config_of(name, revision)
         try:
             vision, text, width = config["vision_config"], config["text_config"], config["projection_dim"]
@@ -126,9 +128,9 @@ class LaViLa(DualEncoder):
             raise StageError(f"config.json of `{name}` lacks {error}; `conceptreel convert` writes it") from None
         with torch.device("meta"):
             model = LaViLaModel(vision, text, width)
-        model = load_tensors(model, name, revision, sha256=sha256)
-        settings = processor_settings(name, revision, SETTINGS)
-        super().__init__(model, Preprocessing.of(settings, vision["image_size"]), clip_tokenizer(name, revision))
+        model = load_tensors(model, name, revision, sha256, runtime)
+        preprocessing = Preprocessing.of(processor_settings(name, revision, SETTINGS), vision["image_size"])
+        super().__init__(model, preprocessing, clip_tokenizer(name, revision), runtime)
         self.width, self.patch = width, vision["patch_size"]
         self.n_frames, self.context_length = vision["num_frames"], text["max_position_embeddings"]
 

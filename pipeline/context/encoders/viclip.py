@@ -14,9 +14,11 @@ from torch import nn
 from pipeline.context.encoders.base import DualEncoder
 from pipeline.context.encoders.layers import TextTower, Transformer
 from pipeline.context.encoders.vocabulary import clip_tokenizer
-from pipeline.encoding.checkpoints import config_of, load_tensors, processor_settings
+from pipeline.encoding.checkpoints import config_of, processor_settings
+from pipeline.encoding.loading import load_tensors
 from pipeline.encoding.pixels import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 # `size` of the published config.json → what it stands for.
 SIZES: dict[str, dict[str, Any]] = {
@@ -100,14 +102,14 @@ class ViCLIPModel(nn.Module):
 class ViCLIP(DualEncoder):
     """As many frames as the network was trained with; a picture is one frame, as in its training on pictures."""
 
-    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+    def __init__(self, name: str, revision: str, sha256: str, runtime: Runtime):
         sizes = architecture(config_of(name, revision), name)
         with torch.device("meta"):
             model = ViCLIPModel(**sizes)
-        model = load_tensors(model, name, revision, sha256=sha256)
+        model = load_tensors(model, name, revision, sha256, runtime)
         vision, text = sizes["vision_config"], sizes["text_config"]
-        settings = processor_settings(name, revision, SETTINGS)
-        super().__init__(model, Preprocessing.of(settings, vision["image_size"]), clip_tokenizer(name, revision))
+        preprocessing = Preprocessing.of(processor_settings(name, revision, SETTINGS), vision["image_size"])
+        super().__init__(model, preprocessing, clip_tokenizer(name, revision), runtime)
         self.width, self.patch = sizes["projection_dim"], vision["patch_size"]
         self.n_frames, self.context_length = vision["num_frames"], text["max_position_embeddings"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 from pipeline.context.encoders.base import DualEncoder
-from pipeline.encoding.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.encoding.checkpoints import processor_settings
+from pipeline.encoding.loading import load_model, load_tokenizer
 from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.runtime import Runtime
 
 # What the published processor does, for files without one: pixels in [0, 1], both sides scaled.
 SETTINGS = {"do_normalize": False, "size": {"height": 288, "width": 288}, "resample": 3}
@@ -15,14 +17,14 @@ SETTINGS = {"do_normalize": False, "size": {"height": 288, "width": 288}, "resam
 class VideoPrism(DualEncoder):
     """As many frames as the network was trained with; a picture is a clip that stands still."""
 
-    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+    def __init__(self, name: str, revision: str, sha256: str, runtime: Runtime):
         from transformers import VideoPrismClipModel
 
-        model = load_model(VideoPrismClipModel, name, revision, sha256=sha256)
+        model = load_model(VideoPrismClipModel, name, revision, sha256, runtime)
         vision, text = model.config.vision_config, model.config.text_config
         size = vision.image_size if isinstance(vision.image_size, int) else tuple(vision.image_size)
-        settings = processor_settings(name, revision, SETTINGS)
-        super().__init__(model, Preprocessing.of(settings, size, "bicubic"), load_tokenizer(name, revision))
+        preprocessing = Preprocessing.of(processor_settings(name, revision, SETTINGS), size, "bicubic")
+        super().__init__(model, preprocessing, load_tokenizer(name, revision), runtime)
         self.width, self.patch = vision.hidden_size, vision.tubelet_size[-1]
         self.n_frames, self.context_length = vision.num_frames, text.max_position_embeddings
 

@@ -6,8 +6,9 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from pipeline.encoding.checkpoints import beside, load_tokenizer
-from pipeline.jobs.stage import StageError
+from pipeline.encoding.checkpoints import beside
+from pipeline.encoding.loading import load_tokenizer
+from pipeline.store.atomic import StageError
 
 MERGES = "bpe_simple_vocab_16e6.txt.gz"
 # The file lists more merges than CLIP uses: as many as fill 49,152 entries beside 256 bytes, twice, and two marks.

@@ -9,20 +9,22 @@ from __future__ import annotations
 import torch
 
 from pipeline.context.encoders.base import DualEncoder
-from pipeline.encoding.checkpoints import load_model, load_tokenizer, processor_settings
+from pipeline.encoding.checkpoints import processor_settings
+from pipeline.encoding.loading import load_model, load_tokenizer
 from pipeline.encoding.pixels import Preprocessing
+from pipeline.jobs.runtime import Runtime
 
 
 class XCLIP(DualEncoder):
     """As many frames as the network was trained with; a picture is a clip that stands still."""
 
-    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+    def __init__(self, name: str, revision: str, sha256: str, runtime: Runtime):
         from transformers import XCLIPModel
 
-        model = load_model(XCLIPModel, name, revision, sha256=sha256)
+        model = load_model(XCLIPModel, name, revision, sha256, runtime)
         vision, text = model.config.vision_config, model.config.text_config
-        settings = processor_settings(name, revision)
-        super().__init__(model, Preprocessing.of(settings, vision.image_size), load_tokenizer(name, revision))
+        preprocessing = Preprocessing.of(processor_settings(name, revision), vision.image_size)
+        super().__init__(model, preprocessing, load_tokenizer(name, revision), runtime)
         self.width, self.patch = model.config.projection_dim, vision.patch_size
         self.n_frames, self.context_length = vision.num_frames, text.max_position_embeddings
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from transformers import RTDetrForObjectDetection
 
-from pipeline.encoding.batches import autocast
-from pipeline.encoding.checkpoints import check_kind, load_model, processor_settings
+from pipeline.encoding.checkpoints import check_kind, processor_settings
+from pipeline.encoding.encoder import Encoder
+from pipeline.encoding.loading import load_model
 from pipeline.encoding.pixels import Preprocessing
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import AUTO, Runtime
+from pipeline.store.atomic import StageError
 
 # The published processor: both sides scaled to 640, pixels in [0, 1].
 SETTINGS = {"do_normalize": False, "size": {"height": 640, "width": 640}, "resample": 2}
@@ -17,7 +18,7 @@ SETTINGS = {"do_normalize": False, "size": {"height": 640, "width": 640}, "resam
 MIN_SCORE, MAX_BOXES = 0.1, 50
 
 
-class PersonDetector:
+class PersonDetector(Encoder):
     """Boxes of all persons in a picture.
 
     Args:
@@ -27,12 +28,13 @@ class PersonDetector:
         StageError: it cannot be loaded, is another network, or knows no class `person`.
     """
 
-    def __init__(self, name: str, revision: str = "main", sha256: str = ""):
+    def __init__(self, name: str, revision: str = "main", sha256: str = "", runtime: Runtime = AUTO):
+        from transformers import RTDetrForObjectDetection
+
         check_kind(name, revision, "person detectors", ("rt_detr",))
         # The heads are the decoder's; files may hold them under both names.
-        self.model = load_model(
-            RTDetrForObjectDetection, name, revision, surplus=("class_embed.", "bbox_embed."), sha256=sha256
-        )
+        twice = ("class_embed.", "bbox_embed.")
+        super().__init__(load_model(RTDetrForObjectDetection, name, revision, sha256, runtime, twice), runtime)
         names = {str(label).lower(): int(index) for index, label in self.model.config.id2label.items()}
         if "person" not in names:
             raise StageError(f"`{name}` knows no class `person` (its config.json lists id2label); take a COCO detector")
@@ -41,7 +43,6 @@ class PersonDetector:
         named = settings.get("size")
         size = named if isinstance(named, dict) and {"height", "width"} <= named.keys() else SETTINGS["size"]
         self.preprocessing = Preprocessing.of({**settings, "size": size}, (size["height"], size["width"]))
-        self.device = self.model.device
 
     def pixels(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 ``[n, H, W, 3]`` → ``[n, 3, height, width]``; frames of all videos then have one size."""
@@ -50,7 +51,7 @@ class PersonDetector:
     @torch.inference_mode()
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Persons as parts of the picture: ``[n, MAX_BOXES, 5]`` x0, y0, x1, y1, score, surest first."""
-        with autocast(self.device):
+        with self.autocast():
             output = self.model(pixel_values=pixels)
         scores = output.logits.float().sigmoid()[..., self.person]  # [n, queries]
         scores, best = scores.topk(min(MAX_BOXES, scores.shape[1]), dim=1)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 # A further track continues the main person only if it is at least so large, as a part of the main track's mean area:
 # who enters an empty scene again is about as large as before, a passer-by in the background is not.
@@ -66,6 +65,8 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _match(expected: np.ndarray, boxes: np.ndarray, min_overlap: float) -> list[tuple[int, int]]:
     """Pairs of rows with the largest summed overlap, none below ``min_overlap``."""
+    from scipy.optimize import linear_sum_assignment
+
     if not len(expected) or not len(boxes):
         return []
     overlap = overlaps(expected, boxes)

@@ -12,12 +12,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import VitPoseForPoseEstimation
 
-from pipeline.encoding.batches import autocast
-from pipeline.encoding.checkpoints import check_kind, load_model, processor_settings
+from pipeline.encoding.checkpoints import check_kind, processor_settings
+from pipeline.encoding.encoder import Encoder
+from pipeline.encoding.loading import load_model
 from pipeline.encoding.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise_pixels
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import AUTO, Runtime
+from pipeline.store.atomic import StageError
 
 Array = TypeVar("Array", torch.Tensor, np.ndarray)
 DARK_KERNEL = 11  # blur of the heatmap before its maximum is refined; ViTPose uses 11 at 64×48
@@ -115,7 +116,7 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 EXPERTS = ("COCO", "AI Challenger", "MPII", "AP-10K", "APT-36K", "COCO-WholeBody")
 
 
-class PoseEstimator:
+class PoseEstimator(Encoder):
     """Keypoints of the person in a box; see `pipeline.motion.pose.estimate` for which box.
 
     Args:
@@ -136,12 +137,14 @@ class PoseEstimator:
         mirrored: Sequence[int] = (),
         sha256: str = "",
         n_joints: int | None = None,
+        runtime: Runtime = AUTO,
     ):
+        from transformers import VitPoseForPoseEstimation
+
         check_kind(name, revision, "pose estimators", ("vitpose",))
         # Files with six heads differ from the published ones only by the five that COCO's joints do not need.
-        self.model = load_model(
-            VitPoseForPoseEstimation, name, revision, surplus=("associate_keypoint_heads.",), sha256=sha256
-        )
+        others = ("associate_keypoint_heads.",)
+        super().__init__(load_model(VitPoseForPoseEstimation, name, revision, sha256, runtime, others), runtime)
         if self.model.config.use_simple_decoder:
             # It begins with bilinear upsampling, which is slow on CPUs where channels come first.
             self.model.head.register_forward_pre_hook(
@@ -152,7 +155,6 @@ class PoseEstimator:
         self.height, self.width = self.model.config.backbone_config.image_size
         self.expert = self._expert(name, expert)
         self.mirrored = list(mirrored)
-        self.device = self.model.device
         if n_joints not in (None, self.model.config.num_labels):
             raise StageError(
                 f"`{name}` gives {self.model.config.num_labels} joints, the skeleton has {n_joints}; take another "
@@ -193,7 +195,7 @@ class PoseEstimator:
         options = {}
         if self.expert is not None:
             options["dataset_index"] = torch.full((len(crops),), self.expert, device=self.device)
-        with autocast(self.device):
+        with self.autocast():
             heatmaps = self.model(crops, **options).heatmaps.float()
             if flip_test:
                 # The mirrored person's left joints are the right ones of the picture.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,8 @@ import transformers
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.demo.clips import render, sample_spec
 from pipeline.encoding.checkpoints import weights_digest
-from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 SHIPPED = "pipeline/demo/encoders/backbone"
 # kind → (width, slices, side of the maps) for clips of 4 frames and 64 × 64 pixels, see tests/checkpoint_folders.py
@@ -58,11 +57,9 @@ def test_a_batch_of_one_equals_a_batch_of_many(folders, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_is_close_to_float32(folders, kind, monkeypatch):
-    backbone = load_backbone(str(folders[kind]))
-    full = encode(backbone, clips(3), 3)
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": "bfloat16"}))
-    half = encode(backbone, clips(3), 3)
+def test_bfloat16_is_close_to_float32(folders, kind):
+    full = encode(load_backbone(str(folders[kind])), clips(3), 3)
+    half = encode(load_backbone(str(folders[kind]), runtime=Runtime(precision="bfloat16")), clips(3), 3)
     assert half.dtype == np.float32 and (half != full).any()
     cosine = (half * full).sum(1) / np.linalg.norm(half, axis=1) / np.linalg.norm(full, axis=1)
     assert cosine.min() > 0.999

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,8 @@ from pipeline.context.prompts import PromptGrid
 from pipeline.context.settings import Prompts
 from pipeline.demo.clips import render, sample_spec
 from pipeline.encoding.checkpoints import weights_digest
-from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
+from pipeline.jobs.runtime import Runtime
+from pipeline.store.atomic import StageError
 
 SHIPPED = "pipeline/demo/encoders/dual_encoder"
 TEXTS = ["a ball", "a person with an open umbrella on the beach and a dog and another dog", "bat"]
@@ -52,11 +51,11 @@ def test_texts_do_not_depend_on_their_neighbours(folders, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_is_close_to_float32(folders, kind, monkeypatch):
-    encoder = load_dual_encoder(str(folders[kind]))
-    video, text = encoder.videos(clips(3), 4, 64), encoder.texts(TEXTS)
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": "bfloat16"}))
-    for half, full in ((encoder.videos(clips(3), 4, 64), video), (encoder.texts(TEXTS), text)):
+def test_bfloat16_is_close_to_float32(folders, kind):
+    one, other = (
+        load_dual_encoder(str(folders[kind]), runtime=Runtime(precision=name)) for name in ("float32", "bfloat16")
+    )
+    for full, half in zip(*((it.videos(clips(3), 4, 64), it.texts(TEXTS)) for it in (one, other)), strict=True):
         assert half.dtype == np.float32 and (half != full).any()
         assert (half * full).sum(1).min() > 0.999
 

@@ -13,10 +13,11 @@ from PIL import Image
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
-from pipeline.jobs.stage import RUNTIME_VARIABLE, StageError
+from pipeline.jobs.runtime import Runtime
 from pipeline.motion.pose.detector import MAX_BOXES, PersonDetector, in_pixels
 from pipeline.motion.pose.vitpose import PoseEstimator, decode_heatmaps, fit_boxes, in_frame
 from pipeline.motion.skeleton import skeleton
+from pipeline.store.atomic import StageError
 
 # What docs/encoders.md says of them.
 CROP_LEVELS, CROP_MEAN = 2.0, 0.6  # grey levels of crops inside of the picture: the reference cuts fractions off
@@ -130,8 +131,8 @@ def test_pose_networks_in_batches_in_half_precision_and_from_the_hub(
         torch.testing.assert_close(estimator.heatmaps(crops[row : row + 1])[0], many[row], atol=1e-5, rtol=0)
     hub = PoseEstimator(checkpoint_folders.as_hub(folders[kind], hub_cache, f"someone/{kind}"), expert=0)
     torch.testing.assert_close(hub.heatmaps(crops), many, atol=0, rtol=0)
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": "bfloat16"}))
-    half = estimator.heatmaps(crops)
+    half = PoseEstimator(str(folders[kind]), expert=0, runtime=Runtime(precision="bfloat16")).heatmaps(crops)
+    assert (half != many).any()
     assert half.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(half.flatten(1), many.flatten(1)).min() > 0.999
 
@@ -184,8 +185,8 @@ def test_the_detector_in_batches_in_half_precision_and_from_the_hub(
         torch.testing.assert_close(detector(pixels[row : row + 1])[0], many[row], atol=1e-4, rtol=0)
     hub = PersonDetector(checkpoint_folders.as_hub(folders["detector"], hub_cache, "someone/detector"))
     torch.testing.assert_close(hub(pixels), many)
-    monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"precision": "bfloat16"}))
-    half = detector(pixels)
+    half = PersonDetector(str(folders["detector"]), runtime=Runtime(precision="bfloat16"))(pixels)
+    assert (half != many).any()
     assert (half[..., 4] - many[..., 4]).abs().max() < 0.02
 
 

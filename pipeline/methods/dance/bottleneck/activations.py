@@ -11,7 +11,7 @@ from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import Rows, VideoTable, join_shards, read_index
 from pipeline.jobs.stage import Job, StageError
 from pipeline.learning.metrics import accuracy
-from pipeline.methods.dance.bottleneck.spatial import POOLINGS
+from pipeline.methods.dance.bottleneck.pooling import POOLINGS
 
 TYPES = ("motion", "object", "scene")
 

@@ -18,10 +18,10 @@ import numpy as np
 from pipeline.data.entries import plain
 from pipeline.jobs import stage
 from pipeline.learning.heads import dense_head
+from pipeline.learning.scaling import standardise_fit
 from pipeline.methods.dance.bottleneck.activations import Samples, activations, read_samples
 from pipeline.methods.dance.bottleneck.classifier import choose
 from pipeline.methods.dance.bottleneck.concept_layers import Targets, label_layer, text_layers
-from pipeline.methods.dance.bottleneck.layers import standardise_fit
 from pipeline.methods.dance.settings import Baselines, Classifier, ConceptLayers
 from pipeline.store.code import PROJECT
 

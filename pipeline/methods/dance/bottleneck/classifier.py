@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.jobs import stage
 from pipeline.learning import glm
 from pipeline.learning.metrics import accuracy, log_loss
+from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, Samples, concepts_of, read_samples
 from pipeline.methods.dance.bottleneck.effective import at_nec
-from pipeline.methods.dance.bottleneck.layers import standardise, standardise_fit
 from pipeline.methods.dance.settings import Classifier
 
 

@@ -12,17 +12,12 @@ import pyarrow as pa
 
 from pipeline.data.table import join_shards
 from pipeline.jobs import stage
+from pipeline.learning.scaling import standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, read_samples
-from pipeline.methods.dance.bottleneck.layers import ConceptLayer, standardise_fit, train_motion_layer, train_text_layer
+from pipeline.methods.dance.bottleneck.layers import ConceptLayer, train_motion_layer, train_text_layer
 from pipeline.methods.dance.bottleneck.leakage import leakage_projection
-from pipeline.methods.dance.bottleneck.spatial import (
-    POOLINGS,
-    SpatialData,
-    concept_maps,
-    pool,
-    slices_of_frames,
-    train_spatial_layer,
-)
+from pipeline.methods.dance.bottleneck.pooling import POOLINGS, concept_maps, pool
+from pipeline.methods.dance.bottleneck.spatial import SpatialData, slices_of_frames, train_spatial_layer
 from pipeline.methods.dance.settings import ConceptLayers
 
 logger = logging.getLogger("conceptreel")

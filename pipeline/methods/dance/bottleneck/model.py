@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.jobs import stage
 from pipeline.learning.metrics import accuracy, top_k_accuracy
+from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import (
     TYPES,
     KindConcepts,
@@ -18,7 +19,6 @@ from pipeline.methods.dance.bottleneck.activations import (
     motion_of,
     read_samples,
 )
-from pipeline.methods.dance.bottleneck.layers import standardise
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.atomic import replace_when_done
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.special import softmax
 
 from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
-from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
+from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
@@ -196,6 +195,8 @@ class ConceptModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model file."""
+        import torch  # a second, which a model that is neither read nor written should not cost
+
         tensors = {name: torch.from_numpy(value) for name, value in self.tensors().items()}
         models.write(path, "dance", self.text(), tensors, check=read_model)
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, opened
 from pipeline.methods.dance.explain import editing
@@ -173,13 +174,15 @@ class Model:
     Attributes:
         core: weights, names and settings, see `pipeline.methods.dance.bottleneck.recogniser.ConceptModel`.
         results: the folder of its run, or None; known videos are read from there.
+        runtime: hardware that looks at new videos.
     """
 
     method = "dance"
 
-    def __init__(self, core: ConceptModel, results: Path | None, predictor: Any = None):
+    def __init__(self, core: ConceptModel, results: Path | None, predictor: Any = None, runtime: Runtime = AUTO):
         self.core = core
         self.results = results
+        self.runtime = runtime
         self._predictor = predictor
 
     @functools.cached_property
@@ -236,7 +239,7 @@ class Model:
         if self._predictor is None:
             from pipeline.methods.dance.explain.predict import VideoPredictor  # loads the backbone
 
-            self._predictor = VideoPredictor(self.core)
+            self._predictor = VideoPredictor(self.core, self.runtime)
         return self._predictor.look(path)
 
     def failures(self, split: str = "test") -> list[Decision]:
@@ -260,7 +263,7 @@ class Model:
         label = find(class_name, self.core.class_names, "class")
         edited = self.core.reweight(label, self.core.find_concept(concept), weight)
         # Backbone and activations do not depend on the weight.
-        result = Model(edited, self.results, self._predictor)
+        result = Model(edited, self.results, self._predictor, self.runtime)
         if "cached" in self.__dict__:
             result.__dict__["cached"] = self.cached
         return result
@@ -311,23 +314,24 @@ class Model:
         )
 
 
-def open_model(envelope: Envelope, results: Path | None) -> Model:
+def open_model(envelope: Envelope, results: Path | None, runtime: Runtime = AUTO) -> Model:
     """The model in an opened file.
 
     Args:
         results: folder of the run that it belongs to; the folder of the file if that holds a run.
+        runtime: hardware that looks at new videos.
     """
     core = opened(envelope)
     folder = envelope.path.resolve().parent if results is None else results
     if results is None and not (folder / "bottleneck").is_dir():
-        return Model(core, None)
-    return Model(core, folder)
+        return Model(core, None, runtime=runtime)
+    return Model(core, folder, runtime=runtime)
 
 
-def load(path: str | Path, results: str | Path | None = None) -> Model:
+def load(path: str | Path, results: str | Path | None = None, runtime: Runtime = AUTO) -> Model:
     """Open a model file of DANCE; see `open_model`.
 
     Raises:
         ArtifactError: it is absent, damaged, no model of this method, or of a newer release.
     """
-    return open_model(read(path), None if results is None else Path(results))
+    return open_model(read(path), None if results is None else Path(results), runtime)

@@ -9,7 +9,8 @@ from pipeline.methods.dance.bottleneck.activations import concepts_of, motion_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.settings import Pictures
-from pipeline.motion.skeleton import draw_strip, skeleton
+from pipeline.motion.drawing import draw_strip
+from pipeline.motion.skeleton import skeleton
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
 

@@ -13,6 +13,7 @@ from pipeline.backbone.maps import on_grid
 from pipeline.backbone.settings import Features
 from pipeline.data.decode import decode_video
 from pipeline.data.settings import Decode
+from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
@@ -22,7 +23,7 @@ from pipeline.store.atomic import StageError
 class VideoPredictor:
     """A model together with its backbone, loaded once for many videos."""
 
-    def __init__(self, model: ConceptModel):
+    def __init__(self, model: ConceptModel, runtime: Runtime = AUTO):
         self.model = model
         self.decode = Decode.model_validate(model.about["decode"])
         self.features = Features.model_validate(model.about["features"])
@@ -34,12 +35,13 @@ class VideoPredictor:
             )
         if "finetuned" in model.about:
             check(Path(self.features.model), model.about["finetuned"])
-        self.backbone = load_backbone(self.features.model, self.features.revision, sha256=self.features.sha256)
+        named = self.features.model, self.features.revision
+        self.backbone = load_backbone(*named, sha256=self.features.sha256, runtime=runtime)
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone
         if self.places and self.places["cls_token"]:
-            self.map_backbone = load_backbone(self.features.model, self.features.revision, cls_token=True)
+            self.map_backbone = load_backbone(*named, cls_token=True, runtime=runtime)
 
     def look(self, path: Path) -> Seen:
         """Decode a video or picture and encode it.

@@ -27,7 +27,8 @@ from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.explain.seen import medoid_of
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
-from pipeline.motion.skeleton import draw_strip, skeleton
+from pipeline.motion.drawing import draw_strip
+from pipeline.motion.skeleton import skeleton
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
 

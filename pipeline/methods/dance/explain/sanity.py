@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipeline.encoding import checkpoints
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
-from pipeline.methods.dance.explain.predict import VideoPredictor
 from pipeline.methods.dance.settings import Sanity
 
 CHECKS = ("backwards", "frozen")
@@ -81,6 +79,9 @@ def read_run(job: Job) -> tuple[ConceptModel, dict[str, np.ndarray], dict]:
 
 def build(job: Job) -> None:
     """Write the activations under each change, and one row per check, split and figure."""
+    from pipeline.encoding.hardware import batch_size
+    from pipeline.methods.dance.explain.predict import VideoPredictor
+
     settings = Sanity.model_validate(job.settings)
     model, arrays, described = read_run(job)
     row_of = {key: row for row, key in enumerate(described["video_id"])}
@@ -88,8 +89,8 @@ def build(job: Job) -> None:
     wanted = np.isin(split, settings.splits)
     if not wanted.any():
         raise StageError(f"explain.sanity.splits: no video is in {settings.splits}; there are {sorted(set(split))}")
-    predictor = VideoPredictor(model)
-    batch = checkpoints.batch_size("features")
+    predictor = VideoPredictor(model, job.runtime)
+    batch = batch_size("features", job.runtime)
     rows: list[int] = []
     parts: list[np.ndarray] = []
     for clips, about in job.read_arrays("clips"):

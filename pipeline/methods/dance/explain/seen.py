@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.overlay import draw
 from pipeline.methods.dance.explain.regions import View
-from pipeline.motion.skeleton import draw_strip, skeleton
+from pipeline.motion.drawing import draw_strip
+from pipeline.motion.skeleton import skeleton
 
 
 @dataclass(frozen=True)

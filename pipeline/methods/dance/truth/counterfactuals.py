@@ -17,7 +17,7 @@ from pipeline.demo.classes import CLASSES, FACTORS
 from pipeline.demo.clips import ClipSpec, render
 from pipeline.demo.plan import planned
 from pipeline.demo.settings import Generate
-from pipeline.encoding import checkpoints
+from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.explain.predict import VideoPredictor
@@ -67,8 +67,8 @@ def build(job: Job) -> None:
     asked = [clip for key, clip in clips.items() if clip.split == settings.split and key in known & frame_index.keys()]
     if not asked:
         raise StageError(f"explain.counterfactuals.split: no clip is in `{settings.split}`")
-    predictor = VideoPredictor(model)
-    batch = checkpoints.batch_size("features")
+    predictor = VideoPredictor(model, job.runtime)
+    batch = batch_size("features", job.runtime)
     specs = [
         [clip.spec, *(changed(clip.spec, factor, values[factor], settings.seed) for factor in FACTORS)]
         for clip in asked

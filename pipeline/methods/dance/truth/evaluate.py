@@ -56,7 +56,7 @@ def build(job: stage.Job) -> None:
     rows = [(f"pck_{split}_{which}", c / n) for (split, which), (c, n) in counts.items() if n]
 
     texts = Texts.model_validate(job.settings["texts"])
-    encoder = load_dual_encoder(texts.model, texts.revision, texts.sha256)
+    encoder = load_dual_encoder(texts.model, texts.revision, texts.sha256, job.runtime)
     joined = join_shards(job, "dual_encoder", "embeddings")
     for factor, vocabulary in (("object", OBJECTS), ("scene", SCENES)):
         prompts = encoder.texts([texts.prompt.format(concept=name) for name in vocabulary])

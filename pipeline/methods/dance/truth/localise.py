@@ -18,12 +18,12 @@ from pipeline.context.prompts import PromptGrid, prompt_frames
 from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import join_shards
-from pipeline.encoding import checkpoints
 from pipeline.encoding.grid import cell_positions, interpolation, resample, smooth_interpolation
+from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 from pipeline.learning.metrics import average_precision
 from pipeline.methods.dance.bottleneck.activations import KindConcepts, Samples, activations, concepts_of, read_samples
-from pipeline.methods.dance.bottleneck.spatial import concept_maps, pool
+from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
 from pipeline.store.atomic import StageError
@@ -326,9 +326,10 @@ def build(job: stage.Job) -> None:
     joined = join_shards(job, "maps", "maps")
     map_row = {key: row for row, key in enumerate(joined.video_id)}
     prompted = Prompts.model_validate(job.settings["prompts"])
-    grid = PromptGrid(load_dual_encoder(prompted.model, prompted.revision, prompted.sha256), prompted)
+    encoder = load_dual_encoder(prompted.model, prompted.revision, prompted.sha256, job.runtime)
+    grid = PromptGrid(encoder, prompted)
     ((pseudo, words),) = job.read_arrays("pseudo_labels")
-    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])))
+    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])), runtime=job.runtime)
     rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
@@ -354,7 +355,7 @@ def build(job: stage.Job) -> None:
             continue
         # The cache has no prompts of test clips: nothing but this comparison asks for them.
         shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
-        regions = grid.embed(shown, checkpoints.batch_size("prompts")).astype(np.float32)
+        regions = grid.embed(shown, batch_size("prompts", job.runtime)).astype(np.float32)
         regions = regions.reshape(len(shown), *places["grid"], -1)
         similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
         heat = {

@@ -5,14 +5,8 @@ import pytest
 import torch
 
 from pipeline.methods.dance.bottleneck import spatial
-from pipeline.methods.dance.bottleneck.spatial import (
-    SpatialData,
-    concept_maps,
-    pool,
-    similarity,
-    slices_of_frames,
-    train_spatial_layer,
-)
+from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
+from pipeline.methods.dance.bottleneck.spatial import SpatialData, similarity, slices_of_frames, train_spatial_layer
 
 
 def rng(seed: int = 0) -> np.random.Generator:

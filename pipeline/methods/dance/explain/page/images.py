@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.methods.dance.explain.overlay import overlay
-from pipeline.motion.skeleton import Skeleton, draw_strip
+from pipeline.motion.drawing import draw_strip
+from pipeline.motion.skeleton import Skeleton
 
 SIDE = 160
 MILLISECONDS = 120
