@@ -409,7 +409,7 @@ def test_lazy_imports_and_workers_count():
     poses = definition_digests("pipeline.motion.poses")
     assert "pipeline.motion.pose.vitpose:PoseEstimator" in poses
     assert "pipeline.data.isolated:<main>" in poses  # videos are decoded by `python -m pipeline.data.isolated`
-    assert "pipeline.encoding.checkpoints:<statements>" in poses
+    assert "pipeline.encoding.loading:<statements>" in poses
     assert not any(name.startswith(PLUMBING) for name in poses)
     assert not any("baselines" in name for name in poses)
 

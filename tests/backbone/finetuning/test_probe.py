@@ -99,7 +99,7 @@ def test_the_probe_is_fitted_on_what_training_would_see(with_probe, monkeypatch)
     """Drawn in epochs that never come; dropped branches are training's alone."""
     seen = []
     fit = probe.fit_probe
-    monkeypatch.setattr("pipeline.backbone.finetuning.loop.fit_probe", lambda *all: seen.append(all[0]) or fit(*all))
+    monkeypatch.setattr("pipeline.backbone.finetuning.probe.fit_probe", lambda *all: seen.append(all[0]) or fit(*all))
     training = Training(with_probe("work", views=True, probe_views=2, drop_path=0.5))
     (features,) = seen
     assert features.shape == (19, 3, 16)
