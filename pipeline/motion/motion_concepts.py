@@ -150,7 +150,6 @@ def build(job: stage.Job) -> None:
         arrays = {
             "medoids": np.zeros((0, *poses.shape[1:]), np.float32),
             "means": np.zeros((0, flat.shape[1]), np.float32),
-            "n_videos": hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32),
         }
         content = {"partition_sizes": [], "medoid_video_id": [], "medoid_start": []}
     else:
@@ -173,7 +172,6 @@ def build(job: stage.Job) -> None:
         arrays = {
             "medoids": poses[chosen],
             "means": means.astype(np.float32),
-            "n_videos": hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32),
         }
         content = {
             "partition_sizes": sizes,
@@ -181,6 +179,7 @@ def build(job: stage.Job) -> None:
             "medoid_start": [int(start[clip]) for clip in chosen],
         }
 
+    arrays["n_videos"] = hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32)
     names = [f"motion {number:03d}" for number in range(hot.shape[1])]
     job.write_arrays(
         "motion_concepts",

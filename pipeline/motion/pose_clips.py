@@ -119,8 +119,9 @@ def build(job: stage.Job) -> None:
         "start": np.int32,
         "mean_confidence": np.float32,
         "min_cosine": np.float32,
+        "kept": bool,
     }
-    for name, dtype in {**dtypes, "kept": bool}.items():
+    for name, dtype in dtypes.items():
         arrays[name] = np.concatenate([part[name] for part in parts] or [[]]).astype(dtype)
     reasons = [str(reason) for part in parts for reason in part["reason"]]
     job.write_arrays(

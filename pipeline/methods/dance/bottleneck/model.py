@@ -36,23 +36,15 @@ def stage_seconds(took: dict[str, float]) -> dict[str, float]:
     return seconds
 
 
-def type_columns(types: np.ndarray, kind: str) -> np.ndarray:
-    return np.ones(len(types), bool) if kind == "all" else types == kind
-
-
 def accuracies(
     samples: Samples, z: np.ndarray, types: np.ndarray, arrays: dict[str, np.ndarray], rows: np.ndarray, prefix: str
 ) -> dict[str, float]:
     """Top-1 of the classifier over all concepts and over each type alone, on the given rows."""
+    parts = {**{kind: types == kind for kind in TYPES}, "all": np.ones(len(types), bool)}
     y = samples.label[rows]
     return {
-        kind: accuracy(
-            z[rows][:, type_columns(types, kind)],
-            y,
-            arrays[f"{prefix}{kind}/weight"],
-            arrays[f"{prefix}{kind}/bias"],
-        )
-        for kind in (*TYPES, "all")
+        kind: accuracy(z[rows][:, own], y, arrays[f"{prefix}{kind}/weight"], arrays[f"{prefix}{kind}/bias"])
+        for kind, own in parts.items()
         if f"{prefix}{kind}/weight" in arrays
     }
 
