@@ -21,25 +21,16 @@ def build(job: stage.Job) -> None:
 
     from pipeline.backbone.encoders import encode, load_backbone
     from pipeline.backbone.finetuning.tuned import tuned_backbone
-    from pipeline.encoding.batches import Stopwatch
+    from pipeline.encoding.encoder import write_clips
     from pipeline.encoding.hardware import batch_size
 
     tuned = tuned_backbone(job)
-    model, revision = tuned or (settings.model, settings.revision)
+    named = tuned or (settings.model, settings.revision)
     # What the configuration pins are the weights that the tuning began with.
-    backbone = load_backbone(model, revision, sha256="" if tuned else settings.sha256, runtime=job.runtime)
-    watch = Stopwatch()
-    with job.open_arrays("clips") as clips:
-        features = encode(backbone, clips.blocks("frames"), batch_size("features", job.runtime), watch=watch)
-        described = clips.attributes
-    stage.logger.info("features: %s", watch.words())
-    job.write_arrays(
-        "features",
-        {"features": features},
-        {"video_id": described["video_id"]},
-        n_ok=len(described["video_id"]),
-        failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        **backbone.record(model, revision),
+    backbone = load_backbone(*named, sha256="" if tuned else settings.sha256, runtime=job.runtime)
+    size = batch_size("features", job.runtime)
+    write_clips(
+        job, "features", "features", backbone, named, lambda clips, watch: encode(backbone, clips, size, watch=watch)
     )
 
 

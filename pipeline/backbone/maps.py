@@ -7,6 +7,7 @@ so nothing that the spatial layer could learn is lost, and a grid of 7 × 7 is a
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch
 from pipeline.backbone.encoders import encode, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
 from pipeline.encoding.batches import Stopwatch
+from pipeline.encoding.encoder import write_clips
 from pipeline.encoding.grid import cell_positions, interpolation, positions
 from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
@@ -48,34 +50,18 @@ def build(job: stage.Job) -> None:
     """Write the maps of one shard."""
     settings = job.settings
     tuned = tuned_backbone(job)
-    model, revision = tuned or (settings["model"], settings["revision"])
+    named = tuned or (settings["model"], settings["revision"])
     sha256 = "" if tuned else settings["sha256"]
-    backbone = load_backbone(model, revision, settings["cls_token"], sha256, job.runtime)
+    backbone = load_backbone(*named, settings["cls_token"], sha256, job.runtime)
     grid = tuple(settings["grid"])
-    where = {"grid": grid, "placement": settings["placement"], "radius": settings["radius"]}
-    watch = Stopwatch()
-    with job.open_arrays("clips") as clips:
-        maps = encode(
-            backbone,
-            clips.blocks("frames"),
-            batch_size("features", job.runtime),
-            "maps",
-            watch,
-            # Maps in full resolution never leave the device.
-            functools.partial(on_grid, **where),
-        )
-        described = clips.attributes
-    stage.logger.info("maps: %s", watch.words())
-    if not len(maps):
-        maps = np.zeros((0, 0, *grid, backbone.map_width), np.float16)
-    job.write_arrays(
-        "maps",
-        {"maps": maps},
-        {"video_id": described["video_id"]},
-        n_ok=len(maps),
-        failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        **backbone.record(model, revision),
-    )
+    # Maps in full resolution never leave the device.
+    small = functools.partial(on_grid, grid=grid, placement=settings["placement"], radius=settings["radius"])
+
+    def encoded(clips: Iterator[np.ndarray], watch: Stopwatch) -> np.ndarray:
+        maps = encode(backbone, clips, batch_size("features", job.runtime), "maps", watch, small)
+        return maps if len(maps) else np.zeros((0, 0, *grid, backbone.map_width), np.float16)
+
+    write_clips(job, "maps", "maps", backbone, named, encoded)
 
 
 if __name__ == "__main__":

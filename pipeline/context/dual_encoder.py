@@ -27,23 +27,19 @@ def build(job: stage.Job) -> None:
         return
 
     from pipeline.context.encoders import load_dual_encoder
-    from pipeline.encoding.batches import Stopwatch
+    from pipeline.encoding.encoder import write_clips
     from pipeline.encoding.hardware import batch_size
 
-    encoder = load_dual_encoder(settings.model, settings.revision, settings.sha256, job.runtime)
-    watch = Stopwatch()
+    named = settings.model, settings.revision
+    encoder = load_dual_encoder(*named, settings.sha256, job.runtime)
     size = batch_size("dual_encoder", job.runtime)
-    with job.open_arrays("clips") as clips:
-        embeddings = encoder.videos(clips.blocks("frames"), settings.n_frames, size, watch)
-        described = clips.attributes
-    stage.logger.info("dual_encoder: %s", watch.words())
-    job.write_arrays(
+    write_clips(
+        job,
         "dual_encoder",
-        {"embeddings": embeddings},
-        {"video_id": described["video_id"]},
-        n_ok=len(embeddings),
-        failed={item["video_id"]: item["reason"] for item in described["failed"]},
-        **encoder.record(settings.model, settings.revision),
+        "embeddings",
+        encoder,
+        named,
+        lambda clips, watch: encoder.videos(clips, settings.n_frames, size, watch),
     )
 
 

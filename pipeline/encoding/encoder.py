@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch
 from pipeline.encoding import hardware
 from pipeline.encoding.batches import Rows, Stopwatch, encode_rows
 from pipeline.encoding.checkpoints import weights_digest
+from pipeline.jobs import stage
 from pipeline.jobs.runtime import Runtime
 
 
@@ -56,3 +57,32 @@ class Encoder:
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
         }
+
+
+def write_clips(
+    job: stage.Job,
+    output: str,
+    array: str,
+    encoder: Encoder,
+    checkpoint: tuple[str, str],
+    encode: Callable[[Iterator[np.ndarray], Stopwatch], np.ndarray],
+) -> None:
+    """What an encoder makes of the clips of a shard, as the artifact ``output`` with one array.
+
+    Args:
+        checkpoint: name and revision that the encoder was loaded from.
+        encode: blocks of clips uint8 ``[b, T, H, W, 3]`` as they are read → a row for each of the n clips.
+    """
+    watch = Stopwatch()
+    with job.open_arrays("clips") as clips:
+        rows = encode(clips.blocks("frames"), watch)
+        described = clips.attributes
+    stage.logger.info("%s: %s", output, watch.words())
+    job.write_arrays(
+        output,
+        {array: rows},
+        {"video_id": described["video_id"]},
+        n_ok=len(rows),
+        failed={item["video_id"]: item["reason"] for item in described["failed"]},
+        **encoder.record(*checkpoint),
+    )
