@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.config import Dataset
 from pipeline.jobs import stage
 from pipeline.learning.early_stopping import Schedule
 from pipeline.learning.heads import dense_head, dump_layer
 from pipeline.learning.scaling import standardise, standardise_fit
-from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import TYPES, concepts_of
 from pipeline.methods.dance.bottleneck.classifier import choose
 from pipeline.methods.dance.settings import Classifier, ConceptLayers
 
@@ -74,7 +75,7 @@ def build(job: stage.Job) -> None:
     """Write accuracies on validation, test and every further split, and the size of the classifier."""
     head = Head(**{**job.settings["head"], "types": tuple(job.settings["head"]["types"])})
     settings = Classifier.model_validate(job.settings["classifier"])
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     z = _inputs_of_head(job, head, samples)
     y, n_classes = samples.label.astype(np.int64), len(samples.videos.class_names)

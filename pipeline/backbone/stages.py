@@ -13,6 +13,9 @@ def is_tuned(section) -> bool:
 # What a stage needs of a tuned backbone: its curve, which names the weights, and the weights.
 TUNED = {"finetune": "finetune.finetune", "finetuned": "finetune.finetuned"}
 
+# What a model file must tell of a new video's way to its feature; see `pipeline.backbone.look`.
+NEW_VIDEO = (Setting("data.decode", key="decode"), Setting("backbone.features", key="features"))
+
 # Features where the prompts are.
 MAP_SETTINGS = (
     Setting("backbone.maps"),

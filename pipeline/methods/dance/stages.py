@@ -1,5 +1,6 @@
 """The stages of DANCE and SALF-CBM, from features and concepts to a model, its figures and its explanations."""
 
+from pipeline.backbone import stages as backbone
 from pipeline.backbone.stages import MAP_SETTINGS, TUNED
 from pipeline.demo.stages import is_generated
 from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
@@ -47,8 +48,7 @@ MODEL = {"model": "model.model", "activations": "model.activations"}
 CLIPS_AND_WEIGHTS = {"clips": "decode.clips", "finetuned": TUNED["finetuned"]}
 # The model file names what a new video must go through.
 NEW_VIDEO = (
-    Setting("data.decode", key="decode"),
-    Setting("backbone.features", key="features"),
+    *backbone.NEW_VIDEO,
     *(
         Setting(f"{part.path}.{key}", key=f"maps.{key}", when=has_maps)
         for part in MAP_SETTINGS

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.data.entries import plain
 from pipeline.jobs import stage
 from pipeline.learning.heads import dense_head
 from pipeline.learning.scaling import standardise_fit
-from pipeline.methods.dance.bottleneck.activations import Samples, activations, read_samples
+from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.classifier import choose
 from pipeline.methods.dance.bottleneck.concept_layers import Targets, label_layer, text_layers
 from pipeline.methods.dance.settings import Baselines, Classifier, ConceptLayers
@@ -188,7 +189,7 @@ def build(job: stage.Job) -> None:
     settings = Baselines.model_validate(job.settings["baselines"])
     layer_settings = ConceptLayers.model_validate(job.settings["concept_layers"])
     classifier = Classifier.model_validate(job.settings["classifier"])
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     arrays: dict[str, np.ndarray] = {}
     content: dict[str, dict[str, Any]] = {}

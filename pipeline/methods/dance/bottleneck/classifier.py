@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.jobs import stage
 from pipeline.learning import glm
 from pipeline.learning.metrics import accuracy, log_loss
 from pipeline.learning.scaling import standardise, standardise_fit
-from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, Samples, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of
 from pipeline.methods.dance.bottleneck.effective import at_nec
 from pipeline.methods.dance.settings import Classifier
 
@@ -97,7 +98,7 @@ def build(job: stage.Job) -> None:
     the first kind come the classifiers at given NEC too, and there is one over the bare features.
     """
     settings = Classifier.model_validate(job.settings)
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     ((layers, described),) = job.read_arrays("concept_layers")
     y = samples.label.astype(np.int64)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.data.table import join_shards
 from pipeline.jobs import stage
 from pipeline.learning.scaling import standardise_fit
-from pipeline.methods.dance.bottleneck.activations import TYPES, Samples, read_samples
+from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.layers import ConceptLayer, train_motion_layer, train_text_layer
 from pipeline.methods.dance.bottleneck.leakage import leakage_projection
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS, concept_maps, pool
@@ -314,7 +315,7 @@ def train_layers(
 def build(job: stage.Job) -> None:
     """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
     settings = ConceptLayers.model_validate(job.settings)
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
     targets = read_targets(job, samples, with_motion=set(settings.kinds) != {"salf"})

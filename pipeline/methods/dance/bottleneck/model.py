@@ -8,17 +8,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.backbone.finetuning.tuned import named_backbone
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.jobs import stage
 from pipeline.learning.metrics import accuracy, top_k_accuracy
 from pipeline.learning.scaling import standardise
-from pipeline.methods.dance.bottleneck.activations import (
-    TYPES,
-    KindConcepts,
-    Samples,
-    concepts_of,
-    motion_of,
-    read_samples,
-)
+from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of, motion_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.atomic import replace_when_done
 
@@ -79,7 +73,7 @@ def kind_figures(
 
 def build(job: stage.Job) -> None:
     """Write the activations, the model and the metrics."""
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     ((layers, described),) = job.read_arrays("concept_layers")
     ((arrays, chosen),) = job.read_arrays("classifier")
     table, _ = job.read_table("concept_table")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.backbone.samples import read_samples
 from pipeline.jobs import stage
-from pipeline.methods.dance.bottleneck.activations import concepts_of, motion_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import concepts_of, motion_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.settings import Pictures
@@ -133,7 +134,7 @@ def build(job: stage.Job) -> None:
 
     matplotlib.use("Agg")
     settings = Pictures.model_validate(job.settings)
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     ((layers, described),) = job.read_arrays("concept_layers")
     ((classifier, chosen),) = job.read_arrays("classifier")
     kind = chosen["kinds"][0]

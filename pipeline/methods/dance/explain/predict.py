@@ -7,17 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.backbone.encoders import encode, load_backbone
-from pipeline.backbone.finetuning.tuned import check
+from pipeline.backbone.encoders import encode
+from pipeline.backbone.look import Look
 from pipeline.backbone.maps import on_grid
-from pipeline.backbone.settings import Features
-from pipeline.data.decode import decode_video
-from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
-from pipeline.store.atomic import StageError
 
 
 class VideoPredictor:
@@ -25,23 +21,13 @@ class VideoPredictor:
 
     def __init__(self, model: ConceptModel, runtime: Runtime = AUTO):
         self.model = model
-        self.decode = Decode.model_validate(model.about["decode"])
-        self.features = Features.model_validate(model.about["features"])
-        if self.features.source != "computed":
-            raise StageError(
-                f"this model was trained on imported features ({model.about['dataset']}); the encoder that made them "
-                f"is not known, so it cannot look at a video. From features it predicts: conceptreel predict-features, "
-                f"in Python model.predict(features)"
-            )
-        if "finetuned" in model.about:
-            check(Path(self.features.model), model.about["finetuned"])
-        named = self.features.model, self.features.revision
-        self.backbone = load_backbone(*named, sha256=self.features.sha256, runtime=runtime)
+        self._look = Look(model.about, runtime)
+        self.backbone = self._look.backbone
         self.places = model.about.get("maps")
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone
         if self.places and self.places["cls_token"]:
-            self.map_backbone = load_backbone(*named, cls_token=True, runtime=runtime)
+            self.map_backbone = self._look.load(cls_token=True)
 
     def look(self, path: Path) -> Seen:
         """Decode a video or picture and encode it.
@@ -49,9 +35,9 @@ class VideoPredictor:
         Raises:
             VideoError: it cannot be read.
         """
-        decoded = decode_video(path, self.decode)
+        decoded = self._look.clip(path)
         clip = decoded["frames"]
-        feature = encode(self.backbone, clip[None], 1)
+        feature = self._look.feature(clip)
         times = decoded["timestamps"][decoded["frame_index"]]
         if not self.places:
             return Seen(clip, times, feature, None, None)

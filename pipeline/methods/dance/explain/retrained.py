@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.table import VideoTable
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
 from pipeline.learning.metrics import accuracy
-from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, Samples, read_samples
+from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts
 from pipeline.methods.dance.bottleneck.classifier import choose_pooling
 from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
@@ -143,7 +144,7 @@ def build(job: Job) -> None:
     kind = layers_settings.kinds[0]
     layers_settings = layers_settings.model_copy(update={"kinds": [kind]})
     model, arrays, described = read_run(job)
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     targets = read_targets(job, samples, with_motion=kind != "salf")
     places = read_places(job, samples, targets) if kind != "dance" else None

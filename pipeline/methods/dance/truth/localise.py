@@ -13,6 +13,7 @@ import torch
 
 from pipeline.backbone.encoders import Backbone, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
+from pipeline.backbone.samples import Samples, read_samples
 from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.prompts import PromptGrid, prompt_frames
 from pipeline.context.settings import Prompts
@@ -22,7 +23,7 @@ from pipeline.encoding.grid import cell_positions, interpolation, resample, smoo
 from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
 from pipeline.learning.metrics import average_precision
-from pipeline.methods.dance.bottleneck.activations import KindConcepts, Samples, activations, concepts_of, read_samples
+from pipeline.methods.dance.bottleneck.activations import KindConcepts, activations, concepts_of
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
@@ -308,7 +309,7 @@ def build(job: stage.Job) -> None:
     """Write one row per method and figure."""
     settings = Localise.model_validate(job.settings["localise"])
     places = job.settings["maps"]
-    samples = read_samples(job)
+    samples = read_samples(job, "DANCE")
     ((layers, described),) = job.read_arrays("concept_layers")
     ((classifier, about),) = job.read_arrays("classifier")
     located = [kind for kind in about["kinds"] if kind != "dance"]

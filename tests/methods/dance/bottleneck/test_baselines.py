@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.backbone.samples import Samples
 from pipeline.data.table import VideoTable
 from pipeline.jobs.stage import StageError
-from pipeline.methods.dance.bottleneck.activations import Samples, activations
+from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.baselines import (
     attribute_concepts,
     decide,

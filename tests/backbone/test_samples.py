@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.backbone.samples import read_samples
 from pipeline.data.index import SEGMENTS
 from pipeline.jobs.stage import Job, StageError
-from pipeline.methods.dance.bottleneck.activations import kept_motion_concepts, read_samples
+from pipeline.methods.dance.bottleneck.activations import kept_motion_concepts
 
 LABELS = {"a": [0], "b": [1], "c": [1], "d": [0], "e": [0]}
 SPLITS = {"a": "train", "b": "train", "c": "val", "d": "val", "e": "test"}
