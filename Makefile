@@ -25,7 +25,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 
 # Without the names of 288 videos in every job.
 demo: .venv/installed
-	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/model.pt
+	$(BIN)/snakemake --cores all --quiet rules reason
 	@$(BIN)/conceptreel summary results/demo
 
 # Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.

@@ -13,7 +13,10 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 
 
+# The demo with everything that `conceptreel summary` tells of it.
 rule all:
     default_target: True
     input:
-        expand("results/{dataset}/model.pt", dataset=["demo"]),
+        "results/demo/model.pt",
+        "results/demo/explain/explanations.png",
+        "results/demo/demo/evaluation.parquet",

@@ -131,21 +131,29 @@ def changed_videos(then: dict[str, str], entries: Iterable[Entry], root: Path) -
     ]
 
 
-def changed_index(path: Path, entries: Iterable[Entry]) -> list[Cause]:
-    """Rows of the index that would be other ones today."""
+def changed_rows(path: Path, entries: Iterable[Entry]) -> list[Cause]:
+    """Rows of a table of videos, or of the index, that would be other ones today."""
     rows, _ = read_table(path)
-    columns = ("path", "class_names", "split", "group", "reason")
-    then = {row["video_id"]: tuple(row[name] for name in columns) for row in rows.to_pylist()}
-    now = {
-        entry.video_id: (entry.path, list(entry.class_names), entry.split, entry.group or "", entry.problem or "")
-        for entry in entries
-    }
-    causes = [Cause("video", now[key][0], "added to the data set") for key in sorted(now.keys() - then.keys())]
-    causes += [Cause("video", then[key][0], "removed from the data set") for key in sorted(then.keys() - now.keys())]
+
+    def row_of(entry: Entry) -> dict[str, Any]:
+        return {
+            "path": entry.path,
+            "class_names": list(entry.class_names),
+            "split": entry.split,
+            "group": entry.group or "",
+            "reason": entry.problem or "",
+        }
+
+    then = {row["video_id"]: row for row in rows.to_pylist()}
+    now = {entry.video_id: row_of(entry) for entry in entries}
+    causes = [Cause("video", now[key]["path"], "added to the data set") for key in sorted(now.keys() - then.keys())]
+    causes += [
+        Cause("video", then[key]["path"], "removed from the data set") for key in sorted(then.keys() - now.keys())
+    ]
     for key in sorted(then.keys() & now.keys()):
-        names = [name for name, a, b in zip(columns, then[key], now[key], strict=True) if a != b]
+        names = [name for name, value in now[key].items() if name in then[key] and then[key][name] != value]
         if names:
-            causes.append(Cause("video", now[key][0], f"its {', '.join(names)} changed"))
+            causes.append(Cause("video", now[key]["path"], f"its {', '.join(names)} changed"))
     return causes
 
 
@@ -198,9 +206,9 @@ class _Explainer:
     def _videos(self, job: PlannedJob, record: dict[str, Any]) -> list[Cause]:
         if self.entries is None:
             return []
-        if job.stage == "index":
+        if STAGES[job.stage].looked_up:
             try:
-                return changed_index(self.place.run_folder / job.outputs[0], self.entries)
+                return changed_rows(self.place.run_folder / job.outputs[0], self.entries)
             except ArtifactError:
                 return []
         if "videos" not in record or not job.shard:
@@ -373,8 +381,11 @@ def lines(answer: Answer) -> list[str]:
                 [" ".join([stage, *named]), str(len(jobs)), f"{sum(known):.1f}" if known else "?", ", ".join(reasons)]
             )
         told.append(table(rows, ["stage", "jobs", "seconds", "changed"]))
-        if any(job.stage == "index" for job in reruns):
-            told += ["", "When the index is made, Snakemake looks at the shards again; those of changed videos follow."]
+        if any(STAGES[job.stage].looked_up for job in reruns):
+            told += [
+                "",
+                "When the table of videos is made, Snakemake looks at the shards again; those of changed videos follow.",
+            ]
     else:
         verdict = "but it is stale" if answer.believed else "it is up to date"
         told = [f"{answer.target}: none of {answer.jobs} jobs would run; {verdict}"]

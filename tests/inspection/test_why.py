@@ -8,7 +8,7 @@ from pipeline.inspection.why import (
     Answer,
     Cause,
     Rerun,
-    changed_index,
+    changed_rows,
     changed_settings,
     changed_videos,
     lines,
@@ -70,7 +70,7 @@ def test_rows_of_the_index_that_changed(cache):
         entry("wave_1", class_names=("jump",)),
         entry("new"),
     ]
-    assert changed_index(cache.path("index"), today) == [
+    assert changed_rows(cache.path("index"), today) == [
         Cause("video", "new.mp4", "added to the data set"),
         Cause("video", "wave_2.mp4", "removed from the data set"),
         Cause("video", "run_2.mp4", "its split changed"),

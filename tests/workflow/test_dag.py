@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 TARGET = "results/small/model.pt"
+TARGETS = (TARGET, "results/small/explain/explanations.png")
 SHARDS = 3
 TAIL = {"classifier": 1, "pictures": 1, "model": 1}
 BOTTLENECK = {"concept_layers": 1, **TAIL}
@@ -26,7 +27,7 @@ def change(workspace, path: str, value) -> None:
 
 
 def test_finished_run_has_nothing_to_do(workspace):
-    assert workspace.planned(TARGET) == {}
+    assert workspace.planned(*TARGETS) == {}
 
 
 @pytest.mark.parametrize(
@@ -43,19 +44,20 @@ def test_finished_run_has_nothing_to_do(workspace):
         ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, "baselines": 1, **BOTTLENECK}),
         ("bottleneck.concept_layers.projection_cutoff", 0.4, {"baselines": 1, **BOTTLENECK}),
         ("bottleneck.classifier.alpha", 0.9, {"baselines": 1, **TAIL}),
-        ("explain.pictures.top_k", 2, {"pictures": 1, "model": 1}),
+        # Nobody waits for pictures.
+        ("explain.pictures.top_k", 2, {"pictures": 1}),
     ],
 )
 def test_one_key_reruns_exactly_what_depends_on_it(workspace, path, value, reruns):
     change(workspace, path, value)
-    assert workspace.planned(TARGET) == reruns
+    assert workspace.planned(*TARGETS) == reruns
 
 
 def test_swapped_values_are_seen(workspace):
     """Snakemake compares parameter values without their names; one JSON parameter keeps the names."""
     change(workspace, "motion.keyframes.threshold", 0.5)
     change(workspace, "motion.keyframes.threshold_long", 0.3)
-    assert workspace.planned(TARGET)["keyframes"] == SHARDS
+    assert workspace.planned(*TARGETS)["keyframes"] == SHARDS
 
 
 def test_places_and_hardware_rerun_nothing(workspace):
@@ -63,7 +65,7 @@ def test_places_and_hardware_rerun_nothing(workspace):
     config["data_root"] = "elsewhere"
     config["runtime"] = {"device": "cpu", "batch_size": {"poses": 3}}
     workspace.configure(config)
-    assert workspace.planned(TARGET) == {}
+    assert workspace.planned(*TARGETS) == {}
 
 
 def test_a_lost_artifact_is_made_again_with_what_was_made_from_it(workspace):
@@ -71,15 +73,15 @@ def test_a_lost_artifact_is_made_again_with_what_was_made_from_it(workspace):
     (workspace.folder / lost).unlink()
     assert workspace.planned(lost) == {"motion_concepts": 1}
     # Snakemake does not miss what nobody asks for: the model is newer than everything that it needs.
-    assert workspace.planned(TARGET) == {}
+    assert workspace.planned(*TARGETS) == {}
     (workspace.folder / TARGET).unlink()
-    assert workspace.planned(TARGET) == {"motion_concepts": 1, **BOTTLENECK}
+    assert workspace.planned(*TARGETS) == {"motion_concepts": 1, **BOTTLENECK}
 
 
 def test_touched_artifacts_are_refused_where_they_are_read(workspace):
     """After `--touch` Snakemake believes that stale files are current; the stage that reads them does not."""
     change(workspace, "motion.pose_clips.length", 15)
-    workspace.snakemake("--touch", TARGET)
+    workspace.snakemake("--touch", *TARGETS)
     lost = "results/small/motion/motion_concepts.zarr.zip"
     (workspace.folder / lost).unlink()
     done = workspace.snakemake(lost, check=False)
@@ -91,11 +93,18 @@ def test_touched_artifacts_are_refused_where_they_are_read(workspace):
 def test_changed_code_reruns_its_stage_and_what_follows(workspace):
     """The classifier's solver changes: nothing before the classifier runs again."""
     copy = workspace.copy_project()
-    # The copied sources are other files with the same content: inputs have changed names, which is told as such.
-    workspace.snakemake("--touch", TARGET)
-    with open(copy / "pipeline/learning/glm.py", "a") as file:
-        file.write("\n# changed\n")
-    assert set(workspace.planned(TARGET)) == {"baselines", *TAIL}
+    # The copied encoders are other files with the same content: inputs have changed names, which is told as such.
+    workspace.snakemake("--touch", *TARGETS)
+    solver = copy / "pipeline/learning/glm.py"
+    text = solver.read_text()
+    solver.write_text(text.replace("import numpy as np", "import numpy as np  # a comment decides nothing", 1))
+    (copy / "pipeline/exchange/pickles.py").write_text(
+        (copy / "pipeline/exchange/pickles.py").read_text() + "\n# here\n"
+    )
+    assert workspace.planned(*TARGETS) == {}
+    assert text.count("step = 0.5**halving") == 1
+    solver.write_text(text.replace("step = 0.5**halving", "step = 0.25**halving"))
+    assert set(workspace.planned(*TARGETS)) == {"baselines", *TAIL}
 
 
 def own_data_set(workspace, finished, n_videos: int) -> None:
@@ -129,14 +138,14 @@ def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
     workspace.snakemake(*targets)
     assert workspace.planned(*targets) == {}
     own_data_set(workspace, finished, 13)
-    # The new index is looked at before the shards are: a dry run can only tell the first step.
-    assert workspace.planned(*targets) == {"index": 1}
+    # The new table is looked at before the shards are: a dry run can only tell the first step.
+    assert workspace.planned(*targets) == {"videos": 1}
     (job,) = workspace.why(targets[0])["reruns"]
     added = sorted((tmp_path / "data/mine").glob("*.mp4"))[-1].name
-    assert [cause["what"] for cause in job["causes"]] == [added] and job["stage"] == "index"
-    assert workspace.jobs(workspace.snakemake(*targets)) == {"index": 1, "decode": 1, "keyframes": 1}
+    assert [cause["what"] for cause in job["causes"]] == [added] and job["stage"] == "videos"
+    assert workspace.jobs(workspace.snakemake(*targets)) == {"videos": 1, "decode": 1, "keyframes": 1}
     assert workspace.planned(*targets) == {}
-    # A replaced file reruns its own shard; labels and splits have not changed, so the index stays.
+    # A replaced file reruns its own shard; ids have not changed, so the table stays.
     video = sorted((tmp_path / "data/mine").glob("*.mp4"))[0]
     os.utime(video, (0, 0))
     assert workspace.planned(*targets) == {"decode": 1, "keyframes": 1}

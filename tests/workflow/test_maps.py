@@ -12,7 +12,11 @@ import pytest
 from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.store.arrays import read_arrays
 
-TARGETS = ("results/small/model.pt", "results/small/demo/localisation.parquet")
+TARGETS = (
+    "results/small/model.pt",
+    "results/small/demo/localisation.parquet",
+    "results/small/explain/explanations.png",
+)
 SHARDS = 3
 TAIL = {"classifier": 1, "pictures": 1, "model": 1, "localise": 1}
 BOTTLENECK = {"concept_layers": 1, **TAIL}
@@ -25,7 +29,7 @@ def located_config(small_config) -> dict:
     demo["context"]["prompts"] |= {"grid": [4, 5], "n_frames": 2}
     demo["bottleneck"]["concept_layers"] |= {"kinds": ["dance+salf", "dance", "salf"], "map_cutoff": -1.0}
     demo["bottleneck"]["baselines"] = {"kinds": []}
-    demo["demo"]["localise"] = {"integration_steps": 2}
+    demo["explain"] = {"localise": {"integration_steps": 2}}
     return {"datasets": {"small": demo}}
 
 
@@ -117,7 +121,7 @@ def test_another_list_of_concepts_encodes_no_picture_again(copied):
     words = copied.folder / "objects.txt"
     words.write_text("ball\nbarbell\numbrella\nkite\n")
     change(copied, lambda demo: demo["context"]["texts"]["candidates"].update(object=str(words)))
-    assert copied.planned(*TARGETS) == {"texts": 1, "concepts": 1, "evaluate": 1, **BOTTLENECK}
+    assert copied.planned(*TARGETS) == {"texts": 1, "concepts": 1, **BOTTLENECK}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_another_list_of_concepts_encodes_no_picture_again(copied):
         ),
         (lambda demo: demo["bottleneck"]["concept_layers"].update(map_cutoff=0.0), BOTTLENECK),
         (lambda demo: demo["bottleneck"]["classifier"].update(pooling=["max"]), TAIL),
-        (lambda demo: demo["demo"]["localise"].update(tolerance=2), {"localise": 1}),
+        (lambda demo: demo["explain"]["localise"].update(tolerance=2), {"localise": 1}),
     ],
 )
 def test_one_key_reruns_exactly_what_depends_on_it(copied, edit, reruns):
