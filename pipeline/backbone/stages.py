@@ -1,6 +1,6 @@
 """The stages of the floor `backbone`: what a video encoder sees in a clip, and where."""
 
-from pipeline.data.stages import VIDEOS
+from pipeline.data.stages import videos_if_imported
 from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
 
 ENCODER = ("model", "revision", "sha256")
@@ -52,7 +52,11 @@ STAGES = (
         "features",
         module="pipeline.backbone.features",
         writes={"features": "backbone/features/{shard}.zarr.zip"},
-        reads={"videos": VIDEOS, "clips": Read("decode.clips", when=computed("backbone.features")), **TUNED},
+        reads={
+            "videos": videos_if_imported("backbone.features"),
+            "clips": Read("decode.clips", when=computed("backbone.features")),
+            **TUNED,
+        },
         settings="backbone.features",
         per="videos",
         follows="all",

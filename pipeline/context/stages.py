@@ -1,6 +1,6 @@
 """The stages of the floor `context`: embeddings of videos, prompts and texts, and the concepts that words name."""
 
-from pipeline.data.stages import VIDEOS
+from pipeline.data.stages import VIDEOS, videos_if_imported
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
 
 
@@ -22,7 +22,10 @@ STAGES = (
         "dual_encoder",
         module="pipeline.context.dual_encoder",
         writes={"dual_encoder": "context/dual_encoder/{shard}.zarr.zip"},
-        reads={"videos": VIDEOS, "clips": Read("decode.clips", when=computed("context.dual_encoder"))},
+        reads={
+            "videos": videos_if_imported("context.dual_encoder"),
+            "clips": Read("decode.clips", when=computed("context.dual_encoder")),
+        },
         settings="context.dual_encoder",
         per="videos",
         follows="all",

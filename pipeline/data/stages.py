@@ -1,10 +1,20 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
 from pipeline.demo.stages import is_generated
-from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage
+from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
 
-# Where a shard looks up its videos.
+# Where a shard looks up its videos: all that open them, and what is imported for them.
 VIDEOS = Read("videos.videos", decides=False)
+
+
+def videos_if_imported(path: str) -> Read:
+    """The same for a stage that computes its result from other artifacts, unless it imports it.
+
+    Args:
+        path: of its settings.
+    """
+    is_computed = computed(path)
+    return Read("videos.videos", decides=False, when=lambda section: not is_computed(section))
 
 
 def has_views(section) -> bool:

@@ -384,7 +384,7 @@ def lines(answer: Answer) -> list[str]:
         if any(STAGES[job.stage].looked_up for job in reruns):
             told += [
                 "",
-                "When the table of videos is made, Snakemake looks at the shards again; those of changed videos follow.",
+                "When that table is made, Snakemake looks at the shards again; those of changed videos follow.",
             ]
     else:
         verdict = "but it is stale" if answer.believed else "it is up to date"

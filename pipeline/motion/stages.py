@@ -1,6 +1,6 @@
 """The stages of the floor `motion`: poses, key frames, key clips and the concepts that they form."""
 
-from pipeline.data.stages import VIDEOS
+from pipeline.data.stages import VIDEOS, videos_if_imported
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Stage, computed
 
 STAGES = (
@@ -25,7 +25,10 @@ STAGES = (
         "keyframes",
         module="pipeline.motion.keyframes",
         writes={"keyframes": "motion/keyframes/{shard}.parquet"},
-        reads={"videos": VIDEOS, "signal": Read("decode.signal", when=computed("motion.keyframes"))},
+        reads={
+            "videos": videos_if_imported("motion.keyframes"),
+            "signal": Read("decode.signal", when=computed("motion.keyframes")),
+        },
         settings="motion.keyframes",
         per="videos",
         follows="all",

@@ -40,14 +40,18 @@ def write_table(path: str | Path, columns: pa.Table, content: Mapping[str, Any],
     return digest
 
 
-def read_attributes(path: str | Path) -> dict[str, Any]:
-    """The attributes alone, without reading rows."""
-    with damage_is_told(path):
-        metadata = pq.read_schema(path).metadata or {}
-        record = json.loads(metadata[KEY]) if KEY in metadata else None
+def _record(schema: pa.Schema, path: str | Path) -> dict[str, Any]:
+    metadata = schema.metadata or {}
+    record = json.loads(metadata[KEY]) if KEY in metadata else None
     if not isinstance(record, dict) or "content_digest" not in record:
         raise ArtifactError(f"{path} was not written by this project: it has no provenance")
     return record
+
+
+def read_attributes(path: str | Path) -> dict[str, Any]:
+    """The attributes alone, without reading rows."""
+    with damage_is_told(path), open(path, "rb") as file:
+        return _record(pq.read_schema(file), path)
 
 
 def read_table(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -56,19 +60,18 @@ def read_table(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     Raises:
         ArtifactError: absent, damaged, changed by hand, or not an artifact of this project.
     """
-    attributes = read_attributes(path)
-    content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
-    with damage_is_told(path):
-        header = pq.read_metadata(path)
+    # Not `pq.read_table`: where no further thread can be started for lack of memory, its scanner waits for ever.
+    with damage_is_told(path), open(path, "rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+        attributes = _record(file.schema_arrow, path)
+        header = file.metadata
         if header.num_rows * max(1, header.num_columns) > FREE_VALUES + MAX_RATIO * Path(path).stat().st_size:
             raise ArtifactError(
                 f"{path} is damaged: {header.num_rows} rows cannot fit into a file of its size; delete it and run the "
                 f"pipeline again"
             )
-        # Not `pq.read_table`: where no further thread can be started for lack of memory, its scanner waits for ever.
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            table = file.read(use_threads=False)
+        table = file.read(use_threads=False)
+        content = {key: value for key, value in attributes.items() if key not in ("content_digest", "provenance")}
         found = table_digest(table, content)
-    if found != attributes.get("content_digest"):
+    if found != attributes["content_digest"]:
         raise ArtifactError(f"{path} was changed after it was written; delete it and run the pipeline again")
     return table, attributes

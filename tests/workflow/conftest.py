@@ -35,6 +35,20 @@ SMALL = {
 }
 
 
+# Read by every Python process of a run: notes what each stage opens, where `OPENED` names a folder.
+SPY = """
+import json, os, sys
+if "--settings" in sys.orig_argv and os.environ.get("OPENED"):
+    note = open(f"{os.environ['OPENED']}/{os.getpid()}.jsonl", "w")
+    note.write(json.dumps(sys.orig_argv) + chr(10))
+    def hook(event, arguments):
+        if event == "open" and isinstance(arguments[0], (str, os.PathLike)) and isinstance(arguments[1] or "r", str):
+            note.write(json.dumps([str(arguments[0]), arguments[1] or "r"]) + chr(10))
+            note.flush()
+    sys.addaudithook(hook)
+"""
+
+
 class Workspace:
     """A folder with a configuration and results, and Snakemake to run in it."""
 
@@ -148,8 +162,12 @@ def finished(tmp_path_factory, make_workspace, small_config) -> Workspace:
         if not (folder.parent / "complete").exists():
             folder.mkdir()
             workspace.configure(small_config)
+            opened = folder.parent / "opened"
+            opened.mkdir()
+            (folder.parent / "sitecustomize.py").write_text(SPY)
+            path = os.pathsep.join(filter(None, (str(folder.parent), os.environ.get("PYTHONPATH"))))
             # Others wait for it, and leave their processor.
-            workspace.snakemake(*DELIVERED, cores=2)
+            workspace.snakemake(*DELIVERED, cores=2, env={**os.environ, "OPENED": str(opened), "PYTHONPATH": path})
             (folder.parent / "complete").touch()
     return workspace
 
