@@ -19,7 +19,7 @@ from pipeline.rules import graph
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest, recorded_definitions
-from pipeline.store.provenance import canonical, digest_of, git_state, versions
+from pipeline.store.provenance import SCHEMA_VERSION, canonical, digest_of, git_state, versions
 from pipeline.store.tables import read_table, write_table
 
 Row = dict[str, Any]
@@ -122,7 +122,7 @@ def write_rows(path: Path, dataset: str, table: Table, rows: list[Row], seeds: i
     columns = pa.table({key: [line[key] for line in lines] for key in ("variant", "seed", "figure", "value")})
     content = {
         "schema": "ablation",
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "table": table.name,
         "title": table.title,
         "source": table.source,

@@ -7,8 +7,23 @@ from pathlib import Path
 from pipeline.config import load
 from pipeline.methods.registry import METHODS
 from pipeline.rules.graph import STAGES, settings_digest
-from pipeline.store.atomic import StageError
+from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.inspect import inspect_artifact, is_artifact
+from pipeline.store.provenance import SCHEMA_VERSION
+from pipeline.store.tables import read_attributes
+
+
+def of_earlier_releases(results: Path) -> list[str]:
+    """Names of the data sets whose caches an earlier release made; this one would make all of it again."""
+    names = []
+    for index in sorted(results.glob("*/data/index.parquet")):
+        try:
+            version = read_attributes(index).get("schema_version", SCHEMA_VERSION)
+        except (ArtifactError, OSError):
+            continue
+        if version < SCHEMA_VERSION:
+            names.append(index.parent.parent.name)
+    return names
 
 
 def check_current(results: Path, config_path: Path, method: str) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 
 from pipeline.store.code import PROJECT
 
-# Of the artifacts' attributes and array names; raised when older code could not read what newer code writes.
-SCHEMA_VERSION = 1
+# Of the artifacts' attributes and array names; raised when older code could not read what newer code writes, or newer
+# code what older code wrote. 2: videos and their labels are two tables, and labels are lists.
+SCHEMA_VERSION = 2
 PACKAGES = (
     "torch",
     "transformers",

@@ -16,7 +16,7 @@ from pipeline.config import Dataset, validate
 from pipeline.rules.graph import STAGES, settings, settings_digest
 from pipeline.store.arrays import read_arrays, write_arrays
 from pipeline.store.atomic import ArtifactError, StageError
-from pipeline.store.provenance import canonical
+from pipeline.store.provenance import SCHEMA_VERSION, canonical
 
 CALLS: list[str] = []
 
@@ -63,7 +63,9 @@ def run(tmp_path, section, steps) -> Cache:
     for number in range(2):
         record = {"stage": "decode", "settings_digest": settings_digest(section, "decode")}
         path = results / "data" / "clips" / f"{number:03d}-of-002.zarr.zip"
-        write_arrays(path, {"x": np.array([number + 1.0])}, {"schema_version": 1}, {**record, "seconds": 0})
+        write_arrays(
+            path, {"x": np.array([number + 1.0])}, {"schema_version": SCHEMA_VERSION}, {**record, "seconds": 0}
+        )
     shards = ["000-of-002", "001-of-002"]
     for name, sources in (
         ("dual_encoder", [[f"data/clips/{shard}.zarr.zip"] for shard in shards]),

@@ -17,6 +17,7 @@ from pipeline.inspection.rows import VALUES, described, video_rows
 from pipeline.store import inspect as store_inspect
 from pipeline.store.arrays import Arrays
 from pipeline.store.inspect import changed_sources, inspect_artifact
+from pipeline.store.provenance import SCHEMA_VERSION
 
 FOLDER = "results/own"
 
@@ -102,7 +103,10 @@ def test_an_artifact_of_another_release_is_stale(cache, monkeypatch):
     path = cache.path("features", shard="000-of-002")
     record = inspect_artifact(path)[1]["provenance"]
     del record["definitions"]
-    described = ({"schema_version": 1, "content_digest": "", "provenance": {**record, "code_digest": "of files"}}, {})
+    described = (
+        {"schema_version": SCHEMA_VERSION, "content_digest": "", "provenance": {**record, "code_digest": "of files"}},
+        {},
+    )
     monkeypatch.setattr(store_inspect, "_described", lambda path: described)
     assert inspect_artifact(path)[0].stale.startswith("another release made it")
     assert changed_sources(described[0]["provenance"]) == []
@@ -199,7 +203,7 @@ def test_an_artifact_of_a_newer_release_is_refused(cache, capsys, monkeypatch):
     for arguments in ([], ["--video", "run_1"]):
         assert main(["inspect", str(path), *arguments]) == 2
         error = capsys.readouterr().err
-        assert "schema version 2, this release reads 1; use the release that wrote it" in error
+        assert "schema version 3, this release reads 2; use the release that wrote it" in error
         assert len(error.splitlines()) == 1
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import validate
-
 from pipeline.jobs import restart
-
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
+from pipeline.rules.current import of_earlier_releases
 from pipeline.rules.graph import STAGES, settings_json
 from pipeline.rules.snakemake import Rules
 from pipeline.settings import ConfigError
@@ -36,6 +35,14 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
         DRIVER = restart.begin(Path.cwd())
     except restart.ReadOnlyError as error:
         stop(error)
+
+if workflow.is_main_process:
+    for name in of_earlier_releases(Path("results")):
+        print(
+            f"results/{name} was made by an earlier release and will be made anew, poses and features too; to keep it, move "
+            f"it away, or go on with the release that made it (its `model.pt` opens in both)",
+            file=sys.stderr,
+        )
 
 # Snakemake has imported every plugin that is installed, whichever of them will run the jobs.
 if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:

@@ -26,6 +26,7 @@ import yaml
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.arrays import write_arrays
+from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import KEY, write_table
 
 Draw = random.Random
@@ -70,7 +71,7 @@ def valid(kind: str) -> bytes:
     }
     if kind == "zarr":
         arrays = {"features": numbers.normal(size=(40, 7)).astype(np.float32), "offsets": np.arange(4)}
-        content = {"schema": "features", "schema_version": 1, "video_id": ["a", "b", "c"], "failed": []}
+        content = {"schema": "features", "schema_version": SCHEMA_VERSION, "video_id": ["a", "b", "c"], "failed": []}
         return _file(lambda path: write_arrays(path, arrays, content, provenance), ".zarr.zip")
     if kind == "parquet":
         table = pa.table({"video_id": ["a", "b", "c"], "label": [0, 1, 2], "frames": [[1], [], [2, 3]]})
