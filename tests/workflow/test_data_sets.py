@@ -49,8 +49,9 @@ def test_kth_films_become_clips(make_workspace, tmp_path):
     data = {"root": "kth", "shards": 1, "index": index, "decode": {"size": 32}}
     workspace.configure({"datasets": {"kth": {"data": data, "motion": {"poses": poses}}}})
     shard = "000-of-001"
-    workspace.snakemake(f"results/kth/data/signal/{shard}.zarr.zip", f"results/kth/motion/poses/{shard}.zarr.zip")
     results = tmp_path / "results/kth"
+    made = ("data/index.parquet", f"data/signal/{shard}.zarr.zip", f"motion/poses/{shard}.zarr.zip")
+    workspace.snakemake(*(f"results/kth/{path}" for path in made))
     table, attributes = read_table(results / "data/index.parquet")
     rows = table.to_pylist()
     assert len(rows) == 12 and {row["group"] for row in rows if row["split"] == "test"} == {"person22"}
@@ -133,7 +134,7 @@ def test_candidates_are_asked_for_and_embedded(make_workspace, tmp_path, stub):
     workspace.snakemake(target, env=environment)
     assert stub.count == 4
     table, _ = read_table(tmp_path / "results/mine/context/candidates.parquet")
-    assert table.num_rows == 8 and table["class_names"].to_pylist()[:3] == [["fall"], ["fall"], ["sit down"]]
+    assert table.num_rows == 8 and table["class_name"].to_pylist()[:3] == ["fall", "fall", "sit down"]
     arrays, described = read_arrays(tmp_path / target)
     assert described["text"] == ["red ball", "wooden chair"] * 2 and len(arrays["bare"]) == 4
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and b"a-secret-key" in path.read_bytes()]

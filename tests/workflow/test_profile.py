@@ -160,8 +160,16 @@ def test_account_and_partition_are_left_to_the_site(project, snakemake):
 def test_fine_tuning_asks_for_a_gpu_per_process(snakemake, tmp_path):
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     config["runtime"] = {"device": "cuda", "finetune_processes": 4}
-    config["datasets"]["ucf101"]["backbone"] = {"finetune": {"enabled": True}}
+    config["datasets"]["ucf101"] = {"backbone": {"finetune": {"enabled": True}}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     done, _ = snakemake("-n", "results/ucf101/model.pt")
     rule = (done.stdout + done.stderr).partition("rule finetune:")[2].partition("rule ")[0]
     assert re.search(r"^ +resources: .*\bgpu=4\b", rule, re.MULTILINE)
+
+
+def test_a_rule_can_be_given_other_resources(snakemake):
+    """By its name, as every rule of Snakemake, although all rules are made of declarations."""
+    done, _ = snakemake(
+        "-n", "--set-resources", "poses:mem_mb=7777", "--", "results/ucf101/motion/poses/000-of-048.zarr.zip"
+    )
+    assert "mem_mb=7777" in done.stdout + done.stderr

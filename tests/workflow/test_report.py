@@ -55,7 +55,7 @@ def reported(finished, make_workspace, tmp_path_factory):
     config = workspace.config()
     explain = config["datasets"]["small"].setdefault("explain", {})
     explain["retrained"] = {"seeds": 1, "shuffles": 1}
-    config["datasets"]["small"]["demo"]["localise"] = {"integration_steps": 2}
+    explain["localise"] = {"integration_steps": 2}
     workspace.configure(config)
     workspace.snakemake(TARGET)
     return workspace

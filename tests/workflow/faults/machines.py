@@ -90,8 +90,8 @@ def values(path: Path) -> Iterator[tuple[str, Any]]:
             yield name, column if column.dtype.kind in "fiub" else _without_figures(table[name].to_pylist())
     elif path.name == "model.pt":
         content = torch.load(path, weights_only=True)
-        yield from ((name, value.numpy()) for name, value in content.items() if isinstance(value, torch.Tensor))
-        content = json.loads(content["json"])
+        yield from ((name, value.numpy()) for name, value in content["tensors"].items())
+        content = json.loads(content["metadata"])
     elif path.suffix == ".json":
         content = json.loads(path.read_text())
     else:

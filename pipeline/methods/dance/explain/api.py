@@ -242,7 +242,7 @@ class Model:
             self._predictor = VideoPredictor(self.core, self.runtime)
         return self._predictor.look(path)
 
-    def failures(self, split: str = "test") -> list[Decision]:
+    def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
         """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).
 
         Raises:
@@ -251,7 +251,7 @@ class Model:
         rows = self.cached.rows(split)
         margin = editing.margins(self.core, self.cached.z[rows], self.cached.label[rows])
         wrong = np.flatnonzero(margin < 0)
-        order = wrong[np.argsort(margin[wrong], kind="stable")]
+        order = wrong[np.argsort(margin[wrong], kind="stable")][:top_k]
         return [self.predict(self.cached.video_id[rows[i]]) for i in order]
 
     def reweight(self, class_name: str, concept: str, weight: float) -> Model:
