@@ -1,7 +1,7 @@
 """What the frame costs before any work begins: the command's help, a look into a cache, a dry run of UCF-101.
 
-python bench/frame.py                                # bars: help and inspect 0.7 s, dry run 3 s and 150 MB
-python bench/frame.py --demo                         # and the demo from a warm install, in a copy of the project; bar 180 s
+python bench/frame.py                      # bars: help and inspect 0.7 s, dry run 3 s and 150 MB
+python bench/frame.py --demo               # and the demo from a warm install, in a copy of the project; bar 180 s
 
 Seconds are the least of the runs, of the wall and of the processor. Install the SLURM plugin beside the project for the
 figure that counts: Snakemake imports every plugin that is there.

@@ -29,9 +29,9 @@ DATA = ("stages", "settings")
 
 
 def layer_of(module: str) -> str:
-    """``pipeline.motion.pose.tracks`` is of `motion`; commands stand above everything that they call."""
+    """``pipeline.motion.pose.tracks`` is of `motion`; commands and comparisons stand above what they call."""
     parts = module.split(".")
-    if parts[-1] == "commands" or module == "pipeline.context.convert":
+    if parts[-1] == "commands" or "comparisons" in parts or module == "pipeline.context.convert":
         return "commands"
     return parts[1] if len(parts) > 1 else ""
 

@@ -1,5 +1,9 @@
 """Artifacts of changed configurations, made in this process and shared by everything that has the same settings.
 
+Why not by Snakemake: a table is a hundred small variants, and Snakemake would start a process for each stage of each of
+them; their imports alone would take longer than the work. Which stages there are, and what they read, the declarations
+say.
+
 The digest of a stage's settings covers those of all stages before it. Where it is the digest of the unchanged
 configuration, the artifact of the run is used; everywhere else it names a folder of the cache. What a variant has in
 common with the run, with other variants and with other tables is therefore never made twice.
@@ -109,7 +113,23 @@ class Cache:
                 for key, paths in inputs.items()
             }
             outputs = {key: folder / pattern.replace("{shard}", shard) for key, pattern in stage.writes.items()}
-            run_step(stage.module, stage.name, self.results.name, settings, own, outputs, shard)
+            self.run(stage.module, stage.name, settings, own, outputs, shard)
+
+    def run(
+        self,
+        module: str,
+        name: str,
+        settings: str,
+        inputs: dict[str, list[Path]],
+        outputs: dict[str, Path],
+        shard: str = "",
+    ) -> None:
+        """Call a stage in this process, unless its outputs were made by this code from these inputs already.
+
+        Args:
+            settings: canonical JSON.
+        """
+        run_step(module, name, self.results.name, settings, inputs, outputs, shard)
 
 
 def _shards(section: Dataset, pattern: str) -> list[str]:

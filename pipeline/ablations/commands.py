@@ -31,8 +31,7 @@ def _share_runtime(config: Any, name: str, results: Path, data_root: Path | None
 def ablate(call: argparse.Namespace) -> int:
     """``conceptreel ablate RESULTS --table NAME``: variants over seeds, as Parquet and Markdown."""
     from pipeline.ablations.page import markdown
-    from pipeline.ablations.run import read_rows, run_table, write_rows
-    from pipeline.ablations.tables import tables
+    from pipeline.ablations.run import comparisons_of, read_rows, run_table, write_rows
     from pipeline.config import dataset, load
     from pipeline.settings import ConfigError
     from pipeline.store.atomic import ArtifactError, replace_when_done
@@ -44,7 +43,7 @@ def ablate(call: argparse.Namespace) -> int:
     results = Path(os.path.abspath(call.results))
     config = load(call.config)
     section = dataset(config, results.name)
-    known = tables(section)
+    known = comparisons_of(call.method).tables(section)
     wanted = list(known) if "all" in call.table else call.table
     for name in wanted:
         if name not in known:
@@ -65,7 +64,7 @@ def ablate(call: argparse.Namespace) -> int:
             told = f"{done}/{total} {row['variant']}, seed {row['seed']}: {figures} ({row['seconds']:.0f} s)"
             print(told, file=sys.stderr, flush=True)
 
-        rows = run_table(results, folder / "cache", section, table, call.seeds, call.cores, tell)
+        rows = run_table(call.method, results, folder / "cache", section, table, call.seeds, call.cores, tell)
         seconds = time.perf_counter() - started
         path = folder / f"{name}.parquet"
         write_rows(path, results.name, table, rows, call.seeds, seconds)
@@ -81,8 +80,7 @@ def ablate(call: argparse.Namespace) -> int:
 def ablations(call: argparse.Namespace) -> int:
     """``conceptreel ablations RESULTS … --out PAGE``: all tables that were made, as one page."""
     from pipeline.ablations.page import markdown, page
-    from pipeline.ablations.run import read_rows
-    from pipeline.ablations.tables import tables
+    from pipeline.ablations.run import comparisons_of, read_rows
     from pipeline.config import dataset, load
     from pipeline.store.atomic import ArtifactError, replace_when_done
 
@@ -90,7 +88,7 @@ def ablations(call: argparse.Namespace) -> int:
     parts: dict[str, list[str]] = {}
     for results in call.results:
         folder = _folder(results)
-        order = list(tables(dataset(config, folder.name)))
+        order = list(comparisons_of("dance").tables(dataset(config, folder.name)))
         found = sorted(
             folder.glob("*.parquet"), key=lambda path: order.index(path.stem) if path.stem in order else len(order)
         )
@@ -114,6 +112,7 @@ def add_commands(commands: Any) -> None:
         help="baselines, clustering, keyframes, clips, sources, number, pose_filters, sparsity, types, backbones, "
         "dual_encoders, filters, one of the configuration, or all; may be repeated",
     )
+    command.add_argument("--method", default="dance", help="whose comparisons")
     command.add_argument("--seeds", type=int, default=5, help="repetitions with other validation splits and draws")
     command.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="processes")
     command.add_argument("--config", type=Path, default=Path("config.yaml"), help="of the run")

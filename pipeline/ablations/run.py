@@ -2,60 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.ablations.cache import Cache, run_step
-from pipeline.ablations.tables import Table, Variant, as_dance, changed, seeded
+from pipeline.ablations.cache import Cache
+from pipeline.ablations.variants import Table, Variant
 from pipeline.config import Dataset
 from pipeline.jobs.stage import StageError
-from pipeline.rules import graph
-from pipeline.store.arrays import read_arrays
+from pipeline.methods.registry import METHODS
+from pipeline.settings import ConfigError
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.code import code_digest, recorded_definitions
-from pipeline.store.provenance import SCHEMA_VERSION, canonical, digest_of, git_state, versions
+from pipeline.store.provenance import SCHEMA_VERSION, digest_of, git_state, versions
 from pipeline.store.tables import read_table, write_table
 
 Row = dict[str, Any]
 
 
-def section_of(section: Dataset, variant: Variant, seed: int) -> Dataset:
-    """The configuration of one cell of a table: the paper's model kind, the variant's changes, the seed's draws."""
-    return seeded(changed(as_dance(section), variant.changes, f"variant `{variant.name}`"), seed)
+def comparisons_of(method: str) -> ModuleType:
+    """A method's module of comparisons; see `pipeline.ablations.variants`.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if not METHODS[method].comparisons:
+        raise ConfigError(f"the method {method} has no comparisons")
+    return importlib.import_module(METHODS[method].comparisons)
 
 
-def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, float]:
-    """Accuracies and sizes of a variant, made or looked up."""
-    if variant.baseline:
-        (path,) = cache.paths(section, "baselines")["baselines"]
-        own = read_arrays(path)[1]["kinds"][variant.baseline]["figures"]
-        named = {name: value for name, value in own.items() if name == "nnz" or name.endswith("top1")}
-        return {"n_concepts": float(sum(own["n_concepts"].values())), **named}
-    head = variant.head
-    # The index has no digest of the lists it was made from, but the score's inputs have those of their content.
-    settings = {
-        **head.settings(section),
-        "upstream": {name: graph.settings_digest(section, name) for name in head.reads},
-    }
-    inputs = {name: cache.paths(section, name)[name] for name in head.reads}
-    path = cache.folder / "score" / digest_of(settings) / "score.parquet"
-    run_step("pipeline.ablations.score", "score", cache.results.name, canonical(settings), inputs, {"score": path})
-    table, _ = read_table(path)
-    return dict(zip(table["figure"].to_pylist(), table["value"].to_pylist(), strict=True))
-
-
-def run_cell(results: Path, folder: Path, section: Dataset, variant: Variant, seed: int) -> Row:
+def run_cell(method: str, results: Path, folder: Path, section: Dataset, variant: Variant, seed: int) -> Row:
     """One row: variant, seed, figures, seconds, and why there are no figures where a variant is impossible."""
     started = time.perf_counter()
-    own = section_of(section, variant, seed)
+    compared = comparisons_of(method)
+    own = compared.section_of(section, variant, seed)
     try:
-        figures, problem = figures_of(Cache(results, folder, section), own, variant), ""
+        figures, problem = compared.figures_of(Cache(results, folder, section), own, variant), ""
     except StageError as error:
         # A variant that its data do not allow (no third partition, say) is a line without figures, not an end.
         figures, problem = {}, str(error)
@@ -64,6 +53,7 @@ def run_cell(results: Path, folder: Path, section: Dataset, variant: Variant, se
 
 
 def run_table(
+    method: str,
     results: Path,
     folder: Path,
     section: Dataset,
@@ -75,6 +65,7 @@ def run_table(
     """All rows of a table, by variant and seed.
 
     Args:
+        method: whose comparison it is.
         results: of the run; folder: of what is derived from it.
         section: the configuration of the run.
         seeds: repetitions; the first has the run's own seeds.
@@ -86,19 +77,21 @@ def run_table(
         StageError: no variant has a figure.
     """
     for variant in table.variants:
-        section_of(section, variant, 0)  # mistakes in the configuration are told before anything runs
+        comparisons_of(method).section_of(
+            section, variant, 0
+        )  # mistakes in the configuration are told before anything runs
     # Seed by seed: what the variants of one seed share is made once, and the table is useful early.
     cells = [(variant, seed) for seed in range(seeds) for variant in table.variants]
     rows = []
     if processes == 1:
         for variant, seed in cells:
-            rows.append(run_cell(results, folder, section, variant, seed))
+            rows.append(run_cell(method, results, folder, section, variant, seed))
             tell(rows[-1])
     else:
         # Forked processes would inherit the locks of threads that they do not have.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(processes, len(cells)), mp_context=context) as pool:
-            waiting = [pool.submit(run_cell, results, folder, section, *cell) for cell in cells]
+            waiting = [pool.submit(run_cell, method, results, folder, section, *cell) for cell in cells]
             try:
                 for done in as_completed(waiting):
                     rows.append(done.result())

@@ -32,6 +32,7 @@ class Method:
         goal: the stage that makes its model and its ``metrics.json``.
         load: ``module:function``; opens a model, given a `pipeline.methods.models.Envelope` and the folder of its run.
         summary: ``module:function``; lines about a finished run, given its folder; empty: the figures of metrics.json.
+        comparisons: module of what ``conceptreel ablate`` compares; see `pipeline.ablations.variants`.
         check: raises ValueError where sections do not fit each other.
         folder: of its results below ``results/<data set>``; DANCE's lie there themselves.
     """
@@ -43,6 +44,7 @@ class Method:
     goal: str
     load: str
     summary: str = ""
+    comparisons: str = ""
     check: Callable[[Any], None] = field(default=_accept, compare=False)
     folder: str | None = None
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.ablations.page import markdown, page, published, spread
 from pipeline.ablations.run import read_rows, write_rows
-from pipeline.ablations.tables import Table, Variant
+from pipeline.ablations.variants import Table, Variant
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.tables import write_table
 

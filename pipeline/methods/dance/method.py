@@ -28,6 +28,7 @@ METHOD = Method(
     goal="model",
     load="pipeline.methods.dance.explain.api:open_model",
     summary="pipeline.methods.dance.explain.summary:lines",
+    comparisons="pipeline.methods.dance.comparisons.tables",
     check=check,
     folder="",
 )

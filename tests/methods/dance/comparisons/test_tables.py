@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.ablations.run import section_of
-from pipeline.ablations.tables import Variant, changed, seeded, tables
+from pipeline.ablations.variants import Variant, changed
 from pipeline.config import Dataset, load
+from pipeline.methods.dance.comparisons.tables import section_of, seeded, tables
 from pipeline.rules.graph import settings_digest
 from pipeline.settings import ConfigError
 
@@ -88,7 +88,7 @@ def test_paper_figures_of_the_supplement(configured):
     assert number == {"partition 1": 98.1, "partition 2": 98.1, "partition 3": 97.9, "partition 4": None}
     grid = {variant.name: variant.paper["ucf101"] for variant in found["clips"].variants}
     assert grid["S = 10, L = 25"] == 87.5 and grid["S = 5, L = 50"] == 86.8 and len(grid) == 9
-    models = {variant.baseline: variant.paper for variant in tables(configured["demo"])["baselines"].variants}
+    models = {variant.head: variant.paper for variant in tables(configured["demo"])["baselines"].variants}
     assert models["lf-cbm-entangled"]["penn_action"] == 96.3 and models["backbone"]["ucf101"] == 88.4
 
 

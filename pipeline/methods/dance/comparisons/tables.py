@@ -5,73 +5,20 @@ Its Tables 2 to 5 and 7 to 12 are about UCF-101, Table 6 about four data sets; T
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-from pipeline.ablations.score import Head
-from pipeline.config import Dataset, checked
+from pipeline.ablations.cache import Cache
+from pipeline.ablations.variants import Table, Variant, changed
+from pipeline.config import Dataset
 from pipeline.methods.dance.bottleneck.activations import TYPES
+from pipeline.methods.dance.comparisons.score import Head
 from pipeline.motion.clustering import som_side
-from pipeline.settings import ConfigError
+from pipeline.rules import graph
+from pipeline.store.arrays import read_arrays
+from pipeline.store.provenance import canonical, digest_of
+from pipeline.store.tables import read_table
 
 UCF101 = "ucf101"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One line of a table.
-
-    Attributes:
-        name: as printed.
-        changes: dotted key of the data set's section → value.
-        head: what decides; None for a baseline.
-        baseline: a kind of `bottleneck.baselines`.
-        paper: data set → top-1 in per cent, as published.
-    """
-
-    name: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    head: Head | None = field(default_factory=Head)
-    baseline: str = ""
-    paper: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A comparison.
-
-    Attributes:
-        source: which table of the paper it follows.
-    """
-
-    name: str
-    title: str
-    source: str
-    variants: list[Variant]
-
-
-def changed(section: Dataset, changes: dict[str, Any], where: str = "ablations") -> Dataset:
-    """The section with some settings replaced.
-
-    Args:
-        changes: dotted key → value; a mapping replaces the whole of a mapping.
-        where: what to call the changes in an error.
-
-    Raises:
-        ConfigError: an unknown key or a value that is not allowed.
-    """
-    raw = section.model_dump(mode="json")
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        part: Any = raw
-        for step in parents:
-            part = part.get(step) if isinstance(part, dict) else None
-        if not isinstance(part, dict):
-            raise ConfigError(f"{where}: there is no setting `{key}`; keys are written like motion.pose_clips.length")
-        part[last] = value
-    result = checked(Dataset, raw, where)
-    result._name, result._base = section.name, section.base
-    return result
+# What decides a variant: a head over its concepts if it says nothing, or the name of a baseline.
+CONCEPTS = Head()
 
 
 def seeded(section: Dataset, seed: int) -> Dataset:
@@ -90,6 +37,31 @@ def seeded(section: Dataset, seed: int) -> Dataset:
 def as_dance(section: Dataset) -> Dataset:
     """The section with the paper's model kind alone."""
     return changed(section, {"bottleneck.concept_layers.kinds": ["dance"]})
+
+
+def section_of(section: Dataset, variant: Variant, seed: int) -> Dataset:
+    """The configuration of one cell of a table: the paper's model kind, the variant's changes, the seed's draws."""
+    return seeded(changed(as_dance(section), variant.changes, f"variant `{variant.name}`"), seed)
+
+
+def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, float]:
+    """Accuracies and sizes of a variant, made or looked up."""
+    if isinstance(variant.head, str):
+        (path,) = cache.paths(section, "baselines")["baselines"]
+        own = read_arrays(path)[1]["kinds"][variant.head]["figures"]
+        named = {name: value for name, value in own.items() if name == "nnz" or name.endswith("top1")}
+        return {"n_concepts": float(sum(own["n_concepts"].values())), **named}
+    head = variant.head or CONCEPTS
+    # The index has no digest of the lists it was made from, but the score's inputs have those of their content.
+    settings = {
+        **head.settings(section),
+        "upstream": {name: graph.settings_digest(section, name) for name in head.reads},
+    }
+    inputs = {name: cache.paths(section, name)[name] for name in head.reads}
+    path = cache.folder / "score" / digest_of(settings) / "score.parquet"
+    cache.run("pipeline.methods.dance.comparisons.score", "score", canonical(settings), inputs, {"score": path})
+    table, _ = read_table(path)
+    return dict(zip(table["figure"].to_pylist(), table["value"].to_pylist(), strict=True))
 
 
 def tables(section: Dataset) -> dict[str, Table]:
@@ -124,7 +96,7 @@ def _baselines(section: Dataset) -> Table:
     }
     variants = [Variant("DANCE", paper=paper["dance"])]
     for kind in section.bottleneck.baselines.kinds:
-        variants.append(Variant(names[kind], head=None, baseline=kind, paper=paper.get(kind, {})))
+        variants.append(Variant(names[kind], head=kind, paper=paper.get(kind, {})))
     return Table("baselines", "Models", "Table 1 of the paper", variants)
 
 
@@ -244,7 +216,7 @@ def _bottleneck(section: Dataset) -> list[Table]:
     ]
     sources = [Variant("as configured", head=Head(types=("object", "scene")), paper={UCF101: 84.6})]
     if "attributes" in section.bottleneck.baselines.kinds:
-        sources.append(Variant("attributes", head=None, baseline="attributes", paper={UCF101: 81.8}))
+        sources.append(Variant("attributes", head="attributes", paper={UCF101: 81.8}))
     no_activation = {"context.concepts.activation_cutoff": -1.0}
     no_projection = {"bottleneck.concept_layers.projection_cutoff": -1.0}
     filters = [
