@@ -345,7 +345,7 @@ def describe() -> str:
         "# Configuration",
         "",
         "Made by `python -m pipeline.config` from the schema; a test fails when they drift. Unknown keys are errors.",
-        "Below a data set the sections are the floors and the methods; what a section leaves out has the default given here.",
+        "Below a data set the sections are floors and methods; what a section leaves out has the default given here.",
         "",
     ]
 
