@@ -84,7 +84,8 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(jobs, finished):
         }
         videos = {path for path in read | written if path.startswith("results/small/demo/videos/")}
         assert written - own - beside - videos == set(), name
-        assert read - inputs - own - beside - videos == set(), f"{name} opens what it does not declare"
+        # The folder of an output is opened too, so that the renaming survives a power cut.
+        assert read - inputs - own - beside - videos - folders == set(), f"{name} opens what it does not declare"
         unopened = {path for path in inputs - read if not path.endswith(UNSEEN)}
         assert unopened == set(), f"{name} declares what it does not open"
         if videos:

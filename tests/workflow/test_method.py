@@ -29,6 +29,7 @@ def test_the_method_of_the_guide(workspace, project):
         "-m",
         "ruff",
         "check",
+        "--ignore=I001",
         "--config",
         str(project / "pyproject.toml"),
         copy / "pipeline/methods/toy",

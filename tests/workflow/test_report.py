@@ -197,6 +197,6 @@ def test_the_notebook_runs(finished, project, monkeypatch):
 def test_snakemake_knows_the_report(reported):
     """The page and the pictures are in Snakemake's own report too."""
     target = reported.folder / "snakemake.html"
-    reported.snakemake(TARGET, "--report", str(target))
+    reported.snakemake(TARGET, "results/small/explain/explanations.png", "--report", str(target))
     text = target.read_text()
     assert "report.html" in text and "motion_concepts.png" in text

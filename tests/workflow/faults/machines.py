@@ -97,7 +97,8 @@ def values(path: Path) -> Iterator[tuple[str, Any]]:
     else:
         arrays, content = read_arrays(path)
         yield from arrays.items()
-    yield from _leaves(content)
+    # A column and an attribute may have one name.
+    yield from _leaves(content, "attributes")
 
 
 def _without_figures(value: Any) -> Any:
