@@ -142,15 +142,14 @@ class Rules:
 
     def _made_videos(self, wildcards: Any) -> list[str]:
         """Videos that a rule makes; those on a user's disk are followed by a digest, one stat each."""
-        name = wildcards.dataset
-        generate = next(stage for stage in STAGES.values() if stage.generates)
-        if not generate.when(self.section(name)):
+        section = self.section(wildcards.dataset)
+        maker = next((stage for stage in STAGES.values() if stage.generates and stage.when(section)), None)
+        if maker is None:
             return []
-        place = home(self.section(name), generate.name)
-        part, count = shards(self.section(name)).index(wildcards.shard), self.section(name).data.shards
-        return [
-            f"results/{place}/demo/{entry.path}" for entry in self.videos.entries(name) if entry.in_shard(part, count)
-        ]
+        root = os.path.relpath(self.config.root_of(home(section, maker.name)))
+        part, count = shards(section).index(wildcards.shard), section.data.shards
+        own = (entry for entry in self.videos.entries(wildcards.dataset) if entry.in_shard(part, count))
+        return [f"{root}/{entry.path}" for entry in own]
 
     # ------------------------------------------------------------------------------------------- outputs, parameters
 
