@@ -73,7 +73,6 @@ BOTTLENECK_STAGES = (
         },
         reads={
             **SAMPLES,
-            **MOTION_CONCEPTS,
             **MOTION_LABELS,
             "concepts": "concepts.concepts",
             "pseudo_labels": "concepts.pseudo_labels",
