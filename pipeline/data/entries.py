@@ -42,7 +42,7 @@ class Segment(NamedTuple):
     label: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One video of a data set.
 

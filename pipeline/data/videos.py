@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import pyarrow as pa
 
-from pipeline.data.entries import DEVELOPMENT, Entry, without_suffix
+from pipeline.data.entries import DEVELOPMENT, Entry, ListError, without_suffix
 from pipeline.data.lists import read_listing
 from pipeline.data.settings import Index
 from pipeline.data.table import columns_of
 from pipeline.jobs import stage
+
+logger = logging.getLogger("conceptreel")
 
 
 def developed_in(entries: list[Entry], experiments: dict[str, list[Entry]]) -> set[str]:
@@ -41,14 +45,18 @@ def build(job: stage.Job) -> None:
     settings = Index.model_validate(job.settings["index"])
     entries = read_listing(settings, job.root).entries
     experiments = {name: Index.model_validate(raw) for name, raw in job.settings["experiments"].items()}
-    listed = {
-        name: entries if own == settings else read_listing(own, job.root).entries for name, own in experiments.items()
-    }
+    listed, notes = {}, []
+    for name, own in experiments.items():
+        try:
+            listed[name] = entries if own == settings else read_listing(own, job.root).entries
+        except ListError as error:  # the lists of another split need not be there until it is run
+            notes.append(f"experiment `{name}` is left out: {error}")
+            logger.warning(notes[-1])
     developed = developed_in(entries, listed)
     columns = columns_of(entries) | {"developed": [entry.video_id in developed for entry in entries]}
     failed = {entry.video_id: entry.problem for entry in entries if entry.problem}
     job.check_failures(failed, len(entries), settings.max_failed_fraction)
-    job.write_table("videos", pa.table(columns), failed=failed)
+    job.write_table("videos", pa.table(columns), {"notes": notes}, failed=failed)
 
 
 if __name__ == "__main__":

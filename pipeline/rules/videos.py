@@ -24,6 +24,7 @@ class Videos:
         self.config = config
         self._entries = functools.cache(self._read)
         self._digests = functools.cache(self._digests_of)
+        self.developed = functools.cache(self._developed)
 
     def _read(self, name: str) -> list[Entry]:
         section, root = self.config.datasets[name], self.config.root_of(name)
@@ -60,14 +61,24 @@ class Videos:
             chosen = [entry for entry in self.entries(name) if entry.video_id in developed]
         return [members_digest(part, None) for part in by_shard(chosen, count)]
 
-    def developed(self, name: str) -> set[str]:
+    def _developed(self, name: str) -> set[str]:
         """Ids of the videos that some experiment on a data set trains on or chooses by."""
         return {
             entry.video_id
             for experiment in self.config.datasets.experiments_on(name)
-            for entry in self.entries(experiment)
+            for entry in self._of_experiment(experiment, name)
             if entry.split in DEVELOPMENT
         }
+
+    def _of_experiment(self, experiment: str, name: str) -> list[Entry]:
+        """Videos of an experiment, read for their splits alone: whether files are there is not looked at."""
+        if experiment == name:
+            return self.entries(name)
+        index = self.config.datasets[experiment].data.index
+        try:
+            return read_entries(index.model_copy(update={"check_files": False}), self.config.root_of(name))
+        except ListError:
+            return []  # lists of another split need not be there; the stage `videos` notes it
 
     def digest(self, name: str, follows: str, shard: str = "") -> str:
         """Digest of the videos that a stage follows; see `pipeline.jobs.declare.Stage.follows`."""
