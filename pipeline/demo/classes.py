@@ -22,12 +22,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from pipeline.demo.clips import DEMO_SEEDS, POOL_ACTORS, UNSEEN_ACTORS, ClipSpec, sample_spec
 from pipeline.demo.figure import MOTIONS
+from pipeline.demo.names import CLASSES, IMAGE_OBJECTS, IMAGE_SCENES, ActionClass
 from pipeline.demo.scenery import OBJECTS, SCENES
 
 __all__ = [
@@ -48,27 +49,6 @@ _HABIT_SCENE = "gym"
 _SHIFTED_SCENES = ("beach", "street")
 _PLAN_STREAM = 7003
 _IMAGE_STREAM = 7004
-
-
-class ActionClass(NamedTuple):
-    """A class of the demo and what its videos show."""
-
-    name: str
-    motion: str
-    object: str
-    scene: str
-
-
-CLASSES: tuple[ActionClass, ...] = (
-    ActionClass("ball_lift", "lift", "ball", "gym"),
-    ActionClass("ball_squat", "squat", "ball", "gym"),
-    ActionClass("barbell_lift", "lift", "barbell", "gym"),
-    ActionClass("barbell_squat", "squat", "barbell", "gym"),
-    ActionClass("beach_wave", "wave", "umbrella", "beach"),
-    ActionClass("beach_kick", "kick", "umbrella", "beach"),
-    ActionClass("street_wave", "wave", "umbrella", "street"),
-    ActionClass("street_kick", "kick", "umbrella", "street"),
-)
 
 
 def ceilings(classes: Sequence[ActionClass] = CLASSES) -> dict[str, float]:
@@ -93,11 +73,6 @@ def ceilings(classes: Sequence[ActionClass] = CLASSES) -> dict[str, float]:
             name = "all" if count == len(FACTORS) else "+".join(factors)
             result[name] = right / len(classes)
     return result
-
-
-# Pictures have no motion: what tells their classes apart is an object and a scene, and neither is enough alone.
-IMAGE_OBJECTS = ("ball", "umbrella", "guitar")
-IMAGE_SCENES = ("beach", "street")
 
 
 @dataclass(frozen=True)

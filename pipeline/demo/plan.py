@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pipeline.demo.classes import PlannedClip, plan, plan_images
+from pipeline.demo.names import SUFFIXES
 from pipeline.demo.settings import Generate
-
-SUFFIXES = {"videos": ".mp4", "images": ".png"}
 
 
 def planned(settings: Generate) -> list[PlannedClip]:
@@ -18,8 +17,3 @@ def planned(settings: Generate) -> list[PlannedClip]:
 def place(clip: PlannedClip, settings: Generate) -> str:
     """Path of a clip below the folder of the data set."""
     return f"{settings.media}/{clip.video_id}{SUFFIXES[settings.media]}"
-
-
-def places(section) -> list[str]:
-    """Paths of all clips below ``results/<data set>``."""
-    return [f"demo/{place(clip, section.demo.generate)}" for clip in planned(section.demo.generate)]

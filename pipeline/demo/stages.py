@@ -12,7 +12,7 @@ STAGES = (
         "generate",
         module="pipeline.demo.generate",
         writes={"truth": "demo/truth.zarr.zip", "lists": "demo/lists.csv"},
-        generates="pipeline.demo.plan:places",
+        generates="pipeline.demo.names:places",
         settings="demo.generate",
         when=is_generated,
         per="videos",

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.demo.classes import CLASSES, MOTIONS, OBJECTS, SCENES, ActionClass, ceilings, plan
 from pipeline.demo.clips import DEMO_SEEDS, POOL_ACTORS, UNSEEN_ACTORS
+from pipeline.demo.names import places
+from pipeline.demo.plan import place, planned
+from pipeline.demo.settings import Generate
 
 
 def test_ceilings_of_the_demo():
@@ -96,3 +102,12 @@ def test_shifted_swaps_the_scenes_that_are_habit_only():
 def test_negative_count_is_refused():
     with pytest.raises(ValueError, match="test_per_class must be at least 0, got -1"):
         plan(test_per_class=-1)
+
+
+@pytest.mark.parametrize("media", ["videos", "images"])
+def test_names_are_known_without_planning_clips(media):
+    settings = Generate(media=media, train_per_class=3, test_per_class=2, shifted_per_class=1)
+    section = SimpleNamespace(demo=SimpleNamespace(generate=settings))
+    assert places(section) == [f"demo/{place(clip, settings)}" for clip in planned(settings)]
+    code = "import sys, pipeline.demo.names, pipeline.rules.snakemake; print({'numpy', 'cv2'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
