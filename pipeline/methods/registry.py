@@ -15,6 +15,9 @@ from typing import Any
 from pipeline.jobs.declare import Stage
 from pipeline.settings import Section
 
+# Sections of a data set's configuration that are no method's.
+FLOORS = ("data", "motion", "context", "backbone", "demo", "dataset", "ablations")
+
 
 def _accept(section: Any) -> None:
     return None
@@ -62,9 +65,26 @@ def function(name: str) -> Callable[..., Any]:
 
 
 def _found() -> dict[str, Method]:
+    """All methods by name.
+
+    Raises:
+        ValueError: a method has another name than its folder, or a section's name is taken.
+    """
     here = Path(__file__).parent
-    names = sorted(path.parent.name for path in here.glob("*/method.py"))
-    return {name: importlib.import_module(f"pipeline.methods.{name}.method").METHOD for name in names}
+    found: dict[str, Method] = {}
+    taken = dict.fromkeys(FLOORS, "a floor")
+    for folder in sorted(path.parent.name for path in here.glob("*/method.py")):
+        method: Method = importlib.import_module(f"pipeline.methods.{folder}.method").METHOD
+        if method.name != folder:
+            raise ValueError(
+                f"pipeline/methods/{folder}/method.py calls its method `{method.name}`; name it `{folder}`"
+            )
+        for section in method.sections:
+            if section in taken:
+                raise ValueError(f"the method {folder} names a section `{section}`, which is {taken[section]}'s")
+            taken[section] = f"the method {folder}"
+        found[folder] = method
+    return found
 
 
 METHODS: dict[str, Method] = _found()
