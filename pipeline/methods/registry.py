@@ -76,9 +76,7 @@ def _found() -> dict[str, Method]:
     for folder in sorted(path.parent.name for path in here.glob("*/method.py")):
         method: Method = importlib.import_module(f"pipeline.methods.{folder}.method").METHOD
         if method.name != folder:
-            raise ValueError(
-                f"pipeline/methods/{folder}/method.py calls its method `{method.name}`; name it `{folder}`"
-            )
+            raise ValueError(f"{method.title}: its folder is `{folder}`, so it cannot be called `{method.name}`")
         for section in method.sections:
             if section in taken:
                 raise ValueError(f"the method {folder} names a section `{section}`, which is {taken[section]}'s")
