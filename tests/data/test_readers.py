@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from pipeline.data import readers
-from pipeline.data.readers import REASONS, BackendError, VideoError, open_video, resize_and_crop, sample_indices
+from pipeline.data.probe import REASONS
+from pipeline.data.readers import BackendError, VideoError, open_video, resize_and_crop, sample_indices
 
 N, HEIGHT, WIDTH = 24, 48, 64
 BOTH = pytest.mark.parametrize("backend", ["decord", "pyav"])
