@@ -64,6 +64,7 @@ def odd(tmp_path, monkeypatch):
 
 
 def test_the_decoder_of_every_video_and_what_was_unusual_are_recorded(odd):
+    pytest.importorskip("decord")
     for arrays, about in odd():
         record = about["provenance"]
         assert record["decoders"] == {"cut": "decord", "palette": "pyav", "plain": "decord"}
