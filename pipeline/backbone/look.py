@@ -50,12 +50,15 @@ class Look:
     def clip(self, path: str | Path) -> dict[str, Any]:
         """What stage `decode` would keep of a video or picture; VideoError where it cannot be read."""
         try:
-            return decode_video(Path(path), self.decode)
+            found = decode_video(Path(path), self.decode)
         except BackendError as error:
             # The model was made elsewhere: what it needs of decoding, the frames, PyAV gives too.
             say_once(f"pyav decodes: {error}")
             self.decode = self.decode.model_copy(update={"backend": "pyav"})
-            return decode_video(Path(path), self.decode)
+            found = decode_video(Path(path), self.decode)
+        if found["note"]:
+            say_once(f"{path}: {found['note']}")
+        return found
 
     def feature(self, frames: np.ndarray) -> np.ndarray:
         """Feature ``[1, D]`` of a clip, uint8 ``[T, H, W, 3]``."""

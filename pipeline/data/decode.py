@@ -80,7 +80,7 @@ def keep_frames(
     return wanted, kept, decoded
 
 
-def decode_video(path, settings: Decode, opener: Callable | None = None) -> dict[str, np.ndarray | float | int]:
+def decode_video(path, settings: Decode, opener: Callable | None = None) -> dict[str, Any]:
     """Read one video in a single pass.
 
     Args:
@@ -88,8 +88,8 @@ def decode_video(path, settings: Decode, opener: Callable | None = None) -> dict
 
     Returns:
         ``frames`` uint8 ``[n_frames, size, size, 3]``, ``frame_index`` int32 ``[n_frames]``, the motion signal
-        ``diff_sum`` float32 and ``diff_count`` int32 ``[F]``, ``timestamps`` float64 ``[F]`` in seconds, and
-        ``fps``, ``height``, ``width``.
+        ``diff_sum`` float32 and ``diff_count`` int32 ``[F]``, ``timestamps`` float64 ``[F]`` in seconds,
+        ``fps``, ``height``, ``width``, and in ``note`` what was unusual.
 
     Raises:
         VideoError: with the reason in words.
@@ -112,6 +112,7 @@ def decode_video(path, settings: Decode, opener: Callable | None = None) -> dict
             "fps": float(video.fps),
             "height": int(video.height),
             "width": int(video.width),
+            "note": video.note,
         }
 
 

@@ -199,7 +199,11 @@ def _head(path: Path, error: Exception) -> bytes:
 
 
 def first_look(path: Path) -> Probe:
-    """Find the video stream, decode its first frame, and list its packets."""
+    """Find the video stream, decode its first frames, and list its packets.
+
+    Raises:
+        VideoError: the file is none, or none that can be decoded.
+    """
     try:
         container = av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
@@ -215,6 +219,7 @@ def first_look(path: Path) -> Probe:
     packets: list[_Packet] = []
     first = None
     samples: list[np.ndarray] = []
+    comparing = True
     failure = ""
     with container:
         name = container.format.name
@@ -234,19 +239,18 @@ def first_look(path: Path) -> Probe:
         try:
             stream.codec_context.thread_count = 1
             for packet in container.demux(stream):
+                decoded: list[av.VideoFrame] = []
                 if first is None and not encrypted:
                     encrypted = packet.has_sidedata("encryption_info")
                     decoded = packet.decode()
-                elif first is not None and len(samples) < MAX_SAMPLES and not _shows_something(samples[-1]):
+                elif first is not None and comparing:
                     decoded = _decoded_or_none(packet)
-                else:
-                    decoded = []
                 for frame in decoded:
                     if first is None:
                         first = frame
                         turn = turn_of(_display_matrix(frame))
-                    if frame.width and frame.height:
-                        samples.append(sample(turn.apply(rgb(frame, first.width, first.height))))
+                    samples += _sample_or_none(frame, first, turn)
+                    comparing = 0 < len(samples) < MAX_SAMPLES and not _shows_something(samples[-1])
                 if packet.size or packet.dts is not None:  # not the one that ends the stream
                     packets.append(_Packet.of(packet, codec))
         except Exception as error:
@@ -427,6 +431,14 @@ def sample(picture: np.ndarray) -> np.ndarray:
     """About 32 × 32 pixels of a picture, int16: enough to tell whether two decoders show the same."""
     rows, columns = (max(1, side // 32) for side in picture.shape[:2])
     return picture[::rows, ::columns].astype(np.int16)
+
+
+def _sample_or_none(frame: av.VideoFrame, first: av.VideoFrame, turn: Turn) -> list[np.ndarray]:
+    """Sample of a frame in the size of the first one; none of a frame that is not a picture."""
+    try:
+        return [sample(turn.apply(rgb(frame, first.width, first.height)))]
+    except Exception:  # see first_look
+        return []
 
 
 def _shows_something(sample: np.ndarray) -> bool:

@@ -29,6 +29,7 @@ PACKAGES = (
     "faiss-cpu",
     "faiss-gpu",
     "decord",
+    "torchcodec",
     "av",
     "opencv-python-headless",
     "scipy",
