@@ -12,6 +12,7 @@ from pipeline.backbone.encoders import Backbone, encode, load_backbone
 from pipeline.backbone.finetuning.tuned import check
 from pipeline.backbone.settings import Features
 from pipeline.data.decode import decode_video
+from pipeline.data.readers import BackendError, say_once
 from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.store.atomic import StageError
@@ -48,7 +49,16 @@ class Look:
 
     def clip(self, path: str | Path) -> dict[str, Any]:
         """What stage `decode` would keep of a video or picture; VideoError where it cannot be read."""
-        return decode_video(Path(path), self.decode)
+        try:
+            found = decode_video(Path(path), self.decode)
+        except BackendError as error:
+            # The model was made elsewhere: what it needs of decoding, the frames, PyAV gives too.
+            say_once(f"pyav decodes: {error}")
+            self.decode = self.decode.model_copy(update={"backend": "pyav"})
+            found = decode_video(Path(path), self.decode)
+        if found["note"]:
+            say_once(f"{path}: {found['note']}")
+        return found
 
     def feature(self, frames: np.ndarray) -> np.ndarray:
         """Feature ``[1, D]`` of a clip, uint8 ``[T, H, W, 3]``."""

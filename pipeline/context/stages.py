@@ -58,7 +58,7 @@ STAGES = (
         reads={"index": "index.index"},
         settings="context.candidates",
         when=collects_candidates,
-        files=("context.candidates.names",),
+        files=("context.candidates.names", "context.candidates.wordnet"),
         minutes=120,
     ),
     Stage(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,29 @@ from pipeline.data.signal import MotionSignal
 from pipeline.data.table import read_videos
 from pipeline.jobs import stage
 from pipeline.store.arrays import ragged
+
+
+class Decoding:
+    """How the videos of one job were decoded, for its provenance."""
+
+    def __init__(self) -> None:
+        self._decoders: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
+
+    @contextmanager
+    def open(
+        self, opener: Callable[..., AbstractContextManager[Any]], video_id: str, *args: Any, **options: Any
+    ) -> Iterator[Any]:
+        """``opener(*args, **options)``, with a look at the video when the caller is done with it."""
+        with opener(*args, **options) as video:
+            yield video
+            self._decoders[video_id] = video.decoder
+            if video.note:
+                self._notes[video_id] = video.note
+
+    def record(self) -> dict[str, dict[str, str]]:
+        """``decoders``: id → the decoder that its frames came from; ``notes``: id → what was unusual, where it was."""
+        return {"decoders": dict(sorted(self._decoders.items())), "notes": dict(sorted(self._notes.items()))}
 
 
 def keep_frames(
@@ -55,16 +80,16 @@ def keep_frames(
     return wanted, kept, decoded
 
 
-def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[str, np.ndarray | float | int]:
+def decode_video(path, settings: Decode, opener: Callable | None = None) -> dict[str, Any]:
     """Read one video in a single pass.
 
     Args:
-        opener: `open_video`, or the same of an isolated decoder.
+        opener: path and backend → opened video; by default `open_video` with these settings.
 
     Returns:
         ``frames`` uint8 ``[n_frames, size, size, 3]``, ``frame_index`` int32 ``[n_frames]``, the motion signal
-        ``diff_sum`` float32 and ``diff_count`` int32 ``[F]``, ``timestamps`` float64 ``[F]`` in seconds, and
-        ``fps``, ``height``, ``width``.
+        ``diff_sum`` float32 and ``diff_count`` int32 ``[F]``, ``timestamps`` float64 ``[F]`` in seconds,
+        ``fps``, ``height``, ``width``, and in ``note`` what was unusual.
 
     Raises:
         VideoError: with the reason in words.
@@ -73,6 +98,7 @@ def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[
     def choose(n_frames: int) -> np.ndarray:
         return sample_indices(n_frames, settings.n_frames, settings.sampling, settings.stride)
 
+    opener = opener or partial(open_video, min_fraction=settings.min_fraction)
     with opener(path, settings.backend) as video:
         signal = MotionSignal()
         wanted, kept, decoded = keep_frames(video, settings, choose, signal.add)
@@ -86,6 +112,7 @@ def decode_video(path, settings: Decode, opener: Callable = open_video) -> dict[
             "fps": float(video.fps),
             "height": int(video.height),
             "width": int(video.width),
+            "note": video.note,
         }
 
 
@@ -96,10 +123,14 @@ def build(job: stage.Job) -> None:
     done: list[dict] = []
     ids: list[str] = []
     failed: dict[str, str] = {}
+    decoding = Decoding()
     with Decoder(**job.runtime.decoder) as decoder:
         for video_id, path, frames in stage.progress(videos.files(), "decode"):
             try:
-                done.append(decode_video(job.root / path, settings, partial(decoder.open, frames=frames)))
+                opener = partial(
+                    decoding.open, decoder.open, video_id, frames=frames, min_fraction=settings.min_fraction
+                )
+                done.append(decode_video(job.root / path, settings, opener))
                 ids.append(video_id)
             except VideoError as error:
                 failed[video_id] = str(error)
@@ -120,6 +151,7 @@ def build(job: stage.Job) -> None:
         described,
         n_ok=len(ids),
         failed=failed,
+        **decoding.record(),
     )
     diff_sum, offsets = ragged([item["diff_sum"] for item in done], (), np.float32)
     diff_count, _ = ragged([item["diff_count"] for item in done], (), np.int32)
@@ -130,6 +162,7 @@ def build(job: stage.Job) -> None:
         described,
         n_ok=len(ids),
         failed=failed,
+        **decoding.record(),
     )
 
 

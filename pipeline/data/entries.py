@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.data.lines import lines_of
+from pipeline.store.provenance import fingerprint
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -151,7 +152,8 @@ def by_shard(entries: list[Entry], count: int) -> list[list[Entry]]:
 
 
 def members_digest(entries: list[Entry], root: str | Path | None, *, with_labels: bool = False) -> str:
-    """Digest of videos, such as those of one shard: ids, paths and, below ``root``, size and time of change.
+    """Digest of videos, such as those of one shard: ids, paths and, below ``root``, size and time of change, of a
+    folder of frames those of all its files.
 
     A stage gets it as a parameter, so that it runs again when one of its videos is added, replaced or removed.
     """
@@ -165,8 +167,7 @@ def members_digest(entries: list[Entry], root: str | Path | None, *, with_labels
             parts += [",".join(map(str, segment)) for segment in entry.segments]
         if root is not None and entry.problem is None:
             try:
-                status = os.stat(os.path.join(root, entry.path))
-                parts += [str(status.st_size), str(status.st_mtime_ns)]
+                parts += fingerprint(os.path.join(root, entry.path)).split(":")
             except (OSError, ValueError):
                 parts.append("absent")
         digest.update("\0".join(parts).encode() + b"\n")

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import logging
 import os
 import resource
 import select
@@ -25,11 +26,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pipeline.data.readers import BackendError, Video, VideoError, open_video
+from pipeline.data.readers import BackendError, Video, VideoError, open_video, say_once
 from pipeline.store.code import PROJECT
 
 SECONDS = 600.0
 MEMORY_MB = 3000
+GRACE_SECONDS = 5
 PIPE_BYTES = 1 << 20
 _LENGTH_BYTES = 8
 _PR_SET_PDEATHSIG = 1
@@ -63,12 +65,14 @@ class RemoteVideo:
         self.n_frames: int = header["n_frames"]
         self.height: int = header["height"]
         self.width: int = header["width"]
+        self.instead: str = header["instead"]
         self._learn(header, timestamps)
 
     def _learn(self, header: dict[str, Any], timestamps: np.ndarray) -> None:
         self.n_decoded: int | None = header["n_decoded"]
         self.fps: float = header["fps"]
         self.note: str = header["note"]
+        self.decoder: str = header["decoder"]
         self.timestamps = timestamps
 
     def batches(self, size: int = 32) -> Iterator[tuple[int, np.ndarray]]:
@@ -108,18 +112,24 @@ class Decoder:
 
     @contextlib.contextmanager
     def open(
-        self, path: str | os.PathLike[str], backend: str = "decord", frames: tuple[int, int] | None = None
+        self,
+        path: str | os.PathLike[str],
+        backend: str = "decord",
+        frames: tuple[int, int] | None = None,
+        **options: float,
     ) -> Iterator[RemoteVideo]:
         """Open a video as `pipeline.data.readers.open_video` does.
 
         Raises:
             VideoError: also ``crashed``, ``too_slow`` and ``too_large``, then and while it is read.
-            BackendError: the backend is unknown or not installed.
+            BackendError: the backend is unknown, or torchcodec is chosen and not installed.
         """
         budget = _Budget(self.seconds)
         name = Path(path).name
         request = {"ask": "open", "path": os.fsencode(path).hex(), "backend": backend, "frames": frames}
-        header, timestamps = self.ask(request, name, budget)
+        header, timestamps = self.ask({**request, "options": options}, name, budget)
+        if header["instead"]:
+            say_once(header["instead"])
         try:
             yield RemoteVideo(self, name, header, timestamps, budget)
         finally:
@@ -144,6 +154,8 @@ class Decoder:
                 "too_slow", f"{name}: decoding took longer than runtime.decoder.seconds = {self.seconds:g}"
             ) from None
         except (_WorkerDied, BrokenPipeError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(GRACE_SECONDS)  # a kill before it has ended would hide what ended it
             self._end()
             raise VideoError("crashed", f"{name}: the decoder died of {_cause(worker.returncode)}") from None
         finally:
@@ -231,7 +243,7 @@ class _Worker:
 
     def _describe(self, kind: str) -> tuple[dict[str, Any], np.ndarray]:
         video = self._video
-        names = ("n_frames", "n_decoded", "fps", "height", "width", "note")
+        names = ("n_frames", "n_decoded", "fps", "height", "width", "note", "decoder", "instead")
         return {"kind": kind, **{name: getattr(video, name) for name in names}}, video.timestamps
 
     def _guarded(self, answer: Any) -> tuple[dict[str, Any], np.ndarray | None]:
@@ -278,7 +290,7 @@ class _Worker:
     def _open(self, path: str, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
         self._video = None
         frames = request["frames"] and tuple(request["frames"])
-        self._video = open_video(path, request["backend"], frames=frames)
+        self._video = open_video(path, request["backend"], frames, **request["options"])
         return self._describe("opened")
 
 
@@ -294,6 +306,7 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
+    logging.disable()  # the caller says it, once for all its workers
     # Native libraries print; what they print must not get between the frames.
     frames = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
     os.dup2(2, 1)

@@ -1,23 +1,24 @@
 """Reading videos: one small interface over decord, PyAV, torchcodec, folders of pictures and single pictures.
 
 Every file ends in correct frames or in a `VideoError` that says why not. To get there a file is first looked through
-with PyAV, whatever the backend: it finds the stream, decodes one frame and lists the packets without decoding them
-(2 ms for a UCF-101 clip). That look decides what is a video at all, and gives size and timestamps, which decord gets
-wrong for streams whose packets carry none (a third of the UCF-101 clips at hand).
+with PyAV, whatever the backend (`pipeline.data.probe`). That look decides what is a video at all and whether all of it
+is there, and gives size, orientation and timestamps, which decord gets wrong for streams whose packets carry none (a
+third of the UCF-101 clips at hand).
 
-Where the chosen backend stops early, PyAV takes over at that very frame. decord 0.6 needs this: it has no AV1 decoder,
-returns unusable arrays for some frames narrower than 50 pixels, and how far it gets in a damaged stream differs from
-run to run, because its decoding thread runs ahead. PyAV alone reads MPEG program and transport streams.
+Where the chosen backend stops early or shows other pixels than the look has seen, PyAV takes over at that very frame.
+decord 0.6 needs this: it has no AV1 decoder, returns unusable arrays for some frames narrower than 50 pixels and black
+ones for some palettes, and how far it gets in a damaged stream differs from run to run, because its decoding thread
+runs ahead. PyAV alone reads MPEG program and transport streams, and videos with a display matrix.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
+import logging
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,28 +27,28 @@ import av
 import cv2
 import numpy as np
 
-REASONS = {
-    "missing": "there is no such file",
-    "unreadable": "the operating system does not hand the file out (permissions, a failing disk)",
-    "empty": "the file has no bytes",
-    "not_a_video": "the content is something else: a web page, a Git LFS pointer, a picture, any other bytes",
-    "no_video_stream": "a media file with sound, subtitles or cover art only",
-    "no_frames": "a video without a single frame (an init segment), or a folder without pictures",
-    "encrypted": "the frames are encrypted",
-    "unsupported": "no decoder for this codec is at hand",
-    "damaged": "a video that cannot be decoded, or of which less than half can be",
-    "too_short": "fewer frames than the stage needs",
-    "no_person": "no frame holds a person",
-    "crashed": "native code of the decoder crashed on it",
-    "too_slow": "the decoder hangs, or needs longer than `runtime.decoder.seconds`",
-    "too_large": "decoding needs more memory than `runtime.decoder.memory_mb`",
-}
+from pipeline.data.probe import (
+    NOMINAL_FPS,
+    SAME_LEVELS,
+    Probe,
+    Turn,
+    VideoError,
+    first_look,
+    is_folder,
+    rate_of,
+    refuse_other_content,
+    rgb,
+    sample,
+    since_first,
+    words_of,
+)
+from pipeline.data.settings import MIN_FRACTION
+from pipeline.store.atomic import StageError
+
+logger = logging.getLogger("conceptreel")
+
 BACKENDS = ("decord", "pyav", "torchcodec")
 
-# A clip that lost more than half of its frames no longer shows the action that its label names.
-MIN_DECODED_FRACTION = 0.5
-# For frame folders, and for streams without any timing.
-NOMINAL_FPS = 25.0
 # Bounds the memory of a pass for large pictures: 32 frames of 1080p are 190 MiB, of 8K they would be 3 GiB.
 MAX_BATCH_BYTES = 256 * 2**20
 
@@ -56,24 +57,7 @@ _WITHOUT_INDEX = ("mpeg", "mpegts")
 _PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 
 
-class VideoError(Exception):
-    """A video cannot be used.
-
-    Attributes:
-        reason: one of `REASONS`.
-        detail: what was found, in words.
-    """
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
-
-
-class BackendError(RuntimeError):
+class BackendError(StageError):
     """The chosen backend is unknown or not installed: no fault of any video, so no `VideoError`."""
 
 
@@ -85,56 +69,41 @@ class _GaveUp(Exception):
 Frames = Iterator[tuple[np.ndarray, float | None]]
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """What a first look tells about a video.
-
-    Attributes:
-        n_frames: frames that the container promises, at least 1.
-        timestamps: float64 ``[n_frames]``.
-        stored_height, stored_width: size before the rotation is applied.
-        rotation: degrees, counterclockwise, that make the picture upright: 0, 90, 180 or 270.
-        container: FFmpeg's name of the container format.
-    """
-
-    n_frames: int
-    timestamps: np.ndarray
-    fps: float
-    stored_height: int
-    stored_width: int
-    rotation: int
-    container: str
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(height, width, 3)`` of the upright picture."""
-        if self.rotation in (90, 270):
-            return self.stored_width, self.stored_height, 3
-        return self.stored_height, self.stored_width, 3
-
-
 class Video:
     """An opened video; see `open_video`.
 
     Attributes:
-        n_frames: frames that the container promises. A damaged file can hold fewer.
+        n_frames: frames that the file holds. A damaged one can decode to fewer.
         n_decoded: frames that a complete pass found; None before one ended.
         fps: mean frame rate in frames per second, from the timestamps where these exist.
         height, width: of the upright picture, in pixels. Pixels are taken as square.
         timestamps: float64 ``[n_frames]``, seconds since the first frame, never decreasing; ``[n_decoded]`` once a
-            complete pass found fewer frames than promised.
-        note: what was unusual about the last pass, empty if nothing was.
+            complete pass found fewer frames.
+        decoder: which decoder the last pass took, several where one went on for another; empty before the first.
+        instead: why it is not the chosen one for any video here; empty if it is.
+        note: what was unusual about the file and the last pass, empty if nothing was.
     """
 
-    def __init__(self, name: str, probe: _Probe, sources: list[Callable[[], Frames]]):
-        self._name, self._probe, self._sources = name, probe, sources
+    def __init__(
+        self,
+        name: str,
+        probe: Probe,
+        sources: dict[str, Callable[[], Frames]],
+        min_fraction: float = MIN_FRACTION,
+        instead: str = "",
+    ):
+        self._name, self._probe, self._sources, self._min_fraction = name, probe, sources, min_fraction
         self._shape = probe.shape
         self.n_frames = probe.n_frames
         self.n_decoded: int | None = None
         self.fps = probe.fps
         self.height, self.width = self._shape[:2]
         self.timestamps = probe.timestamps
-        self.note = ""
+        self.decoder = ""
+        self.instead = instead
+        self.note = probe.remark
+        if probe.share < min_fraction:
+            raise VideoError("damaged", f"{name}: {probe.remark}; it was probably cut")
 
     def __enter__(self) -> Video:
         return self
@@ -154,7 +123,7 @@ class Video:
             Index of the first frame, and RGB frames uint8 ``[b, H, W, 3]`` with ``1 <= b <= size``.
 
         Raises:
-            VideoError: ``damaged``, if less than half of the promised frames decode.
+            VideoError: ``damaged``, if less than ``min_fraction`` of the promised frames decode.
         """
         if size < 1:
             raise ValueError(f"a batch needs at least one frame, got size={size}")
@@ -205,9 +174,9 @@ class Video:
 
     def _pass(self) -> Iterator[np.ndarray]:
         """Frames in order from the first source; where it stops early, the next one goes on at that frame."""
-        self.note = ""
+        self.note, self.decoder = self._probe.remark, ""
         decoded = 0
-        for source in self._sources:
+        for name, source in self._sources.items():
             times: list[float | None] = []
             stop = "the stream ends"
             try:
@@ -215,6 +184,8 @@ class Video:
                     times.append(time)
                     if position < decoded:
                         continue
+                    if not self.decoder.endswith(name):
+                        self.decoder += f" + {name}" if self.decoder else name
                     yield frame
                     decoded += 1
                     if decoded == self.n_frames:
@@ -225,242 +196,125 @@ class Video:
         if len(times) < decoded:
             # How far the first decoder got is then a matter of chance, and a result must not depend on that.
             raise VideoError("damaged", f"{self._name}: two decoders disagree ({self.note})")
-        self.note = f"{decoded} of {self.n_frames} frames decode ({self.note})"
-        if decoded < MIN_DECODED_FRACTION * self.n_frames:
+        promised = round(self.n_frames / self._probe.share)
+        self.note = f"{decoded} of {promised} frames decode ({self.note})"
+        if decoded < max(1, self._min_fraction * promised):
             raise VideoError("damaged", f"{self._name}: {self.note}")
         # Frames are missing, so the times of the packets no longer belong to them one by one.
-        self.timestamps = self.timestamps[:decoded] if None in times else _since_first(times)
+        if None in times:
+            self.timestamps = self.timestamps[:decoded]
+        else:
+            self.timestamps = since_first(times)
+            self.fps = rate_of(self.timestamps, self.fps)
 
 
 class Excerpt(Video):
     """Consecutive frames of a longer video, as a video of its own: times count from its first frame.
 
     Args:
-        whole: the longer video.
-        frames: first frame and end, counted from 0; the end is excluded, and cut to what the container promises.
+        whole: the longer video, whose ``min_fraction`` is 0: what it lacks outside of the excerpt does not matter.
+        frames: first frame and end, counted from 0; the end is excluded, and cut to what the header promises.
 
     Raises:
-        VideoError: ``too_short``, the longer video ends before the excerpt begins.
+        VideoError: ``too_short``, the longer video ends before the excerpt begins; ``damaged``, see `open_video`.
     """
 
-    def __init__(self, whole: Video, frames: tuple[int, int]):
+    def __init__(self, whole: Video, frames: tuple[int, int], min_fraction: float = MIN_FRACTION):
         first, end = frames
         if first >= whole.n_frames:
             raise VideoError("too_short", f"{whole._name} has {whole.n_frames} frames, the excerpt begins at {first}")
         self._whole, self._first, self._end = whole, first, min(end, whole.n_frames)
-        times = _since_first(whole.timestamps[first : self._end])
-        probe = replace(whole._probe, n_frames=self._end - first, timestamps=times)
-        super().__init__(f"{whole._name}, frames {first} to {end}", probe, [])
+        times = since_first(whole.timestamps[first : self._end])
+        n_frames = self._end - first
+        share = n_frames / (min(end, max(whole.n_frames, round(whole.n_frames / whole._probe.share))) - first)
+        probe = replace(
+            whole._probe,
+            n_frames=n_frames,
+            timestamps=times,
+            fps=rate_of(times, whole.fps),
+            share=share,
+        )
+        super().__init__(f"{whole._name}, frames {first} to {end}", probe, {}, min_fraction, whole.instead)
 
     def _pass(self) -> Iterator[np.ndarray]:
         # Decoded from the start of the file, for the reason given in `Video.frames`.
         frames, index = self._whole._pass(), -1
         for index, frame in enumerate(frames):
             if index >= self._first:
+                self.note, self.decoder = self._whole.note, self._whole.decoder
                 yield frame
             if index + 1 == self._end:
                 frames.close()
                 return
-        self.note = self._whole.note
+        self.note, self.decoder = self._whole.note, self._whole.decoder
         found = max(0, index + 1 - self._first)
-        if found < MIN_DECODED_FRACTION * self.n_frames:
-            raise VideoError("damaged", f"{self._name}: {found} of {self.n_frames} frames decode ({self.note})")
-        self.timestamps = _since_first(self._whole.timestamps[self._first : self._first + found])
+        promised = round(self.n_frames / self._probe.share)
+        if found < max(1, self._min_fraction * promised):
+            raise VideoError("damaged", f"{self._name}: {found} of {promised} frames decode ({self.note})")
+        self.timestamps = since_first(self._whole.timestamps[self._first : self._first + found])
+        self.fps = rate_of(self.timestamps, self.fps)
 
 
-def open_video(path: str | os.PathLike[str], backend: str = "decord", frames: tuple[int, int] | None = None) -> Video:
+def open_video(
+    path: str | os.PathLike[str],
+    backend: str = "decord",
+    frames: tuple[int, int] | None = None,
+    min_fraction: float = MIN_FRACTION,
+) -> Video:
     """Open a video file, or a folder of pictures in natural order (``2.jpg`` before ``10.jpg``), as a context manager.
 
     A file named .jpg, .jpeg or .png is a video of one frame.
 
-    Rotation by the container's display matrix is applied: pictures are upright. Frames that change size within a
-    stream are scaled to the first one. Decoders of a damaged stream may fill missing parts with grey or older parts;
+    The container's display matrix is applied as FFmpeg applies it: pictures are upright. Frames that change size within
+    a stream are scaled to the first one. Decoders of a damaged stream may fill missing parts with grey or older parts;
     only frames that no decoder returns count as missing.
 
     Args:
         backend: ``decord``, ``pyav`` or ``torchcodec``; the last one must be installed by the user. Where it cannot be
-            trusted, PyAV decodes instead.
+            trusted, and where decord is not installed, PyAV decodes instead.
         frames: first frame and end of an excerpt that is wanted instead of the whole; see `Excerpt`.
+        min_fraction: a video of which less is there than this part of what its header promises is ``damaged``. AVI, MP4
+            and IVF promise frames; Matroska, WebM, Flash, Windows Media and fragmented MP4 promise a duration.
 
     Raises:
         VideoError: the file cannot be used; ``reason`` is one of `REASONS`.
-        BackendError: the backend is unknown or not installed.
+        BackendError: the backend is unknown, or torchcodec is chosen and not installed.
     """
     if backend not in BACKENDS:
         raise BackendError(f"there is no decoding backend `{backend}`; choose one of {', '.join(BACKENDS)}")
     if backend == "torchcodec":
         _import_torchcodec()
-    whole = _open_whole(Path(path), backend)
-    return whole if frames is None else Excerpt(whole, frames)
+    instead = _why_not_decord() if backend == "decord" else ""
+    if instead:
+        say_once(instead)
+    whole = _open_whole(Path(path), "pyav" if instead else backend, min_fraction if frames is None else 0, instead)
+    return whole if frames is None else Excerpt(whole, frames, min_fraction)
 
 
-def _open_whole(place: Path, backend: str) -> Video:
-    if _is_folder(place):
-        return _open_folder(place)
-    _refuse_other_content(place)
+def _open_whole(place: Path, backend: str, min_fraction: float, instead: str) -> Video:
+    if is_folder(place):
+        return _open_folder(place, min_fraction)
+    refuse_other_content(place)
     if place.suffix.lower() in _PICTURE_SUFFIXES:
-        return _of_pictures(place.name, [place])
+        return _of_pictures(place.name, [place], min_fraction)
     try:
-        probe = _probe(place)
+        probe = first_look(place)
     except VideoError:
         raise
     except Exception as error:  # what FFmpeg's bindings raise for broken bytes is not a closed set
-        raise VideoError("damaged", f"{place.name}: {_words(error)}") from None
-    decoders = {"decord": [_decord_frames], "torchcodec": [_torchcodec_frames], "pyav": []}[backend]
-    if probe.container in _WITHOUT_INDEX:
-        decoders = []
-    return Video(place.name, probe, [partial(decoder, place, probe) for decoder in (*decoders, _pyav_frames)])
+        raise VideoError("damaged", f"{place.name}: {words_of(error)}") from None
+    decoders = {"decord": _decord_frames, "torchcodec": _torchcodec_frames, "pyav": _pyav_frames}
+    if probe.container in _WITHOUT_INDEX or probe.turn != Turn():
+        # decord does not mirror, nor turn by the matrix of every container, and a first frame may look alike turned.
+        backend = "pyav"
+    sources = {name: partial(decoders[name], place, probe) for name in dict.fromkeys((backend, "pyav"))}
+    return Video(place.name, probe, sources, min_fraction, instead)
 
 
-# ------------------------------------------------------------------------------------------------------ the first look
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise VideoError("missing", f"{path.name} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise VideoError("unreadable", f"{path.name}: {getattr(error, 'strerror', None) or error}") from None
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise VideoError("not_a_video", f"{path.name} is neither a file nor a folder")
-    return stat.S_ISDIR(mode)
-
-
-def _refuse_other_content(path: Path) -> None:
-    """Say what a file is that cannot be a video, before FFmpeg guesses at it.
-
-    FFmpeg would follow the addresses in a play list, so a play list never reaches it.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(1024)
-    except OSError as error:
-        raise VideoError("unreadable", f"{path.name}: {error.strerror}") from None
-    if not head:
-        raise VideoError("empty", f"{path.name} has no bytes")
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(b"version https://git-lfs"):
-        raise VideoError("not_a_video", f"{path.name} is a Git LFS pointer; fetch the content with `git lfs pull`")
-    if text.startswith(b"<"):
-        raise VideoError("not_a_video", f"{path.name} is a web page or XML; the download probably failed")
-    if text.startswith((b"#extm3u", b"ffconcat")):
-        raise VideoError("not_a_video", f"{path.name} is a play list, not a video")
-
-
-_CONTAINER = re.compile(
-    rb"(?s:....(?:ftyp|moov|mdat|free|wide|skip|styp|moof))|RIFF|\x1aE\xdf\xa3|\x00\x00\x01[\xb3\xba]|G@|FLV|OggS|0&\xb2u"
-)
-
-
-def _head(path: Path, error: Exception) -> bytes:
-    """The first bytes of a file that FFmpeg cannot open.
-
-    FFmpeg reports an input/output error for a disk that fails and for a Matroska file that is cut; the first is true
-    only if the bytes cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            while getattr(error, "errno", None) == errno.EIO and file.read(1 << 20):
-                pass
-    except OSError as reading:
-        raise VideoError("unreadable", f"{path.name}: {reading.strerror}") from None
-    return head
-
-
-def _probe(path: Path) -> _Probe:
-    """Find the video stream, decode its first frame, and list its packets."""
-    try:
-        container = av.open(str(path), options={"protocol_whitelist": "file"})
-    except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
-            raise VideoError("unreadable", f"{path.name}: {error.strerror}") from None
-        known = _CONTAINER.match(_head(path, error))
-        if known:
-            raise VideoError(
-                "damaged", f"{path.name} begins like a video, but its container is broken or cut"
-            ) from None
-        raise VideoError("not_a_video", f"{path.name} has no known video format") from None
-
-    times: list[tuple[int | None, int | None]] = []
-    first = None
-    failure = ""
-    with container:
-        name = container.format.name
-        stream = container.streams.best("video")
-        if name.endswith("_pipe") or name in ("image2", "tty"):
-            raise VideoError("not_a_video", f"{path.name} is a single picture or text ({name})")
-        if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-            kinds = sorted({other.type for other in container.streams} - {"data", "attachment"})
-            if not kinds:
-                raise VideoError("damaged", f"{path.name} has a {name} header without streams; probably it was cut")
-            raise VideoError("no_video_stream", f"{path.name} holds {' and '.join(kinds)}, no moving pictures")
-        if stream.codec_context is None:
-            raise VideoError("unsupported", f"{path.name}: there is no decoder for its video codec")
-        encrypted = "enc_key_id" in stream.metadata
-        try:
-            stream.codec_context.thread_count = 1
-            for packet in container.demux(stream):
-                if first is None and not encrypted:
-                    encrypted = packet.has_sidedata("encryption_info")
-                    first = next(iter(packet.decode()), None)
-                if packet.size and not packet.is_discard:
-                    times.append((packet.pts, packet.dts))
-        except Exception as error:
-            # PyAV raises many types for damaged bytes: its own, IndexError for streams that appear later, and others.
-            failure = _words(error)
-        time_base = float(stream.time_base or 0)
-        rate = float(stream.average_rate or 0)
-        codec = stream.codec_context.name
-    if encrypted:
-        raise VideoError("encrypted", f"{path.name}: the {codec} frames are encrypted")
-    if first is None and not times and not failure:
-        raise VideoError("no_frames", f"{path.name} has a {codec} stream without a single frame")
-    if first is None:
-        raise VideoError(
-            "damaged", f"{path.name}: no frame of its {codec} stream decodes ({failure or 'no error given'})"
-        )
-    if not (first.width and first.height):
-        raise VideoError("damaged", f"{path.name}: its {codec} stream gives frames without a size")
-    timestamps, fps = _timing(times, time_base, rate)
-    return _Probe(
-        n_frames=len(timestamps),
-        timestamps=timestamps,
-        fps=fps,
-        stored_height=first.height,
-        stored_width=first.width,
-        rotation=round(first.rotation / 90) % 4 * 90,
-        container=name,
-    )
-
-
-def _timing(times: list[tuple[int | None, int | None]], time_base: float, rate: float) -> tuple[np.ndarray, float]:
-    """Seconds since the first frame, float64 ``[n]``, and frames per second, from (pts, dts) of the packets."""
-    n_frames = max(1, len(times))
-    rate = rate if 0 < rate <= 1000 else NOMINAL_FPS
-    for which in (0, 1):
-        ticks = [time[which] for time in times]
-        if ticks and time_base > 0 and None not in ticks:
-            timestamps = _since_first(np.sort(np.array(ticks, np.float64)) * time_base)
-            if n_frames == 1:
-                return timestamps, rate
-            if timestamps[-1] > 0:
-                return timestamps, (n_frames - 1) / timestamps[-1]
-    return np.arange(n_frames) / rate, rate
-
-
-def _since_first(times: Iterable[float]) -> np.ndarray:
-    """float64 ``[n]``, from 0 and never decreasing."""
-    seconds = np.asarray(times, np.float64)
-    return np.maximum.accumulate(seconds - seconds[0]) if len(seconds) else seconds
-
-
-def _words(error: Exception) -> str:
-    """A decoder's error on one line, without the addresses and file names of its source code."""
-    text = getattr(error, "strerror", None) or str(error)
-    first_line = text.strip().split("\n")[0][:120]
-    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+@functools.cache
+def say_once(words: str) -> None:
+    """Log a warning, unless this process has logged it before."""
+    logger.warning(words)
 
 
 # ------------------------------------------------------------------------------------------------------------ decoders
@@ -468,7 +322,7 @@ def _words(error: Exception) -> str:
 
 
 def _one_by_one(
-    name: str, probe: _Probe, reader_of: Callable[[], Any], frame_of: Callable[[Any, int], np.ndarray]
+    name: str, probe: Probe, reader_of: Callable[[], Any], frame_of: Callable[[Any, int], np.ndarray]
 ) -> Frames:
     """Frames of a reader that counts them and hands them out singly; each library raises types of its own."""
     try:
@@ -483,10 +337,23 @@ def _one_by_one(
             raise _GaveUp(f"{name} stopped, {type(error).__name__}") from None
         if frame.shape != probe.shape:
             raise _GaveUp(f"{name} gives frames {frame.shape}")
+        if position < len(probe.samples):
+            apart = np.abs(sample(frame) - probe.samples[position]).mean()
+            if apart > SAME_LEVELS:
+                raise _GaveUp(f"{name} shows other pixels, {apart:.0f} grey levels apart")
         yield frame, None
 
 
-def _decord_frames(path: Path, probe: _Probe) -> Frames:
+def _why_not_decord() -> str:
+    """Why PyAV decodes instead of decord; empty where decord is installed. It has wheels for few machines."""
+    try:
+        import decord  # noqa: F401
+    except Exception as error:  # ImportError, or OSError where a library is missing
+        return f"decord cannot be loaded, pyav decodes instead ({words_of(error)})"
+    return ""
+
+
+def _decord_frames(path: Path, probe: Probe) -> Frames:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -495,16 +362,15 @@ def _decord_frames(path: Path, probe: _Probe) -> Frames:
     return _one_by_one("decord", probe, reader_of, lambda reader, _: reader.next().asnumpy())
 
 
-def _pyav_frames(path: Path, probe: _Probe) -> Frames:
+def _pyav_frames(path: Path, probe: Probe) -> Frames:
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             stream = container.streams.best("video")
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
-                picture = frame.to_ndarray(format="rgb24", width=probe.stored_width, height=probe.stored_height)
-                yield np.rot90(picture, probe.rotation // 90), frame.time
-    except Exception as error:  # see _probe
-        raise _GaveUp(_words(error)) from None
+                yield probe.turn.apply(rgb(frame, probe.stored_width, probe.stored_height)), frame.time
+    except Exception as error:  # see first_look
+        raise _GaveUp(words_of(error)) from None
 
 
 def _import_torchcodec():
@@ -514,12 +380,12 @@ def _import_torchcodec():
         raise BackendError(
             "the backend torchcodec cannot be loaded: install the package `torchcodec` that fits the installed torch, "
             "and FFmpeg's shared libraries from the system; or set data.decode.backend to decord "
-            f"({_words(error)})"
+            f"({words_of(error)})"
         ) from None
     return decoders
 
 
-def _torchcodec_frames(path: Path, probe: _Probe) -> Frames:
+def _torchcodec_frames(path: Path, probe: Probe) -> Frames:
     decoder = _import_torchcodec().VideoDecoder
     reader_of = partial(decoder, str(path), dimension_order="NHWC", num_ffmpeg_threads=1)
     return _one_by_one("torchcodec", probe, reader_of, lambda reader, n: reader.get_frame_at(n).data.numpy())
@@ -528,7 +394,7 @@ def _torchcodec_frames(path: Path, probe: _Probe) -> Frames:
 # ------------------------------------------------------------------------------------------------- folders of pictures
 
 
-def _open_folder(folder: Path) -> Video:
+def _open_folder(folder: Path, min_fraction: float) -> Video:
     try:
         names = [
             entry.name
@@ -539,15 +405,17 @@ def _open_folder(folder: Path) -> Video:
         raise VideoError("unreadable", f"{folder.name}: {error.strerror}") from None
     if not names:
         raise VideoError("no_frames", f"the folder {folder.name} holds no .jpg, .jpeg or .png picture")
-    return _of_pictures(f"the folder {folder.name}", [folder / name for name in sorted(names, key=_natural)])
+    return _of_pictures(
+        f"the folder {folder.name}", [folder / name for name in sorted(names, key=_natural)], min_fraction
+    )
 
 
-def _of_pictures(name: str, files: list[Path]) -> Video:
+def _of_pictures(name: str, files: list[Path], min_fraction: float) -> Video:
     try:
         height, width = _read_picture(files[0]).shape[:2]
     except _GaveUp as error:
         raise VideoError("damaged", f"the first picture of {name} does not decode ({error})") from None
-    probe = _Probe(len(files), np.arange(len(files)) / NOMINAL_FPS, NOMINAL_FPS, height, width, 0, "folder")
+    probe = Probe(len(files), np.arange(len(files)) / NOMINAL_FPS, NOMINAL_FPS, height, width, "folder")
 
     def pictures() -> Frames:
         for position, file in enumerate(files):
@@ -556,7 +424,7 @@ def _of_pictures(name: str, files: list[Path]) -> Video:
                 picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
             yield picture, position / NOMINAL_FPS
 
-    return Video(name, probe, [pictures])
+    return Video(name, probe, {"opencv": pictures}, min_fraction)
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:

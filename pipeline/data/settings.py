@@ -7,6 +7,9 @@ from pydantic import Field
 
 from pipeline.settings import Section
 
+# A clip that lost more than half of its frames no longer shows the action that its label names.
+MIN_FRACTION = 0.5
+
 
 class Index(Section):
     source: Literal[
@@ -73,6 +76,9 @@ class Decode(Section):
     stride: int = Field(4, ge=1, description="frame distance of dense sampling")
     size: int = Field(224, ge=16, description="side of the model clip in pixels (S: 224)")
     min_frames: int = Field(2, ge=1, description="shorter videos are marked too_short")
+    min_fraction: float = Field(
+        MIN_FRACTION, ge=0, le=1, description="a video with less of what its header promises is marked damaged"
+    )
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.data.decode import keep_frames
+from pipeline.data.decode import Decoding, keep_frames
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError, open_video, sample_indices
 from pipeline.data.settings import Decode
@@ -42,11 +42,11 @@ def sample_views(n_frames: int, n: int, n_views: int, mode: str = "uniform", str
     return np.minimum(starts[:, None] + np.arange(n, dtype=np.int32) * stride, n_frames - 1)
 
 
-def decode_views(path, settings: Decode, n_views: int, opener: Callable = open_video) -> np.ndarray:
+def decode_views(path, settings: Decode, n_views: int, opener: Callable | None = None) -> np.ndarray:
     """Read one video in a single pass: uint8 ``[n_views, n_frames, size, size, 3]``; see `sample_views`.
 
     Args:
-        opener: `open_video`, or the same of an isolated decoder.
+        opener: path and backend → opened video; by default `open_video` with these settings.
 
     Raises:
         VideoError: with the reason in words.
@@ -55,6 +55,7 @@ def decode_views(path, settings: Decode, n_views: int, opener: Callable = open_v
     def choose(n_frames: int) -> np.ndarray:
         return sample_views(n_frames, settings.n_frames, n_views, settings.sampling, settings.stride)
 
+    opener = opener or partial(open_video, min_fraction=settings.min_fraction)
     with opener(path, settings.backend) as video:
         wanted, kept, _ = keep_frames(video, settings, choose)
     return np.stack([[kept[int(index)] for index in view] for view in wanted])
@@ -69,16 +70,26 @@ def build(job: stage.Job) -> None:
     views = np.zeros((len(videos), n_views, settings.n_frames, settings.size, settings.size, 3), np.uint8)
     ids: list[str] = []
     failed: dict[str, str] = {}
+    decoding = Decoding()
     with Decoder(**job.runtime.decoder) as decoder:
         for video_id, path, frames in stage.progress(videos.files(), "views"):
             try:
-                opener = partial(decoder.open, frames=frames)
+                opener = partial(
+                    decoding.open, decoder.open, video_id, frames=frames, min_fraction=settings.min_fraction
+                )
                 views[len(ids)] = decode_views(job.root / path, settings, n_views, opener)
                 ids.append(video_id)
             except VideoError as error:
                 failed[video_id] = str(error)
     job.check_failures(failed, len(videos), settings.max_failed_fraction, slack=1)
-    job.write_arrays("views", {"frames": views[: len(ids)]}, {"video_id": ids}, n_ok=len(ids), failed=failed)
+    job.write_arrays(
+        "views",
+        {"frames": views[: len(ids)]},
+        {"video_id": ids},
+        n_ok=len(ids),
+        failed=failed,
+        **decoding.record(),
+    )
 
 
 if __name__ == "__main__":

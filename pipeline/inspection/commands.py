@@ -64,6 +64,24 @@ def _inspect_video(call: argparse.Namespace) -> int:
     return 0
 
 
+def _print_decoding(reports: list[Any]) -> None:
+    """Which decoders the frames came from, and what was unusual about single videos."""
+    from collections import Counter
+
+    decoders = {(report.stage, key): name for report in reports for key, name in report.decoders.items()}
+    for stage in dict.fromkeys(stage for stage, _ in decoders):
+        counted = Counter(name for (own, _), name in decoders.items() if own == stage).most_common()
+        print(f"\ndecoded for {stage}: {', '.join(f'{count} by {name}' for name, count in counted)}")
+    notes: dict[tuple[str, str], list[str]] = {}
+    for report in reports:
+        for key, note in report.notes.items():
+            notes.setdefault((key, note), []).append(report.stage)
+    if notes:
+        print(f"\nnoted ({len({key for key, _ in notes})} videos):")
+        for (key, note), stages in sorted(notes.items()):
+            print(f"  {key}: {note} [{', '.join(dict.fromkeys(stages))}]")
+
+
 def inspect(call: argparse.Namespace) -> int:
     """``conceptreel inspect PATH``: a results folder or one artifact."""
     from pipeline.inspection.cache import InspectionError, section_of
@@ -118,6 +136,7 @@ def inspect(call: argparse.Namespace) -> int:
         for video_id, by_reason in sorted(reasons.items()):
             for reason, stages in by_reason.items():
                 print(f"  {video_id}: {reason} [{', '.join(dict.fromkeys(stages))}]")
+    _print_decoding(reports)
     total = sum(report.bytes for report in reports)
     stale = sum(bool(report.stale) for report in reports)
     print(

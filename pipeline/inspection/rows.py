@@ -98,6 +98,9 @@ def _of_arrays(path: Path, video_id: str) -> VideoRows:
         if video_id in failed:
             rows.failed = failed[video_id]
             return rows
+        for name, column in (("decoder", "decoders"), ("note", "notes")):
+            if video_id in attributes["provenance"].get(column, {}):
+                rows.values[name] = attributes["provenance"][column][video_id]
         if not index.video_id:
             raise InspectionError(f"{path} has no rows of videos; it holds {', '.join(index.shapes)}")
         if video_id not in index.video_id:

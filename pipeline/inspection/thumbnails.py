@@ -135,7 +135,9 @@ def keyframe_tiles(folder: Path, videos: list[Row], root: Path, size: int, limit
             if not wanted:
                 return
             try:
-                with decoder.open(root / video["path"]) as opened:
+                first = video.get("first_frame")
+                excerpt = None if first is None else (first, video["end_frame"])
+                with decoder.open(root / video["path"], frames=excerpt, min_fraction=0) as opened:
                     pictures = resize_and_crop(opened.frames(wanted), size)
             except VideoError as error:
                 raise InspectionError(

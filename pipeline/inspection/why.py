@@ -253,7 +253,8 @@ class _Explainer:
         if job.parameters_changed and before and stages:
             return Cause("upstream", f"settings of {', '.join(stages)}", "changed since it read their artifacts")
         if job.parameters_changed:
-            return Cause("video", "its videos", "have changed; this artifact does not tell which")
+            what = "its videos, or a folder that its settings name,"
+            return Cause("video", what, "changed; this artifact does not tell which")
         return Cause("unknown", "Snakemake", "has no record of how it was made, and something is newer")
 
     def follows(self, job: PlannedJob) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.data.decode import Decoding
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError
 from pipeline.data.table import Videos, listed_ids, read_videos
@@ -81,21 +80,23 @@ def _computed(
         job.note_file("boxes", job.root / settings.boxes_path)
     watch = Stopwatch()
     estimation = Estimation(estimator, settings, batch_size("poses", job.runtime), detector, annotated, watch)
-    listed = [(key, (job.root / path, frames)) for key, path, frames in videos.files()]
+    listed = [(key, (key, job.root / path, frames)) for key, path, frames in videos.files()]
+    decoding = Decoding()
+
+    def opener(decoder: Decoder, place: Any) -> contextlib.AbstractContextManager[Any]:
+        video_id, path, frames = place
+        return decoding.open(decoder.open, video_id, path, frames=frames, **job.settings.get("decode", {}))
+
     # One process decodes faster than a network poses on a CPU; a GPU may wait for it.
     n_decoders = min(MAX_DECODERS, job.threads) if estimator.device.type == "cuda" else 1
     with contextlib.ExitStack() as stack:
         # The last decoder starts only where a video is too long to be kept in memory.
         *decoders, again = (stack.enter_context(Decoder(**job.runtime.decoder)) for _ in range(n_decoders + 1))
-        found = estimation.run(listed, [partial(_open, decoder) for decoder in decoders], partial(_open, again))
+        found = estimation.run(listed, [partial(opener, decoder) for decoder in decoders], partial(opener, again))
         for video_id, item in stage.progress(found, "poses", total=len(videos)):
+            about.update(decoding.record())
             yield video_id, item, about
     stage.logger.info("poses: %s", watch.words())
-
-
-def _open(decoder: Decoder, place: tuple[Path, tuple[int, int] | None]) -> AbstractContextManager[Any]:
-    path, frames = place
-    return decoder.open(path, frames=frames)
 
 
 def _imported(
@@ -118,7 +119,7 @@ def _imported(
 
 def build(job: stage.Job) -> None:
     """Write the poses of one shard, computed or imported."""
-    settings = Poses.model_validate(job.settings)
+    settings = Poses.model_validate({name: value for name, value in job.settings.items() if name != "decode"})
     videos = read_videos(job)
     joints = skeleton(settings.skeleton)
     extra: dict[str, Any] = {}

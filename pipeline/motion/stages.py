@@ -1,7 +1,7 @@
 """The stages of the floor `motion`: poses, key frames, key clips and the concepts that they form."""
 
 from pipeline.data.stages import VIDEOS, videos_if_imported
-from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Stage, computed
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
 
 STAGES = (
     Stage(
@@ -9,7 +9,11 @@ STAGES = (
         module="pipeline.motion.poses",
         writes={"poses": "motion/poses/{shard}.zarr.zip"},
         reads={"videos": VIDEOS},
-        settings="motion.poses",
+        settings=(
+            Setting("motion.poses"),
+            # The frames are those of the clips.
+            Setting("data.decode", key="decode", only=("backend", "min_fraction"), when=computed("motion.poses")),
+        ),
         per="videos",
         follows="all",
         opens_videos=True,

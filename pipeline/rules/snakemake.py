@@ -16,16 +16,17 @@ from pipeline.rules.graph import STAGES, home, reads, settings_json, shards
 from pipeline.rules.videos import Videos
 from pipeline.settings import ConfigError
 from pipeline.store.code import code_digest
+from pipeline.store.provenance import fingerprint
 
 # Rows of processors that a GPU's encoder keeps busy with preparing.
 CORES_PER_GPU = 4
 WEIGHTS = (".json", ".safetensors")
 
 
-def files_below(section: Dataset, paths: tuple[str, ...], root: str, project: str) -> list[str]:
-    """Files that settings name, below the root of the data set or shipped with the project.
+def places_named(section: Dataset, paths: tuple[str, ...], root: str, project: str) -> list[str]:
+    """Files and folders that settings name, below the root of the data set or shipped with the project.
 
-    A missing file is left out: the stage, which knows what it is for, says that it is missing.
+    A missing one is left out: the stage, which knows what it is for, says that it is missing.
     """
     found = []
     for path in paths:
@@ -33,7 +34,7 @@ def files_below(section: Dataset, paths: tuple[str, ...], root: str, project: st
         values = list(named.values()) if isinstance(named, dict) else [named]
         for file in (file for value in values for file in ([value] if isinstance(value, str) else value)):
             places = [os.path.join(folder, file) for folder in (root, project)]
-            found += [os.path.relpath(place) for place in places if file and os.path.isfile(place)][:1]
+            found += [os.path.relpath(place) for place in places if file and os.path.exists(place)][:1]
     return found
 
 
@@ -129,7 +130,8 @@ class Rules:
             self._check_home(stage, wildcards.dataset)
             root = self.config.root_of(wildcards.dataset)
             shipped = [os.path.relpath(os.path.join(self.project, path)) for path in stage.ships]
-            return shipped + files_below(self.section(wildcards.dataset), stage.files, root, self.project)
+            named = places_named(self.section(wildcards.dataset), stage.files, root, self.project)
+            return shipped + [place for place in named if os.path.isfile(place)]
 
         found["files"] = self._told(foreign)
         if stage.checkpoints:
@@ -186,10 +188,19 @@ class Rules:
         return self._told(lambda wildcards: known(wildcards.dataset))
 
     def followed(self, stage: Stage) -> Callable[[Any], str]:
-        """Digest of the videos whose coming, going or replacement reruns the stage."""
+        """Digest of the videos whose coming, going or replacement reruns the stage, and of folders that settings name.
+
+        As inputs, folders would tell that a file has come or gone, and not that one has another content.
+        """
+
+        @functools.cache
+        def folders(name: str) -> list[str]:
+            named = places_named(self.section(name), stage.files, self.config.root_of(name), self.project)
+            return [fingerprint(place) for place in named if os.path.isdir(place)]
 
         def digest(wildcards: Any) -> str:
-            return self.videos.digest(wildcards.dataset, stage.follows, getattr(wildcards, "shard", ""))
+            videos = self.videos.digest(wildcards.dataset, stage.follows, getattr(wildcards, "shard", ""))
+            return "".join([videos, *folders(wildcards.dataset)])
 
         return self._told(digest)
 

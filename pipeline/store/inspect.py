@@ -24,6 +24,7 @@ class Report:
 
     Attributes:
         rows, shape, dtype: of its largest array, or of the table.
+        decoders, notes: id → the decoder that a video's frames came from; id → what was unusual about it.
         stale: why the next run would make it again; empty if it is current.
         problem: why it cannot be read; empty if it can.
     """
@@ -37,6 +38,8 @@ class Report:
     arrays: dict[str, dict[str, Any]] = field(default_factory=dict)
     ok: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
+    decoders: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     code: str = ""
@@ -117,6 +120,7 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.shape, report.dtype = largest["shape"], largest["dtype"]
         report.rows = largest["shape"][0]
     report.failed = attributes.get("failed", [])
+    report.decoders, report.notes = record.get("decoders", {}), record.get("notes", {})
     git = record.get("git", {})
     report.revision = git.get("revision", "")[:10] + ("+" if git.get("dirty") else "")
     report.stale = _changed_code(record)

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.data import readers
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import BackendError, VideoError, open_video
 
@@ -24,6 +25,7 @@ class VideoReader:
         if "segfault" in path: ctypes.string_at(0)
         if "abort" in path: os.abort()
         if "leaves" in path: os._exit(3)
+        if "exits" in path: raise SystemExit(4)
         if "hangs" in path: signal.pause()
         if "chats" in path: os.write(1, b"native words on stdout" * 100)
         self.later = "later" in path
@@ -74,7 +76,7 @@ def test_it_is_the_same_as_reading_here(video):
         for (_, a), (_, b) in zip(there, here, strict=True):
             np.testing.assert_array_equal(a, b)
             a[:] = 0  # what one gets is one's own
-        for name in ("n_frames", "n_decoded", "fps", "height", "width", "note"):
+        for name in ("n_frames", "n_decoded", "fps", "height", "width", "note", "decoder", "instead"):
             assert getattr(remote, name) == getattr(local, name)
         np.testing.assert_array_equal(remote.timestamps, local.timestamps)
         np.testing.assert_array_equal(remote.frames([23, 0, 0]), local.frames([23, 0, 0]))
@@ -102,6 +104,7 @@ def test_one_worker_serves_many_videos_and_passes_that_are_left(video):
         ("segfault.mp4", "crashed", "died of SIGSEGV"),
         ("abort.mp4", "crashed", "died of SIGABRT"),
         ("leaves.mp4", "crashed", r"an error \(exit status 3\)"),
+        ("exits.mp4", "crashed", r"an error \(exit status 4\)"),
         ("later.mp4", "crashed", "died of SIGABRT"),
         ("hangs.mp4", "too_slow", "longer than runtime.decoder.seconds = 3"),
     ],
@@ -122,6 +125,17 @@ def test_a_worker_that_dies_ahead_of_a_caller_who_left_is_no_fault_of_the_next_v
         with decoder.open(bad):
             os.kill(decoder._worker.pid, 9)
         assert len(read(decoder, good)) == 24
+
+
+def test_without_decord_it_is_said_once(video, tmp_path, monkeypatch, caplog):
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "decord.py").write_text("raise ImportError('none for this machine')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    readers.say_once.cache_clear()
+    for _ in range(2):
+        with Decoder() as decoder, decoder.open(video()) as remote:
+            assert sum(len(batch) for _, batch in remote.batches()) == 24 and remote.decoder == "pyav"
+    assert caplog.messages == ["decord cannot be loaded, pyav decodes instead (ImportError: none for this machine)"]
 
 
 def test_native_words_on_stdout_do_not_get_between_the_frames(video, treachery):

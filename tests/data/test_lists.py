@@ -209,6 +209,21 @@ def test_members_digest_tells_changes_in_its_own_shard_only(root):
     assert [k for k in after if after[k] != replaced[k]] == [shard_of("a__new", count)]
 
 
+def test_members_digest_tells_frames_that_were_overwritten(root):
+    """The folder of a video keeps its time of change when a frame in it gets another content."""
+    (root / "a" / "frames").mkdir()
+    (root / "a" / "frames" / "1.png").write_bytes(b"one")
+    with open(root / "train.csv", "a") as file:
+        file.write("a/frames,0\n")
+    before = digests(root, 4)
+    times = os.stat(root / "a" / "frames").st_mtime_ns
+    (root / "a" / "frames" / "1.png").write_bytes(b"two")
+    os.utime(root / "a" / "frames" / "1.png", (1, 1))
+    assert os.stat(root / "a" / "frames").st_mtime_ns == times
+    after = digests(root, 4)
+    assert [k for k in before if before[k] != after[k]] == [shard_of("a__frames", 4)]
+
+
 def test_ucf101_official_lists(real_data):
     official = real_data / "ucf101" / "official"
     settings = Index(

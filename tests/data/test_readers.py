@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import random
 import re
+import struct
 import sys
 from fractions import Fraction
 
@@ -13,9 +15,12 @@ import numpy as np
 import pytest
 
 from pipeline.data import readers
-from pipeline.data.readers import REASONS, BackendError, VideoError, open_video, resize_and_crop, sample_indices
+from pipeline.data.probe import REASONS
+from pipeline.data.readers import BackendError, VideoError, open_video, resize_and_crop, sample_indices
 
 N, HEIGHT, WIDTH = 24, 48, 64
+# It has wheels for few machines.
+HAS_DECORD = importlib.util.find_spec("decord") is not None
 BOTH = pytest.mark.parametrize("backend", ["decord", "pyav"])
 
 
@@ -135,11 +140,132 @@ def test_rotated_pictures_are_upright(tmp_path, backend, degrees, quarters):
     assert np.abs(frames.astype(int) - expected).mean() < 6
 
 
+ONE = 1 << 16
+# a, b, c, d of the display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y).
+MATRICES = [
+    *((a, 0, 0, d) for a in (1, -1) for d in (1, -1)),
+    *((0, b, c, 0) for b in (1, -1) for c in (1, -1)),
+    (-0.5, 0, 0, 2),
+    (0, 2, 2, 0),
+]
+
+
+def shown_by(matrix, picture):
+    """Every pixel of a picture ``[H, W, 3]`` at the place where a matrix of right angles shows it."""
+    a, b, c, d = np.sign(matrix).astype(int)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    across, down = a * x + c * y, b * x + d * y
+    across, down = across - across.min(), down - down.min()
+    result = np.zeros((down.max() + 1, across.max() + 1, 3), np.uint8)
+    result[down, across] = picture
+    return result
+
+
+def with_matrix(path, matrix):
+    """Write a display matrix into the header of an MP4 file (ISO/IEC 14496-12, 8.3.2)."""
+    a, b, c, d = (round(value * ONE) for value in matrix)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(">9i", content, content.index(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def corners(height=32, width=80):
+    """A picture that looks different however it is turned or mirrored."""
+    picture = np.full((height, width, 3), 90, np.uint8)
+    picture[:16, :40], picture[16:, 40:], picture[:16, 40:] = (240, 20, 20), (20, 20, 240), (20, 220, 20)
+    return picture
+
+
+@pytest.mark.parametrize("backend", readers.BACKENDS)
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_display_matrices_turn_and_mirror(tmp_path, backend, matrix):
+    if backend == "torchcodec":
+        pytest.importorskip("torchcodec")
+    path = with_matrix(write_video(tmp_path / "a.mp4", n=3, height=32, width=80, picture=corners()), matrix)
+    frames, _, video = read_all(path, backend)
+    expected = shown_by(matrix, corners())
+    assert (video.height, video.width) == expected.shape[:2] == frames.shape[1:3]
+    assert np.abs(frames.astype(int) - expected).mean() < 6
+
+
+@BOTH
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_matrices_of_other_containers(tmp_path, backend, degrees):
+    """decord knows those of MP4 alone, and a square that it has not turned has the right size."""
+    path = write_video(tmp_path / "a.mkv", n=3, height=64, width=64, picture=corners(64, 64), rotation=degrees)
+    frames, _, video = read_all(path, backend)
+    assert np.abs(frames.astype(int) - np.rot90(corners(64, 64), degrees // 90)).mean() < 6
+    assert video.decoder == "pyav"
+
+
+@BOTH
+def test_a_matrix_of_another_angle_turns_within_the_frame(tmp_path, backend):
+    picture = np.full((64, 64, 3), 30, np.uint8)
+    picture[28:36, 44:56] = 250  # right of the middle
+    angle = np.radians(30)
+    matrix = (np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle))
+    frames, _, _ = read_all(
+        with_matrix(write_video(tmp_path / "a.mp4", n=2, picture=picture, height=64), matrix), backend
+    )
+    y, x = np.nonzero(frames[0, ..., 0] > 200)
+    turned = np.degrees(np.arctan2(y.mean() - 31.5, x.mean() - 31.5))
+    assert turned == pytest.approx(30, abs=4) and frames.shape == (2, 64, 64, 3)
+    assert frames[0, 0, 0].max() < 8  # nothing of the picture is there
+
+
+def test_side_data_that_pyav_cannot_name_hides_no_frame(tmp_path):
+    path = write_palette(tmp_path / "a.mov", "tiff")  # FFmpeg gives its frames EXIF
+    assert len(read_all(path)[0]) == N
+
+
+COLOURS = np.array([(0, 0, 0), (220, 30, 30), (30, 200, 30), (40, 40, 220)], np.uint8)
+
+
+def write_palette(path, codec, dark=0):
+    """Frames of four colours in a palette, of which the first ones are black: (path, frames)."""
+    palette = np.zeros((256, 4), np.uint8)
+    palette[: len(COLOURS)] = np.insert(COLOURS, 0, 255, axis=1)
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "pal8"
+        for index in range(N):
+            frame = av.VideoFrame.from_ndarray((palette_indices(index, dark), palette), format="pal8")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def palette_indices(index, dark=0):
+    indices = np.zeros((HEIGHT, WIDTH), np.uint8)
+    if index >= dark:
+        indices[:, WIDTH // 2 :], indices[index : index + 4] = 1, 2
+        indices[: HEIGHT // 2, :9] = 3
+    return indices
+
+
+@pytest.mark.parametrize("backend", readers.BACKENDS)
+@pytest.mark.parametrize("dark", [0, 5])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mov", "smc"), ("a.avi", "rawvideo"), ("a.mov", "rawvideo"), ("b.avi", "msrle")]
+)
+def test_palettes_show_their_colours(tmp_path, backend, name, codec, dark):
+    """decord and torchcodec show most of these black, which is right only as long as the video is."""
+    if backend == "torchcodec":
+        pytest.importorskip("torchcodec")
+    frames, _, video = read_all(write_palette(tmp_path / name, codec, dark), backend)
+    np.testing.assert_array_equal(frames, COLOURS[np.stack([palette_indices(index, dark) for index in range(N)])])
+    if codec != "msrle" and (backend == "torchcodec" or (backend == "decord" and HAS_DECORD)):
+        assert re.match(rf"at frame {dark}: {backend} shows other pixels, \d+ grey levels apart", video.note)
+        assert video.decoder == (f"{backend} + pyav" if dark else "pyav")
+
+
 @pytest.mark.parametrize("width", [2, 16, 24, 48])
 def test_narrow_pictures_that_decord_garbles(tmp_path, width):
     frames, _, video = read_all(write_video(tmp_path / "a.mp4", width=width))
     assert frames.shape == (N, HEIGHT, width, 3) and positions(frames) == list(range(N))
-    assert "decord gives frames" in video.note
+    assert not HAS_DECORD or "decord gives frames" in video.note
 
 
 def test_times_of_a_video_with_variable_frame_rate(tmp_path):
@@ -157,6 +283,56 @@ def test_times_of_a_video_with_variable_frame_rate(tmp_path):
     assert positions(frames) == [0, 1, 5, 6, 12]
     np.testing.assert_allclose(video.timestamps, np.array([0, 1, 5, 6, 12]) / 25, atol=1e-6)
     assert video.fps == pytest.approx(4 / (12 / 25))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "codec", "shown", "n_packets"),
+    [
+        ("a.webm", "libvpx", 1 << 4, 80),
+        ("a.nut", "libvpx-vp9", 1 << 1, 80),
+        ("a.webm", "libvpx-vp9", 1 << 1, 72),  # its writer puts a hidden frame into the packet of the next one
+    ],
+)
+def test_frames_that_are_never_shown_count_for_nothing(tmp_path, backend, name, codec, shown, n_packets):
+    """A copy of each eighth key frame, without the flag that it is shown, stands before it."""
+    with av.open(tmp_path / name, "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(24000, 1001), options={"g": "9", "lag-in-frames": "0"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for index in [*range(72), None]:
+            picture = None if index is None else np.roll(corners(HEIGHT, WIDTH), 2 * index, 1)
+            frame = None if index is None else av.VideoFrame.from_ndarray(picture, format="rgb24")
+            for packet in stream.encode(frame):
+                content, pts = bytes(packet), 1001 * packet.pts + 1001
+                hidden = [bytes([content[0] & ~shown]) + content[1:]] if packet.is_keyframe else []
+                for early, each in zip((1, 0)[-len(hidden) - 1 :], [*hidden, content], strict=True):
+                    made = av.Packet(each)
+                    made.stream, made.time_base, made.pts, made.dts = (
+                        stream,
+                        Fraction(1, 24000),
+                        pts - early,
+                        pts - early,
+                    )
+                    made.is_keyframe = packet.is_keyframe
+                    container.mux(made)
+    with av.open(tmp_path / name) as container:
+        assert sum(packet.size > 0 for packet in container.demux(video=0)) == n_packets
+    with open_video(tmp_path / name, backend) as video:
+        assert video.n_frames == 72 and video.fps == pytest.approx(24000 / 1001, rel=2e-3)
+        frames = np.concatenate([batch for _, batch in video.batches()])
+    assert len(frames) == 72 and not video.note.startswith("72 of")
+    np.testing.assert_allclose(video.timestamps, np.arange(72) * 1001 / 24000, atol=2e-3)
+
+
+def test_the_rate_is_that_of_the_frames_that_came(tmp_path):
+    """Packets of nothing at the end are no frames, and their times say nothing about the rate."""
+
+    def drop(index, content):
+        return b"\0\0\1\xb2user" if index >= 13 else content
+
+    path = write_video(tmp_path / "a.avi", "mpeg2video", bf="0", spoil=drop)
+    _, _, video = read_all(path)
+    assert video.n_decoded == 13 and video.fps == pytest.approx(12 / video.timestamps[-1]) == pytest.approx(25)
 
 
 # ----------------------------------------------------------------------------------------------------- damaged videos
@@ -203,14 +379,125 @@ def test_cut_videos(tmp_path, part):
     whole = write_video(tmp_path / "whole.avi", "mpeg4", bf="0").read_bytes()
     start, end = whole.index(b"movi"), whole.index(b"idx1")
     (tmp_path / "cut.avi").write_bytes(whole[: start + int(part * (end - start))])
-    frames, _, _ = read_all(tmp_path / "cut.avi")
-    assert 1 < len(frames) < N
+    if part < 0.5:
+        with pytest.raises(VideoError, match=r"header promises 24 frames, the file holds \d+; it was probably cut"):
+            open_video(tmp_path / "cut.avi")
+    with open_video(tmp_path / "cut.avi", min_fraction=0.1) as video:
+        assert "header promises 24 frames" in video.note
+        frames = np.concatenate([batch for _, batch in video.batches()])
+    assert 1 < len(frames) < N and "header promises 24 frames" in video.note
     assert positions(frames)[:-1] == list(range(len(frames) - 1))  # the last packet itself may be cut
     whole = write_video(tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: int(part * len(whole))])  # the index of an MP4 file is at its end
     with pytest.raises(VideoError, match="cut") as caught:
         open_video(tmp_path / "cut.mp4")
     assert caught.value.reason == "damaged"
+
+
+def write_noise(path, codec, n=100, sound="", seconds=0.0, **options):
+    """Frames of equal size, so that a part of the file holds that part of them, and a tone if one is wanted."""
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    with av.open(path, "w", options=options) as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "1", "qmin": "10", "qmax": "10", "crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        tone = container.add_stream(sound, rate=48000) if sound else None
+        packets = []
+        for index in [*range(n), None]:
+            frame = None if index is None else av.VideoFrame.from_ndarray(np.roll(noise, index, 1), format="rgb24")
+            packets += stream.encode(frame)
+        for start in range(0, int(48000 * seconds), 960) if tone else ():
+            samples = (9000 * np.sin(np.arange(start, start + 960) / 20)).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 48000, start
+            packets += tone.encode(frame)
+        packets += tone.encode(None) if tone else []
+        for packet in sorted(packets, key=lambda packet: (packet.dts or 0) * packet.time_base):
+            container.mux(packet)
+    return path
+
+
+PROMISING = [
+    ("a.avi", "mpeg4", {}),
+    ("a.mp4", "libx264", {"movflags": "faststart"}),
+    ("a.mov", "mpeg4", {"movflags": "faststart"}),
+    ("a.mkv", "libx264", {}),
+    ("a.webm", "libvpx", {}),
+    ("a.flv", "flv", {}),
+    ("a.wmv", "wmv2", {}),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "codec", "options"), PROMISING)
+def test_less_than_the_header_promises_is_told(tmp_path, backend, name, codec, options):
+    path = write_noise(tmp_path / name, codec, **options)
+    content = path.read_bytes()
+    frames, _, video = read_all(path, backend)
+    assert len(frames) == 100 and not video.note
+    for percent in (25, 75, 95):
+        path.write_bytes(content[: len(content) * percent // 100])
+        with open_video(path, backend, min_fraction=0) as video:
+            n_frames = sum(len(batch) for _, batch in video.batches())
+        assert 10 < n_frames < percent + 10
+        assert re.search(
+            r"header promises (100 frames, the file holds \d\d|4\.\d+ s, the file ends after \d\.\d+ s)", video.note
+        )
+        if percent == 25:
+            with pytest.raises(VideoError, match="header promises") as caught:
+                open_video(path, backend)
+            assert caught.value.reason == "damaged"
+        else:
+            assert read_all(path, backend)[2].note == video.note
+            with pytest.raises(VideoError, match="it was probably cut"):
+                open_video(path, backend, min_fraction=0.99)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"), [("a.mkv", "aac"), ("a.webm", "libopus"), ("a.mp4", "aac"), ("a.flv", "aac")]
+)
+def test_sound_that_is_longer_promises_no_frames(tmp_path, name, sound):
+    codec, options = ("libvpx" if name == "a.webm" else "libx264"), {"movflags": "faststart"} if name == "a.mp4" else {}
+    path = write_noise(tmp_path / name, codec, 25, sound, 4.0, **options)
+    frames, _, video = read_all(path)
+    assert len(frames) == 25 and not video.note
+    content = path.read_bytes()
+    if name == "a.mkv":
+        # Without the tag that tells it for each stream.
+        path.write_bytes(content.replace(b"DURATION", b"DURATIOX"))
+        assert not read_all(path)[2].note
+    content = write_noise(path, codec, 100, sound, 4.0, **options).read_bytes()
+    path.write_bytes(content[: len(content) * 7 // 10])
+    frames, _, video = read_all(path)
+    assert 60 < len(frames) < 75 and "header promises" in video.note
+    path.write_bytes(content[: len(content) * 3 // 10])
+    with pytest.raises(VideoError, match="header promises"):
+        read_all(path)
+
+
+def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path):
+    path = write_noise(tmp_path / "a.mp4", "libx264")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"elst")
+    (duration,) = struct.unpack_from(">I", content, place + 12)
+    struct.pack_into(">I", content, place + 12, duration // 4)
+    path.write_bytes(content)
+    frames, _, video = read_all(path)
+    assert 20 <= len(frames) <= 40 and not video.note
+
+
+def test_an_excerpt_needs_nothing_behind_it(tmp_path):
+    path = write_noise(tmp_path / "a.avi", "mpeg4")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 4 // 10])
+    with open_video(path, frames=(5, 15)) as video:
+        assert sum(len(batch) for _, batch in video.batches()) == 10
+    with pytest.raises(VideoError, match="header promises 100 frames") as caught:
+        open_video(path, frames=(20, 90))
+    assert caught.value.reason == "damaged"
+    with open_video(path, frames=(20, 90), min_fraction=0.1) as video:
+        assert 5 < sum(len(batch) for _, batch in video.batches()) < 30 and "header promises" in video.note
+    with pytest.raises(VideoError, match="excerpt begins at 80"):
+        open_video(path, frames=(80, 90))
 
 
 def test_a_cut_matroska_file_is_damaged_and_not_unreadable(tmp_path):
@@ -327,6 +614,17 @@ def test_backends_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec", None)
     with pytest.raises(BackendError, match=r"install the package `torchcodec`.*or set data\.decode\.backend to decord"):
         open_video(path, "torchcodec")
+
+
+def test_without_decord_pyav_reads(tmp_path, monkeypatch, caplog):
+    path = write_video(tmp_path / "a.mp4")
+    monkeypatch.setitem(sys.modules, "decord", None)
+    readers.say_once.cache_clear()
+    for _ in range(2):
+        frames, _, video = read_all(path)
+        assert positions(frames) == list(range(N)) and (video.decoder, video.note) == ("pyav", "")
+    (said,) = caplog.messages
+    assert said == video.instead and "decord cannot be loaded, pyav decodes instead" in said
 
 
 # ------------------------------------------------------------------------------------------------ folders of pictures

@@ -35,6 +35,27 @@ def test_a_header_tells_the_same_as_zarr(cache):
             assert attributes == artifact.attributes
 
 
+def test_decoders_and_what_was_unusual_are_told(cache, capsys):
+    decoders = {"run_1": "decord", "run_2": "decord + pyav", "wave_1": "pyav"}
+    for part in range(cache.shards):
+        ids = cache.members(part)
+        notes = {"run_2": "40 of 99 frames decode"} if "run_2" in ids else {}
+        record = {"decoders": {key: decoders[key] for key in ids}, "notes": notes}
+        for stage, number in (("decode", 0), ("decode", 1), ("poses", 0)):
+            described = {"video_id": ids}
+            shard = f"{part:03d}-of-{cache.shards:03d}"
+            cache.arrays(stage, {"x": np.zeros(len(ids))}, described, number=number, shard=shard, **record)
+    assert main(["inspect", FOLDER]) == 0
+    told = capsys.readouterr().out
+    for stage in ("decode", "poses"):
+        assert f"decoded for {stage}: 1 by decord, 1 by decord + pyav, 1 by pyav\n" in told
+    assert "noted (1 videos):\n  run_2: 40 of 99 frames decode [decode, poses]\n" in told
+    path = cache.path("poses", shard=cache.shard_of("run_2"))
+    assert listed(capsys, str(path))[str(path)]["notes"] == {"run_2": "40 of 99 frames decode"}
+    rows = video_rows(path, "run_2").values
+    assert (rows["decoder"], rows["note"]) == ("decord + pyav", "40 of 99 frames decode")
+
+
 def test_an_artifact_without_a_digest_is_told(cache, tmp_path):
     (path, *_) = cache.folder.rglob("features/*.zarr.zip")
     attributes = inspect_artifact(path)[1]

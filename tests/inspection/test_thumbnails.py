@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.cli import main
 from pipeline.inspection.thumbnails import GAP, LABEL, Tile, chosen_videos, contact_sheet, spread
+from pipeline.store.tables import read_table
 
 FOLDER = "results/own"
 
@@ -72,6 +73,22 @@ def test_key_frames_from_the_video_files(cache, tmp_path):
     assert main(["thumbnails", FOLDER, "--out", str(out), *arguments, "--limit", "1"]) == 0
     with Image.open(out) as sheet:
         assert sheet.format == "JPEG" and sheet.width == 32 + 2 * GAP
+
+
+def test_key_frames_of_an_excerpt_are_counted_from_its_first_frame(cache, tmp_path):
+    cache.table("keyframes", {"video_id": ["run_1"], "frames": [[0, 2]]}, shard=cache.shard_of("run_1"))
+    table, attributes = read_table(cache.path("index"))
+    excerpt = [4, None, None, None], [9, None, None, None]
+    columns = {name: table[name] for name in table.column_names}
+    columns |= dict(zip(("first_frame", "end_frame"), excerpt, strict=True))
+    cache.table("index", columns, {"class_names": attributes["class_names"]})
+    (tmp_path / "data" / "run_1.mp4").mkdir(parents=True)
+    for n in range(12):
+        Image.fromarray(np.full((32, 32, 3), 20 * n, np.uint8)).save(tmp_path / "data" / "run_1.mp4" / f"{n}.png")
+    out = tmp_path / "sheet.png"
+    arguments = ["--frames", "keyframes", "--video", "run_1", "--data-root", str(tmp_path / "data"), "--size", "32"]
+    assert main(["thumbnails", FOLDER, "--out", str(out), *arguments]) == 0
+    assert middles(out, 2, 2, 32) == [(80,) * 3, (120,) * 3]
 
 
 def test_bad_input_writes_nothing(cache, capsys, tmp_path):

@@ -63,6 +63,15 @@ def test_videos_that_came_went_and_changed(tmp_path):
     ]
 
 
+def test_a_frame_that_was_overwritten_replaces_its_video(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"1")
+    then = {name: fingerprint(tmp_path / f"{name}.mp4") for name in "ab"}
+    os.utime(tmp_path / "b.mp4" / "1.png", (0, 0))
+    assert changed_videos(then, [entry("a"), entry("b")], tmp_path) == [Cause("video", "b.mp4", "replaced")]
+
+
 def test_rows_of_the_index_that_changed(cache):
     today = [
         entry("run_1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -53,13 +54,14 @@ def make_job(name: str, module: str, settings: dict, inputs: list, outputs: list
     return Job(name, module, call)
 
 
-def poses(data, tmp_path, monkeypatch, **settings) -> tuple[dict, dict]:
+def poses(data, tmp_path, monkeypatch, decode: dict | None = None, **settings) -> tuple[dict, dict]:
     told = {"roots": {"small": str(data)}, "batch_size": {"poses": 4}, "precision": "bfloat16"}
     monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps(told))
     chosen = Poses(**{"model": SHIPPED, "max_failed_fraction": 0.4, "min_person_confidence": 0.1, **settings})
     out = tmp_path / "poses.zarr.zip"
     videos = [["videos", str(data / "videos.parquet")]]
-    build(make_job("poses", "pipeline.motion.poses", chosen.model_dump(mode="json"), videos, [["poses", str(out)]]))
+    told = chosen.model_dump(mode="json") | ({"decode": decode} if decode else {})
+    build(make_job("poses", "pipeline.motion.poses", told, videos, [["poses", str(out)]]))
     return read_arrays(out)
 
 
@@ -74,6 +76,36 @@ def test_boxes_of_a_table(data, tmp_path, monkeypatch):
     record = about["provenance"]
     assert record["weights"] == checkpoints.weights_digest(SHIPPED) and record["dtype"] == "bfloat16"
     assert "boxes/boxes.csv" in record["inputs"]
+
+
+def test_frames_come_from_the_decoder_and_under_the_limit_of_the_clips(data, tmp_path, monkeypatch):
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for name in ("v0.mp4", "v1.mp4", "videos.parquet"):
+        (cut / name).symlink_to(data / name)
+    frames = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), np.uint8)
+    write_video(cut / "whole.mp4", frames)
+    content = faststart(cut / "whole.mp4")
+    (cut / "broken.mp4").write_bytes(content[: len(content) * 7 // 10])
+    for min_fraction, expected in ((0.5, ["broken", "v0", "v1"]), (0.9, ["v0", "v1"])):
+        decode = {"backend": "pyav", "min_fraction": min_fraction}
+        _, about = poses(cut, tmp_path, monkeypatch, boxes="whole_frame", min_person_confidence=0, decode=decode)
+        assert about["video_id"] == expected
+        record = about["provenance"]
+        assert record["decoders"] == dict.fromkeys(expected, "pyav") and record["settings"]["decode"] == decode
+        assert set(record["notes"]) == set(expected) - {"v0", "v1"}
+        assert all("header promises 20 frames" in note for note in record["notes"].values())
+
+
+def faststart(path) -> bytes:
+    """An MP4 file whose index stands before its frames."""
+    with av.open(path) as source, av.open(path.with_name("fast.mp4"), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    return path.with_name("fast.mp4").read_bytes()
 
 
 def test_boxes_of_a_detector(data, tmp_path, monkeypatch, checkpoint_folders):

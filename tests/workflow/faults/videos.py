@@ -25,7 +25,7 @@ import corpus
 import numpy as np
 import yaml
 
-from pipeline.data.readers import REASONS
+from pipeline.data.probe import REASONS
 from pipeline.store.arrays import read_arrays
 from pipeline.store.tables import read_table
 

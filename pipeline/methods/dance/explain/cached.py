@@ -87,14 +87,14 @@ def look(folder: Path, model: ConceptModel, video_id: str, z: np.ndarray) -> See
     Raises:
         ArtifactError: the cache holds something else than the model has seen.
     """
-    clip, feature, maps = (
-        _row(folder, part, video_id) for part in ("data/clips", "backbone/features", "backbone/maps")
-    )
-    if clip is None or feature is None or (model.has_maps and maps is None):
+    places = ("data/clips", "data/signal", "backbone/features", "backbone/maps")
+    clip, signal, feature, maps = (_row(folder, part, video_id) for part in places)
+    if clip is None or signal is None or feature is None or (model.has_maps and maps is None):
         return None
     frames = clip[0].part("frames", clip[1])
     height, width = (int(clip[0].attributes[name][clip[1]]) for name in ("height", "width"))
-    times = clip[0].part("frame_index", clip[1]) / clip[0].attributes["fps"][clip[1]]
+    first, end = signal[0].part("offsets", slice(signal[1], signal[1] + 2))
+    times = signal[0].part("timestamps", slice(int(first), int(end)))[clip[0].part("frame_index", clip[1])]
     vector = feature[0].part("features", feature[1])[None]
     found = view = None
     if model.has_maps:
