@@ -1,7 +1,7 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
 from pipeline.demo.stages import is_generated
-from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage
 
 # Where a shard looks up its videos.
 VIDEOS = Read("videos.videos", decides=False)
@@ -34,6 +34,7 @@ STAGES = (
         follows="labels",
         looked_up=True,
         minutes=20,
+        priority=LONGEST,  # it stops a run that cannot succeed before anything else takes its time
     ),
     Stage(
         "decode",

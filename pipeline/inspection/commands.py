@@ -107,6 +107,8 @@ def inspect(call: argparse.Namespace) -> int:
         for name, item in reports[0].arrays.items():
             print(f"  {name}: {shape(item['shape'])} {item['dtype']}")
         print(f"settings: {json.dumps(reports[0].settings, ensure_ascii=False)}")
+    for note in dict.fromkeys(f"{report.stage}: {note}" for report in reports for note in report.notes):
+        print(f"\nnote: {note}")
     reasons: dict[str, dict[str, list[str]]] = {}
     for report in reports:
         if report.problem:

@@ -14,6 +14,8 @@ from pipeline.store.code import code_digest, path_of, recorded_definitions
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
 
+# Attributes in sentences, of the index.
+NOTES = ("notes", "missing", "unused", "copies")
 # An edit that touches many definitions or files is told by the first of them.
 _LISTED = 5
 
@@ -24,6 +26,7 @@ class Report:
 
     Attributes:
         rows, shape, dtype: of its largest array, or of the table.
+        notes: what it says of its making that is no failure.
         stale: why the next run would make it again; empty if it is current.
         problem: why it cannot be read; empty if it can.
     """
@@ -42,6 +45,7 @@ class Report:
     code: str = ""
     revision: str = ""
     content: str = ""
+    notes: list[str] = field(default_factory=list)
     stale: str = ""
     problem: str = ""
 
@@ -117,6 +121,7 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.shape, report.dtype = largest["shape"], largest["dtype"]
         report.rows = largest["shape"][0]
     report.failed = attributes.get("failed", [])
+    report.notes = [line for name in NOTES for line in attributes.get(name, [])]
     git = record.get("git", {})
     report.revision = git.get("revision", "")[:10] + ("+" if git.get("dirty") else "")
     report.stale = _changed_code(record)
