@@ -93,26 +93,19 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
         print(f"and {len(problems) - SHOWN:,} further problems; --json shows all")
 
 
-def _looked_through(listing: Listing, settings: Any, root: Path) -> Listing:
-    """The listing with all that the stage `index` would note of it."""
-    from pipeline.data.index import few_videos
+def _judged(listing: Listing, settings: Any, root: Path) -> tuple[Listing, str]:
+    """The listing with all that the stage `index` notes of it, and why that stage would stop; empty if it would not."""
+    from pipeline.data.index import check_classes, check_splits, few_videos
     from pipeline.data.unused import with_findings
 
-    if settings.check_files:
-        listing = with_findings(listing, settings.source, root)
-    return replace(listing, notes=[*listing.notes, *few_videos(listing)])
-
-
-def _unusable(listing: Listing, settings: Any) -> str:
-    """Why the stage `index` would stop; empty if it would not."""
-    from pipeline.data.index import check_classes, check_splits
-
+    listing = with_findings(listing, settings, root)
+    listing = replace(listing, notes=[*listing.notes, *few_videos(listing)])
     try:
         check_splits(listing, settings)
         check_classes(listing, settings.unseen_classes)
     except StageError as error:
-        return str(error)
-    return ""
+        return listing, str(error)
+    return listing, ""
 
 
 def check(call: argparse.Namespace) -> int:
@@ -124,9 +117,8 @@ def check(call: argparse.Namespace) -> int:
     if data.index.source == "generated":
         raise ConfigError(f"{call.name} is made by the pipeline itself; there is nothing to check")
     root = Path(config.root_of(call.name, data_root=call.data_root))
-    listing = _looked_through(read_listing(data.index, root), data.index, root)
+    listing, error = _judged(read_listing(data.index, root), data.index, root)
     report = counts(listing)
-    error = _unusable(listing, data.index)
     wrong = bool(report["missing"] or report["problems"] or report["copies"] or error)
     if call.json:
         print(json.dumps({**report, "error": error}, indent=2, ensure_ascii=False))
@@ -199,8 +191,7 @@ def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict
     }
     if source == "images":
         data["decode"] = {"min_frames": 1}
-    settings = Data.model_validate(data).index
-    listing = _looked_through(read_listing(settings, root), settings, root)
+    listing = read_listing(Data.model_validate(data).index, root)
     if splits and "test" not in splits:
         note = "there is no test split; a fifth of train becomes one (data.index.test_fraction)"
         listing = replace(listing, notes=[note, *listing.notes])
@@ -251,7 +242,7 @@ def init(call: argparse.Namespace) -> int:
     from pipeline.jobs.stage import progress
     from pipeline.store.atomic import replace_when_done
 
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", call.name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", call.name):
         raise InitError(f"`{call.name}` cannot name a results folder; use letters, digits, _ and -")
     text = call.config.read_text(encoding="utf-8") if call.config.exists() else ""
     config = load(call.config) if text.strip() else Config()
@@ -267,13 +258,13 @@ def init(call: argparse.Namespace) -> int:
                 _opened(entry, call.folder, decoder, data.decode.min_frames)
                 for entry in progress(entries, "looking at the files")
             ]
-    listing = replace(listing, entries=entries)
+    listing, error = _judged(replace(listing, entries=entries), data.index, call.folder)
     report = counts(listing)
     _print_counts(report, by_class=True)
     part = len(report["problems"]) / max(1, len(entries))
     if part == 1:
         raise InitError("no video can be read; nothing was written")
-    if error := _unusable(listing, data.index):
+    if error:
         raise InitError(f"{error}; nothing was written")
     with replace_when_done(call.config) as temporary:
         temporary.write_text(changed, encoding="utf-8")

@@ -110,9 +110,7 @@ def few_videos(listing: Listing) -> list[str]:
 def build(job: stage.Job) -> None:
     """Write ``index.parquet``: one row per video; a problem is a status with its reason, not an error."""
     settings = Index.model_validate(job.settings)
-    listing = read_listing(settings, job.root)
-    if settings.check_files:
-        listing = with_findings(listing, settings.source, job.root)
+    listing = with_findings(read_listing(settings, job.root), settings, job.root)
     listing = replace(listing, notes=[*listing.notes, *few_videos(listing)])
     entries = listing.entries
     for note in [*listing.notes, *listing.missing, *listing.unused, *listing.copies]:

@@ -59,7 +59,7 @@ def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]
 
 def _finder(videos: Path) -> Callable[[str], str | None]:
     """Function from a path to the same as the file system spells it, None where nothing is there; see `composed`."""
-    present: dict[str, dict[str, str]] = {}
+    present: dict[str, tuple[str, dict[str, str]]] = {}
 
     def find(place: str) -> str | None:
         folder, name = os.path.split(place)
@@ -69,9 +69,11 @@ def _finder(videos: Path) -> Callable[[str], str | None]:
                 names = os.listdir(os.path.join(videos, there))
             except (OSError, ValueError):
                 names = []
-            found = {composed(other): other for other in names} | {other: other for other in names}
-            present[folder] = {key: os.path.join(there, other) for key, other in found.items()}
-        return present[folder].get(name)
+            written = dict(zip(names, names, strict=True))
+            present[folder] = there, {composed(other): other for other in names if not other.isascii()} | written
+        there, names = present[folder]
+        found = names.get(name)
+        return place if found == name and there == folder else found and os.path.join(there, found)
 
     return find
 

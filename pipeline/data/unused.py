@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.data.entries import CONTROL, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.data.entries import CONTROL, PICTURE_SUFFIXES, VIDEO_SUFFIXES, split_named
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing
 from pipeline.store.provenance import digest_of, digest_of_file
@@ -27,15 +27,17 @@ _VIDEO = re.compile(
 )
 
 
-def with_findings(listing: Listing, source: str, root: Path) -> Listing:
-    """The listing with what is unused and what is there twice; the generator's own folder needs no such look.
+def with_findings(listing: Listing, settings, root: Path) -> Listing:
+    """The listing with what is unused and what is there twice.
 
     Args:
-        source: ``data.index.source``; root: folder of the data set.
+        settings: the section ``data.index``; root: folder of the data set.
     """
-    if source == "generated":
+    if settings.source == "generated" or not settings.check_files:
         return listing
-    return replace(listing, unused=unused(listing, source, root), copies=copies(listing, root))
+    # A class map leaves videos out on purpose, and its reader has said so.
+    left = [] if settings.class_map else unused(listing, settings.source, root)
+    return replace(listing, unused=left, copies=copies(listing, root))
 
 
 # -------------------------------------------------------------------------------------------------------------- unused
@@ -122,7 +124,8 @@ def unused(listing: Listing, source: str, root: Path) -> list[str]:
             if not by_class:
                 lines.append(f"{key or 'the folder itself'}: {told} are in no list of the data set, {example}")
             elif splits and parts[0] and parts[0] not in splits.values():
-                lines.append(f"the folder {key} is none of train, val and test: its {told} are not read, {example}")
+                why = "has no class folders" if split_named(parts[0]) else "is none of train, val and test"
+                lines.append(f"the folder {key} {why}: its {told} are not read, {example}")
             elif not key or (splits and len(parts) < depth):
                 lines.append(f"{told} lie beside the class folders{f' in {key}' if key else ''}, {example}")
             elif used[key]:

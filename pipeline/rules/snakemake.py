@@ -16,6 +16,7 @@ from pipeline.rules.graph import STAGES, home, reads, settings_json, shards
 from pipeline.rules.videos import Videos
 from pipeline.settings import ConfigError
 from pipeline.store.code import code_digest
+from pipeline.store.provenance import fingerprint
 
 # Rows of processors that a GPU's encoder keeps busy with preparing.
 CORES_PER_GPU = 4
@@ -127,18 +128,19 @@ class Rules:
 
         def foreign(wildcards: Any) -> list[str]:
             self._check_home(stage, wildcards.dataset)
-            root = self.config.root_of(wildcards.dataset)
-            shipped = [os.path.relpath(os.path.join(self.project, path)) for path in stage.ships]
-            return shipped + files_below(self.section(wildcards.dataset), stage.files, root, self.project)
+            return [path for path in self._foreign(stage, wildcards.dataset) if "{" not in path]
 
         found["files"] = self._told(foreign)
-        if stage.checkpoints:
-            found["weights"] = self._told(
-                lambda wildcards: weights_of(self.section(wildcards.dataset), stage.checkpoints, self.project)
-            )
         if stage.opens_videos:
             found["opened"] = self._told(self._made_videos)
         return found
+
+    def _foreign(self, stage: Stage, name: str) -> list[str]:
+        """Files that a stage reads and no rule makes: shipped with the project, named by settings, weights."""
+        section, root = self.section(name), self.config.root_of(name)
+        shipped = [os.path.relpath(os.path.join(self.project, path)) for path in stage.ships]
+        named = files_below(section, stage.files, root, self.project)
+        return [*shipped, *named, *weights_of(section, stage.checkpoints, self.project)]
 
     def _made_videos(self, wildcards: Any) -> list[str]:
         """Videos that a rule makes; those on a user's disk are followed by a digest, one stat each."""
@@ -187,10 +189,15 @@ class Rules:
         return self._told(lambda wildcards: known(wildcards.dataset))
 
     def followed(self, stage: Stage) -> Callable[[Any], str]:
-        """Digest of the videos whose coming, going or replacement reruns the stage."""
+        """Digest of the videos whose coming, going or replacement reruns the stage.
+
+        Files in folders with braces, which Snakemake would take for wildcards, are followed here as well.
+        """
 
         def digest(wildcards: Any) -> str:
-            return self.videos.digest(wildcards.dataset, stage.follows, getattr(wildcards, "shard", ""))
+            videos = self.videos.digest(wildcards.dataset, stage.follows, getattr(wildcards, "shard", ""))
+            braced = [path for path in self._foreign(stage, wildcards.dataset) if "{" in path]
+            return " ".join([videos, *map(fingerprint, braced)])
 
         return self._told(digest)
 

@@ -182,7 +182,7 @@ def test_the_first_of_several_wrong_rows_is_told(root):
 
 def test_files_that_are_no_labels(root):
     for text, words in (
-        ("video;label\na.mp4;sit\n", "the columns must be named `video` and `label`, .* found video;label"),
+        ("video|label\na.mp4|sit\n", r"the columns must be named `video` and `label`, .* found video\|label"),
         ("video,label,start\na.mp4,sit,1\n", "with segments also `start` and `end`; found video, label, start"),
         ("", "found none"),
         ("video,label\n", "holds no label; write a row `video,label` per label"),

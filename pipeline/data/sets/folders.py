@@ -57,7 +57,7 @@ def class_folders(folder: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> d
             f"{folder} holds no folder with {_what(suffixes)}s; expected one folder per class with files ending in "
             f"{', '.join(suffixes)}"
         )
-    return found
+    return dict(sorted(found.items()))
 
 
 def _from_classes(
@@ -68,8 +68,9 @@ def _from_classes(
         if name not in folders:
             raise ListError(f"{folder / name} holds no {_what(suffixes)}; the class list names the class `{name}`")
         for file in files_in(folder / folders[name], suffixes):
-            groups.add(group_of(file))
-            split = "test" if group_of(file) in test_groups else "train"
+            group = group_of(file)
+            groups.add(group)
+            split = "test" if group in test_groups else "train"
             place = f"{folders[name]}/{file}"
             yield Entry(video_id(place), place, (label,), (name,), split, split)
     check_test_groups(test_groups, groups)

@@ -26,6 +26,7 @@ _MARKED = r""""(?:[^"]|"")*"|'[^']*'"""
 _QUOTED_PLACE = re.compile(rf"({_MARKED})(?:\s*[,;\t]\s*|\s+)(\S.*)")
 _QUOTED_LABEL = re.compile(rf"(.*?\S)(?:\s*[,;\t]\s*|\s+)({_MARKED})")
 _SEPARATORS = (",", ";", "\t")
+_NUMBER = re.compile(r"-?\d{1,15}(\.0+)?")
 # Names of the columns of tables, the surer ones first.
 _PATHS = (
     "path paths video_path file_path filepath clip_path file filename file_name video videos clip clip_name video_name "
@@ -112,7 +113,7 @@ def _seems_header(lines: list[Line], known: set[str]) -> bool:
 
 def _number(label: str) -> int | None:
     """The number that a label is, also as tables with gaps write it (``3.0``); None for a name."""
-    return int(label.partition(".")[0]) if re.fullmatch(r"-?\d+(\.0+)?", label) else None
+    return int(float(label)) if _NUMBER.fullmatch(label) else None
 
 
 def _parts(text: str) -> tuple[str, ...]:

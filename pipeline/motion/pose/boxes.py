@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from pipeline.data.lines import text_of
 from pipeline.jobs.stage import StageError
 
 COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1")
@@ -31,9 +33,13 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
         if path.suffix == ".parquet":
             table = pyarrow.parquet.read_table(path)
         else:
-            types = pyarrow.csv.ConvertOptions(column_types={"video_id": pa.string()})
-            table = pyarrow.csv.read_csv(path, convert_options=types)
-    except (pa.ArrowException, OSError) as error:
+            text = text_of(path.read_bytes())
+            table = pyarrow.csv.read_csv(
+                io.BytesIO(text.encode()),
+                parse_options=pyarrow.csv.ParseOptions(delimiter=max(",;\t", key=text.partition("\n")[0].count)),
+                convert_options=pyarrow.csv.ConvertOptions(column_types={"video_id": pa.string()}),
+            )
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise StageError(f"{path} is no table of boxes ({str(error).splitlines()[0]})") from None
     lacking = [name for name in COLUMNS if name not in table.column_names]
     if lacking:
