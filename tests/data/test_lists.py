@@ -511,7 +511,7 @@ def test_labels_beside_the_class_in_the_path_stop(tmp_path):
     ):
         read_entries(lists(check_files=False), tmp_path)
     (tmp_path / "test.csv").write_text("".join(line.replace("/", "_").replace("class", "v_class") for line in lines))
-    with pytest.raises(ListError, match="198 of 198 labels|[0-9]+ of [0-9]+ labels are not the class in the path"):
+    with pytest.raises(ListError, match="198 of 198 labels are not the class in the path"):
         read_entries(lists(check_files=False), tmp_path)
     # A few are another matter, and so are folders that are no class.
     (tmp_path / "test.csv").write_text("class 000/4.mp4 1\nclass 001/4.mp4 1\nclass 002/4.mp4 2\n")
@@ -573,12 +573,12 @@ def test_groups_that_lists_part_are_told(root):
         (  # one group
             {f"{c}/p_{k}.mp4" for c in "AB" for k in range(9)},
             {"test_fraction": 0.2, "group_pattern": "(?P<group>p)_", "validation_by": "group"},
-            "`val` has no video: data.index.validation_fraction moves whole groups, and 1 groups of 18 videos are too few",
+            "`val` has no video: data.index.validation_fraction moves whole groups, and 1 groups of 18 videos",
         ),
         (  # two groups: one is the test split
             {f"{c}/{p}_{k}.mp4" for c in "AB" for p in "pq" for k in range(4)},
             {"test_fraction": 0.2, "group_pattern": "(?P<group>[pq])_", "validation_by": "group"},
-            "`val` has no video: data.index.validation_fraction moves whole groups, and 1 groups of 8 videos are too few",
+            "`val` has no video: data.index.validation_fraction moves whole groups, and 1 groups of 8 videos",
         ),
         (  # one group per class
             {f"{c}/{c}_{k}.mp4" for c in "ABC" for k in range(6)},

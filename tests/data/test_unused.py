@@ -179,8 +179,8 @@ def test_one_video_in_two_splits_is_told(tmp_path):
     (tmp_path / "val/A/none.mp4").write_bytes(b"")
     (tmp_path / "test/A/none.mp4").write_bytes(b"")
     assert copies(read_listing(settings, tmp_path), tmp_path) == [
-        "1 videos are in test and train with the same content, for example test/A/new.mp4 = train/B/train1.mp4: figures "
-        "would be too good; remove the copies"
+        "1 videos are in test and train with the same content, for example test/A/new.mp4 = train/B/train1.mp4: "
+        "figures would be too good; remove the copies"
     ]
 
 
