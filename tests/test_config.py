@@ -48,6 +48,7 @@ def test_recipes_of_fine_tuning_are_those_of_the_supplement(project):
         ({"dataset": {}}, ["unknown key `dataset`", "`datasets`"]),
         ({"datasets": {"d": {"data": {"shards": 0}}}}, ["data.shards", "greater than or equal to 1", "0"]),
         ({"datasets": {"d": {"motion": {"poses": {"boxes": "none"}}}}}, ["poses.boxes", "whole_frame"]),
+        ({"datasets": {"a {b}": {}}}, ["`datasets.a {b}`: names a folder; use up to 100 letters"]),
         ({"datasets": {"d": {"motion": {"zzzzz": {}}}}}, ["zzzzz", "known here", "keyframes"]),
         ({"datasets": {"d": {"backbone": {"finetune": {"crop_scale": [0.5, 0.1]}}}}}, ["crop_scale", "smaller first"]),
         (

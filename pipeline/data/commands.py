@@ -17,11 +17,11 @@ import yaml
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry
 from pipeline.data.lists import read_listing
 from pipeline.data.sets.folders import split_folders
-from pipeline.data.sets.listing import Listing, files_in
+from pipeline.data.sets.listing import Listing, files_in, folders_in
 from pipeline.settings import ConfigError
+from pipeline.store.atomic import StageError
 
 VIDEOS_PER_SHARD = 200
-FEW_VIDEOS = 5
 SHOWN = 10
 SHIPPED = ("ucf101", "haa100", "penn_action", "kth")
 
@@ -52,11 +52,14 @@ def counts(listing: Listing) -> dict[str, Any]:
             for part in splits
         },
         "by_class": {name: {part: by_class[part, name] for part in splits} for name in listing.class_names},
+        "endings": dict(Counter(Path(entry.path).suffix.lower() for entry in listing.entries).most_common()),
         "videos_by_labels": {str(number): n_labels[number] for number in sorted(n_labels)},
         "segments": sum(len(entry.segments) for entry in good),
         "published": listing.published,
         "notes": listing.notes,
         "missing": listing.missing,
+        "unused": listing.unused,
+        "copies": listing.copies,
         "problems": {entry.path: entry.problem for entry in listing.entries if entry.problem},
     }
 
@@ -67,6 +70,8 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
         for name, item in report["splits"].items()
     )
     print(f"{report['videos']:,} videos of {report['classes']} classes: {parts}")
+    if len(report["endings"]) > 1:
+        print("by ending: " + ", ".join(f"{count:,} {name or 'none'}" for name, count in report["endings"].items()))
     if set(report["videos_by_labels"]) - {"1"}:
         counted = ", ".join(f"{count:,} have {number}" for number, count in report["videos_by_labels"].items())
         print(f"videos by number of labels: {counted}")
@@ -78,13 +83,29 @@ def _print_counts(report: dict[str, Any], by_class: bool) -> None:
             print(f"  {name:<{width}}  " + "  ".join(f"{count:>5,} {part}" for part, count in own.items()))
     for note in report["notes"]:
         print(f"note: {note}")
-    for line in report["missing"]:
-        print(f"missing: {line}")
+    for kind in ("missing", "unused", "copies"):
+        for line in report[kind]:
+            print(f"{kind}: {line}")
     problems = list(report["problems"].items())
     for path, problem in problems[:SHOWN]:
         print(f"problem: {path}: {problem}")
     if len(problems) > SHOWN:
         print(f"and {len(problems) - SHOWN:,} further problems; --json shows all")
+
+
+def _judged(listing: Listing, settings: Any, root: Path) -> tuple[Listing, str]:
+    """The listing with all that the stage `index` notes of it, and why that stage would stop; empty if it would not."""
+    from pipeline.data.index import check_classes, check_splits, few_videos
+    from pipeline.data.unused import with_findings
+
+    listing = with_findings(listing, settings, root)
+    listing = replace(listing, notes=[*listing.notes, *few_videos(listing)])
+    try:
+        check_splits(listing, settings)
+        check_classes(listing, settings.unseen_classes)
+    except StageError as error:
+        return listing, str(error)
+    return listing, ""
 
 
 def check(call: argparse.Namespace) -> int:
@@ -95,67 +116,40 @@ def check(call: argparse.Namespace) -> int:
     data = dataset(config, call.name).data
     if data.index.source == "generated":
         raise ConfigError(f"{call.name} is made by the pipeline itself; there is nothing to check")
-    listing = read_listing(data.index, config.root_of(call.name, data_root=call.data_root))
+    root = Path(config.root_of(call.name, data_root=call.data_root))
+    listing, error = _judged(read_listing(data.index, root), data.index, root)
     report = counts(listing)
+    wrong = bool(report["missing"] or report["problems"] or report["copies"] or error)
     if call.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
-    else:
-        _print_counts(report, call.classes)
-        if not (report["missing"] or report["problems"]):
-            print("complete" + (", as published" if listing.published else ""))
-    return int(bool(report["missing"] or report["problems"]))
+        print(json.dumps({**report, "error": error}, indent=2, ensure_ascii=False))
+        return int(wrong)
+    _print_counts(report, call.classes)
+    if error:
+        print(f"error: {error}")
+    elif not wrong:
+        left = ", but for what is unused" if report["unused"] else ""
+        print("complete" + (", as published" if listing.published else "") + left)
+    return int(wrong)
 
 
 # ---------------------------------------------------------------------------------------------------------------- init
 
 
-def _layout_of(folder: Path) -> tuple[str, bool]:
-    """Source, and whether the folder has splits inside."""
+def _layout_of(folder: Path) -> tuple[str, dict[str, str]]:
+    """Source, and split → folder, if the folder has splits inside."""
     if not folder.is_dir():
         raise InitError(f"{folder} is no folder; name the one that has a folder of videos per class")
     for source, suffixes in (("folders", VIDEO_SUFFIXES), ("images", PICTURE_SUFFIXES)):
         splits = split_folders(folder, suffixes)
-        places = [folder / "train"] if splits else [folder]
-        inside = [entry.path for place in places for entry in os.scandir(place) if entry.is_dir()]
-        if any(files_in(Path(path), suffixes) for path in inside):
-            return source, bool(splits)
+        place = folder / splits.get("train", "")
+        if any(files_in(place / name, suffixes) for name in folders_in(place)):
+            return source, splits
     loose = len(files_in(folder, VIDEO_SUFFIXES))
     found = f"{loose} videos lie there without a folder" if loose else "no video is found there"
     raise InitError(
         f"{folder} has no folder per class: {found}. Put the videos of each class into a folder named after it; "
         f"read are {', '.join(VIDEO_SUFFIXES)}"
     )
-
-
-def _unread(folder: Path, listing: Listing, suffixes: tuple[str, ...]) -> list[str]:
-    """What lies in the folder and is not taken, in words."""
-    notes = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir() and not files_in(Path(entry.path), suffixes):
-            deeper = sum(name.lower().endswith(suffixes) for _, _, names in os.walk(entry.path) for name in names)
-            if entry.name not in listing.class_names and entry.name not in ("train", "val", "test"):
-                why = f": its {deeper} videos lie in sub-folders, move them up" if deeper else ", which has no video"
-                notes.append(f"the folder {entry.name} is no class{why}")
-        elif entry.is_file() and entry.name.lower().endswith(suffixes):
-            notes.append(f"{entry.name} lies beside the class folders and is not read")
-    for name in listing.class_names:
-        inside = sorted(entry.name for entry in os.scandir(folder / name)) if (folder / name).is_dir() else []
-        nested = [part for part in inside if (folder / name / part).is_dir() and not part.startswith(".")]
-        others = [part for part in inside if not part.lower().endswith(suffixes) and part not in nested]
-        others = [part for part in others if not part.startswith(".")]
-        if nested:
-            notes.append(f"{name}: {len(nested)} sub-folders are not read, for example {nested[0]}")
-        if others:
-            notes.append(f"{name}: {len(others)} files are no videos, for example {others[0]}")
-    usable = Counter(name for entry in listing.entries if not entry.problem for name in entry.class_names)
-    notes += [
-        f"{name}: {usable[name]} videos are few; with less than {FEW_VIDEOS} a class is hardly learned"
-        for name in listing.class_names
-        if usable[name] < FEW_VIDEOS
-    ]
-    return notes
 
 
 def _opened(entry: Entry, root: Path, decoder: Any, min_frames: int) -> Entry:
@@ -182,13 +176,13 @@ def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict
     """
     from pipeline.data.settings import Data
 
-    source, has_splits = _layout_of(folder)
+    source, splits = _layout_of(folder)
     index: dict[str, Any] = {"source": source}
     if group_pattern:
         index["group_pattern"] = group_pattern
     else:
         index["validation_by"] = "video"
-    if not has_splits:
+    if "test" not in splits:
         index["test_fraction"] = 0.2
     root, above = Path(os.path.abspath(folder)), Path(os.path.abspath(data_root))
     data: dict[str, Any] = {
@@ -198,6 +192,9 @@ def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict
     if source == "images":
         data["decode"] = {"min_frames": 1}
     listing = read_listing(Data.model_validate(data).index, root)
+    if splits and "test" not in splits:
+        note = "there is no test split; a fifth of train becomes one (data.index.test_fraction)"
+        listing = replace(listing, notes=[note, *listing.notes])
     data = {**data, "shards": max(1, math.ceil(len(listing.entries) / VIDEOS_PER_SHARD))}
     candidates = {
         kind: [f"pipeline/context/candidates/{name}/{kind}.txt" for name in SHIPPED] for kind in ("object", "scene")
@@ -245,7 +242,7 @@ def init(call: argparse.Namespace) -> int:
     from pipeline.jobs.stage import progress
     from pipeline.store.atomic import replace_when_done
 
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", call.name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", call.name):
         raise InitError(f"`{call.name}` cannot name a results folder; use letters, digits, _ and -")
     text = call.config.read_text(encoding="utf-8") if call.config.exists() else ""
     config = load(call.config) if text.strip() else Config()
@@ -261,14 +258,14 @@ def init(call: argparse.Namespace) -> int:
                 _opened(entry, call.folder, decoder, data.decode.min_frames)
                 for entry in progress(entries, "looking at the files")
             ]
-    listing = replace(listing, entries=entries)
-    suffixes = VIDEO_SUFFIXES if data.index.source == "folders" else PICTURE_SUFFIXES
-    listing = replace(listing, notes=[*listing.notes, *_unread(call.folder, listing, suffixes)])
+    listing, error = _judged(replace(listing, entries=entries), data.index, call.folder)
     report = counts(listing)
     _print_counts(report, by_class=True)
     part = len(report["problems"]) / max(1, len(entries))
     if part == 1:
         raise InitError("no video can be read; nothing was written")
+    if error:
+        raise InitError(f"{error}; nothing was written")
     with replace_when_done(call.config) as temporary:
         temporary.write_text(changed, encoding="utf-8")
     print(f"\n{call.config} now has the data set `{call.name}`:\n")

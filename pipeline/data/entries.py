@@ -15,11 +15,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.data.lines import lines_of
+from pipeline.data.lines import composed, lines_of, unquoted
 from pipeline.store.provenance import fingerprint
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+# What FFmpeg reads and cameras, phones, the web and archives write.
+_WRITTEN = (
+    "3g2 3gp amv asf avi divx dv f4v flv gif h264 hevc ivf m1v m2t m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpe mpeg mpg "
+    "mts mxf nut ogm ogv qt rm rmvb ts vob webm wmv xvid y4m"
+)
+_ENDINGS = frozenset(_WRITTEN.split())
+VIDEO_SUFFIXES = tuple(f".{ending}" for ending in _WRITTEN.split())
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# File systems take names of 255 bytes, and to an id come a suffix and the marks of a temporary file.
+MAX_ID = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]|(?<=_)_|_(?=_)")
 CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # a surrogate stands for a byte that is not UTF-8
 _UNSAFE_IN_FOLDER = re.compile(_UNSAFE.pattern + r"|^_|_$")
@@ -29,6 +37,10 @@ GroupOf = Callable[[str], str | None]
 
 # Splits that models are fitted to and chosen on; accuracies on all others are results.
 DEVELOPMENT = ("train", "val")
+_SPLIT = re.compile(
+    r"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|dev)|(?P<test>test(?:ing)?|eval(?:uation)?))"
+    r"(?:sets?|data|splits?|videos?|clips?)?"
+)
 
 
 class ListError(ValueError):
@@ -81,12 +93,17 @@ def video_id(path: str) -> str:
     A video suffix is left out, ``/`` becomes ``__``, and every other character outside of ``A-Z a-z 0-9 . -`` and the
     single underscore is written as ``%`` and its UTF-8 bytes in hexadecimal; so is an underscore that touches another
     underscore or a slash, which keeps ``a/b`` and ``a__b`` apart. Files that differ in the suffix alone share an id;
-    a list that names both has a duplicate.
+    a list that names both has a duplicate. So do the two ways to write an accent (`composed`). What would be longer
+    than `MAX_ID` ends with ``~``, which no other id has, and a digest of the whole.
     """
-    path = without_suffix(path.replace("\\", "/"))
+    path = without_suffix(composed(path).replace("\\", "/"))
     parts = [part for part in path.split("/") if part not in ("", ".")]
     unsafe = _UNSAFE_IN_FOLDER if len(parts) > 1 else _UNSAFE
-    return "__".join([unsafe.sub(_escape, part) for part in parts]) or "%2F"
+    key = "__".join([unsafe.sub(_escape, part) for part in parts]) or "%2F"
+    if len(key) <= MAX_ID:
+        return key
+    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+    return f"{key[: MAX_ID - len(digest) - 1]}~{digest}"
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -95,10 +112,14 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def without_suffix(path: str) -> str:
-    for suffix in VIDEO_SUFFIXES:
-        if path[-len(suffix) :].lower() == suffix:
-            return path[: -len(suffix)]
-    return path
+    stem, dot, ending = path.rpartition(".")
+    return stem if dot and ending.lower() in _ENDINGS else path
+
+
+def split_named(name: str) -> str | None:
+    """train, val or test, for the names that people give them (`Training`, `valid`, `test_set`); None for others."""
+    match = _SPLIT.fullmatch(plain(name))
+    return match and match.lastgroup
 
 
 @lru_cache(maxsize=2**18)
@@ -111,31 +132,50 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """Number, from 1, and text of every line of a list that is not blank.
 
     Raises:
-        ListError: missing, or no UTF-8 text.
+        ListError: missing, or no text.
     """
     return lines_of(path, "data.index.lists or class_list names it, below the data set's root", ListError)
 
 
 def read_class_list(path: Path) -> list[str]:
-    """Class names in label order; ``1 ApplyEyeMakeup`` (UCF-101) counts from 1 and is put in order.
+    """Class names in label order; ``1 ApplyEyeMakeup`` (UCF-101) and ``ApplyEyeMakeup,1`` are put in order.
+
+    A header such as ``id,name`` or ``class`` is left out, and so are quotation marks.
 
     Raises:
         ListError: missing, empty, or a name is there twice.
     """
-    names = [line for _, line in read_lines(path)]
-    numbered = [re.fullmatch(r"(\d+)[\s,]+(.+)", name) for name in names]
-    if all(numbered):
-        numbered.sort(key=lambda match: int(match[1]))
-        first = int(numbered[0][1]) if numbered else 0
-        # Only a count is a numbering: `100 m run` and `200 m run` are names.
-        if first in (0, 1) and [int(match[1]) for match in numbered] == list(range(first, first + len(names))):
-            names = [match[2] for match in numbered]
+    lines = [line for _, line in read_lines(path)]
+    header = _CLASS_HEADER.fullmatch(lines[0].replace('"', "")) if lines else None
+    lines = lines[1:] if header else lines
+    names = _numbered(lines) or [unquoted(line) for line in lines]
+    if header and (header["number"] or header["behind"]) and not _numbered(lines):
+        raise ListError(f"{path}: the numbers of the classes must count from 0 or 1, each once")
     if not names:
         raise ListError(f"{path} names no class; write one class name per line")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ListError(f"{path} names the class `{twice[0]}` more than once")
     return names
+
+
+_CLASS_HEADER = re.compile(
+    r"(?i)(?P<number>(?:class_?)?(?:id|index|label|number)[,;\t]\s*)?(?:names?|class(?:es)?|class[_ ]?names?|labels?|"
+    r"categor(?:y|ies))(?P<behind>\s*[,;\t]\s*(?:class_?)?(?:id|index|label|number))?"
+)
+
+
+def _numbered(lines: list[str]) -> list[str] | None:
+    """Names in the order of the numbers before or behind them; None where these do not count from 0 or 1."""
+    for pattern, number, name in ((r"(\d+)[\s,;]+(.+)", 1, 2), (r"(.+?)\s*[,;\t]\s*(\d+)", 2, 1)):
+        found = [re.fullmatch(pattern, line) for line in lines]
+        if found and all(found):
+            found.sort(key=lambda match: int(match[number]))
+            first = int(found[0][number])
+            # Only a count is a numbering: `100 m run` and `200 m run` are names.
+            if first in (0, 1) and [int(match[number]) for match in found] == list(range(first, first + len(found))):
+                return [unquoted(match[name]) for match in found]
+    return None
 
 
 def plain(name: str) -> str:

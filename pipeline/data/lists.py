@@ -8,14 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.entries import CONTROL, Entry, ListError, without_suffix
+from pipeline.data.lines import composed
 from pipeline.data.sets import READERS
 from pipeline.data.sets.listing import Listing, check_counts, grouping
 from pipeline.data.sets.path_lists import entries_of_lists
+
+# The group of all videos that a pattern does not fit.
+UNGROUPED = "no group"
 
 
 def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]:
@@ -30,15 +34,7 @@ def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]
             f"{len(leaked)} videos are in more than one split, for example `{leaked[0]}` in "
             f"{' and '.join(sorted(splits[leaked[0]]))}: test figures would be too good; mend the lists"
         )
-    present: dict[str, set[str]] = {}
-
-    def on_disk(place: str) -> bool:
-        folder, name = os.path.split(place)
-        if folder not in present:
-            whole = os.path.join(videos, folder)
-            present[folder] = set(os.listdir(whole)) if os.path.isdir(whole) else set()
-        return name in present[folder]
-
+    on_disk = _finder(videos)
     seen: set[str] = set()
     result = []
     for entry in entries:
@@ -50,15 +46,36 @@ def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]
         elif problem is None and CONTROL.search(path):
             path = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
             problem = "the file name has control characters or is not UTF-8; rename the file"
-        elif problem is None and check_files and not on_disk(path):
+        elif problem is None and check_files:
             # Lists name videos where a data set also comes as one folder of pictures per video.
-            path = without_suffix(path)
-            if path == entry.path or not on_disk(path):
+            path = on_disk(path) or on_disk(without_suffix(path)) or ""
+            if not path:
                 path, problem = entry.path, f"missing: {entry.path} is not on disk"
         seen.add(entry.video_id)
         changed = problem != entry.problem or path != entry.path
         result.append(replace(entry, problem=problem, path=path) if changed else entry)
     return result
+
+
+def _finder(videos: Path) -> Callable[[str], str | None]:
+    """Function from a path to the same as the file system spells it, None where nothing is there; see `composed`."""
+    present: dict[str, tuple[str, dict[str, str]]] = {}
+
+    def find(place: str) -> str | None:
+        folder, name = os.path.split(place)
+        if folder not in present:
+            there = folder if folder.isascii() else find(folder) or folder
+            try:
+                names = os.listdir(os.path.join(videos, there))
+            except (OSError, ValueError):
+                names = []
+            written = dict(zip(names, names, strict=True))
+            present[folder] = there, {composed(other): other for other in names if not other.isascii()} | written
+        there, names = present[folder]
+        found = names.get(name)
+        return place if found == name and there == folder else found and os.path.join(there, found)
+
+    return find
 
 
 def _score(text: str, seed: int) -> float:
@@ -123,16 +140,47 @@ def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) 
     return [replace(entry, split="val") if row in chosen else entry for row, entry in enumerate(entries)]
 
 
-def _with_groups(entries: list[Entry], pattern: str) -> list[Entry]:
-    """Groups by a pattern of the configuration, which comes before what the reader knows."""
-    group_of = grouping(pattern)
+def _with_groups(entries: list[Entry], settings) -> tuple[list[Entry], list[str]]:
+    """Groups by a pattern of the configuration, which comes before what the reader knows; and notes.
+
+    Raises:
+        ListError: the pattern fits no name, or not all and ``data.index.ungrouped`` does not say what becomes of these.
+    """
+    group_of = grouping(settings.group_pattern)
     grouped = [replace(entry, group=group_of(entry.path) or entry.group) for entry in entries]
+    left = [PurePosixPath(entry.path).name for entry in grouped if not entry.group and entry.problem is None]
+    fits = f"data.index.group_pattern `{settings.group_pattern}` fits"
     if not any(entry.group for entry in grouped):
         raise ListError(
-            f"data.index.group_pattern `{pattern}` fits no file name, for example not "
-            f"`{PurePosixPath(entries[0].path).name}`; it is searched in the name without its folder"
+            f"{fits} no file name, for example not `{PurePosixPath(entries[0].path).name}`; it is searched in the name "
+            f"without its folder"
         )
-    return grouped
+    if not left:
+        return grouped, []
+    named = ", ".join(f"`{name}`" for name in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
+    if settings.ungrouped == "stop":
+        raise ListError(
+            f"{fits} {len(entries) - len(left)} of {len(entries)} file names, not {named}; mend it (`(?i)` at its "
+            f"beginning ignores capitals), or make one group of all others with data.index.ungrouped: one_group"
+        )
+    grouped = [replace(entry, group=entry.group or UNGROUPED) for entry in grouped]
+    return grouped, [f"{len(left)} videos that group_pattern does not fit are one group: {named}"]
+
+
+def _torn_groups(entries: list[Entry], by: str) -> list[str]:
+    """A note on groups whose videos are in several splits, but for train and validation where these go by video."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.group and entry.problem is None:
+            splits[entry.group].add("train" if by == "video" and entry.split == "val" else entry.split)
+    torn = sorted(group for group, found in splits.items() if len(found) > 1)
+    if not torn:
+        return []
+    where = " and ".join(sorted(splits[torn[0]]))
+    return [
+        f"{len(torn)} of {len(splits)} groups are in more than one split, for example `{torn[0]}` in {where}: figures "
+        f"measure memory too"
+    ]
 
 
 def _carve_test(entries: list[Entry], settings) -> list[Entry]:
@@ -168,8 +216,10 @@ def read_listing(settings, root: str | Path) -> Listing:
     if not entries:
         raise ListError(f"no video is listed below {root}; write lines `path label` into the lists")
     entries = _check(entries, Path(root) / listing.videos, settings.check_files)
+    notes = [*listing.notes]
     if settings.group_pattern:
-        entries = _with_groups(entries, settings.group_pattern)
+        entries, more = _with_groups(entries, settings)
+        notes += more
     missing = check_counts(listing, entries)
     if listing.videos.strip("./"):
         prefix = listing.videos.rstrip("/") + "/"
@@ -177,10 +227,13 @@ def read_listing(settings, root: str | Path) -> Listing:
     if settings.test_fraction and not any(entry.split == "test" for entry in entries):
         entries = _carve_test(entries, settings)
     if settings.validation_groups:
-        entries = _validation_groups(entries, settings.validation_groups)
+        wanted = [name.casefold() if settings.group_pattern else name for name in settings.validation_groups]
+        entries = _validation_groups(entries, wanted)
     elif not any(entry.split == "val" for entry in entries) and "val" not in settings.lists:
         entries = carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
-    return replace(listing, entries=entries, missing=missing)
+    if settings.group_pattern:
+        notes += _torn_groups(entries, settings.validation_by)
+    return replace(listing, entries=entries, missing=missing, notes=notes)
 
 
 def read_labelled_list(path: Path, names: list[str]) -> list[Entry]:

@@ -5,6 +5,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
+from pipeline.data.entries import split_named
 from pipeline.settings import Section
 
 # A clip that lost more than half of its frames no longer shows the action that its label names.
@@ -40,7 +41,15 @@ class Index(Section):
     videos: str = Field("", description="folder of the videos, relative to the root of the data set")
     class_list: str = Field("", description="file with one class name per line, relative to the root")
     check_files: bool = Field(True, description="false where everything is imported and no video is on disk")
-    group_pattern: str = Field("", description="regular expression with a group named `group` (actor, source video)")
+    group_pattern: str = Field(
+        "",
+        description="regular expression with a group named `group` (actor, source video), searched in the file name; "
+        "groups that differ in capitals alone are one",
+    )
+    ungrouped: Literal["stop", "one_group"] = Field(
+        "stop",
+        description="file names that group_pattern does not fit: the run stops and lists them, or all are one group",
+    )
     official_split: Literal[1, 2, 3] = Field(1, description="of UCF-101")
     class_map: str = Field(
         "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
@@ -61,6 +70,14 @@ class Index(Section):
     )
     seed: int = 0
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="above it the run stops with a list")
+
+    @pydantic.model_validator(mode="after")
+    def _lists_are_splits(self) -> "Index":
+        for name in self.lists:
+            split = split_named(name)
+            if split not in (None, name) and (split != "test" or "test" not in self.lists):
+                raise ValueError(f"`lists.{name}`: call it `{split}`; another name is a further test split")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _labels_of_lists(self) -> "Index":

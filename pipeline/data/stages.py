@@ -1,7 +1,7 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
 from pipeline.demo.stages import is_generated
-from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
 
 # Where a shard looks up its videos: all that open them, and what is imported for them.
 VIDEOS = Read("videos.videos", decides=False)
@@ -44,6 +44,7 @@ STAGES = (
         follows="labels",
         looked_up=True,
         minutes=20,
+        priority=LONGEST,  # it stops a run that cannot succeed before anything else takes its time
     ),
     Stage(
         "decode",

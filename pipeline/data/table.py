@@ -177,6 +177,11 @@ def listed_ids(job: Job) -> dict[str, list[str]]:
     return result
 
 
+def all_ids(job: Job) -> list[str]:
+    """Ids of all videos of the data set."""
+    return [key for ids in listed_ids(job).values() for key in ids]
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of a sharded artifact, joined over the shards.

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pipeline.data.entries import video_id
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.files import read_torch
+
+T = TypeVar("T")
 
 # Columns of text that tell which video a row belongs to.
 ID_NAMES = ("video_id", "video_ids", "ids", "id", "names", "name", "videos", "paths", "frame_dir")
@@ -168,6 +170,12 @@ def _chosen(path: Path, found: Mapping[str, Any], array: str) -> str | None:
 def _ids_of(path: Path, found: Mapping[str, Any], n_rows: int) -> list[str] | None:
     """The column of text that names the rows; None where there is none."""
     columns = {name: value for name, value in found.items() if isinstance(value, list)}
+    for name in ID_NAMES:
+        if isinstance(found.get(name), np.ndarray) and found[name].size == n_rows and name not in columns:
+            raise ForeignFileError(
+                f"{path}: `{name}` holds {found[name].dtype}; ids are text (0001 is not 1): save it as text, or leave "
+                f"it out where the rows follow the list"
+            )
     named = [name for name in ID_NAMES if name in columns]
     if not named and len(columns) != 1:
         return None
@@ -255,6 +263,23 @@ class Rows:
     def find(self, key: str) -> int | None:
         """Row of a video id, None where the file has none."""
         return self._row.get(key, self._row_of_tail.get(_tail(key)))
+
+
+def by_id(found: Mapping[str, T], all_ids: list[str], where: str) -> dict[str, T]:
+    """Video id → what a file holds under the name that it uses.
+
+    Raises:
+        ForeignFileError: no name is that of a video, or two are of one.
+    """
+    names = list(found)
+    rows = Rows(names, all_ids, where)
+    result = {key: found[names[row]] for key in all_ids if (row := rows.find(key)) is not None}
+    if not result and names:
+        raise ForeignFileError(
+            f"{where}: none of its {len(names)} names is a video of the data set, for example `{names[0]}`; ids are "
+            f"such as `{next(iter(all_ids), '')}`"
+        )
+    return result
 
 
 def _tail(key: str) -> str:

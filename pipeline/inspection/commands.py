@@ -74,7 +74,7 @@ def _print_decoding(reports: list[Any]) -> None:
         print(f"\ndecoded for {stage}: {', '.join(f'{count} by {name}' for name, count in counted)}")
     notes: dict[tuple[str, str], list[str]] = {}
     for report in reports:
-        for key, note in report.notes.items():
+        for key, note in report.unusual.items():
             notes.setdefault((key, note), []).append(report.stage)
     if notes:
         print(f"\nnoted ({len({key for key, _ in notes})} videos):")
@@ -125,6 +125,8 @@ def inspect(call: argparse.Namespace) -> int:
         for name, item in reports[0].arrays.items():
             print(f"  {name}: {shape(item['shape'])} {item['dtype']}")
         print(f"settings: {json.dumps(reports[0].settings, ensure_ascii=False)}")
+    for note in dict.fromkeys(f"{report.stage}: {note}" for report in reports for note in report.notes):
+        print(f"\nnote: {note}")
     reasons: dict[str, dict[str, list[str]]] = {}
     for report in reports:
         if report.problem:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.table import read_videos
+from pipeline.data.lines import lines_of, unquoted
+from pipeline.data.table import all_ids, read_videos
+from pipeline.exchange.matrices import by_id
 from pipeline.jobs import stage
 from pipeline.motion.settings import Keyframes
 
@@ -153,21 +156,18 @@ def _baseline(signal: np.ndarray, degree: int) -> np.ndarray:
 
 
 def read_published(path: Path) -> dict[str, list[int]]:
-    """Key frames that someone else detected: lines `video_id frame frame ...`.
+    """Key frames that someone else detected: lines `video_id frame frame ...`, with blanks, commas or semicolons.
 
     Raises:
         StageError: the file is missing or a line holds something else than frame numbers.
     """
-    if not path.is_file():
-        raise stage.StageError(f"{path} does not exist; motion.keyframes.path names it, below the data set's root")
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        video_id, *frames = line.split() or [""]
-        if video_id:
-            try:
-                found[video_id] = sorted({int(frame) for frame in frames if int(frame) >= 0})
-            except ValueError:
-                raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers") from None
+    for number, line in lines_of(path, "motion.keyframes.path names it, below the data set's root"):
+        video_id, *frames = re.split(r"[\s,;]+", line.rstrip(",;"))
+        try:
+            found[unquoted(video_id)] = sorted({int(frame) for frame in frames if int(frame) >= 0})
+        except ValueError:
+            raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers") from None
     return found
 
 
@@ -178,7 +178,7 @@ def build(job: stage.Job) -> None:
     failed: dict[str, str] = {}
     if settings.source == "list":
         path = job.root / settings.path
-        published = read_published(path)
+        published = by_id(read_published(path), all_ids(job), path.name)
         job.note_file("published", path)
         for video_id in read_videos(job).video_id:
             if published.get(video_id):

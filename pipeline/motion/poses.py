@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.data.decode import Decoding
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError
-from pipeline.data.table import Videos, listed_ids, read_videos
+from pipeline.data.table import Videos, all_ids, read_videos
 from pipeline.exchange.poses import files_of, pose_reader
 from pipeline.jobs import stage
 from pipeline.motion.normalise import interpolate_gaps
@@ -54,6 +54,7 @@ def _computed(
     from pipeline.encoding.batches import Stopwatch
     from pipeline.encoding.checkpoints import weights_digest
     from pipeline.encoding.hardware import batch_size
+    from pipeline.exchange.matrices import by_id
     from pipeline.motion.pose.boxes import read_boxes
     from pipeline.motion.pose.estimate import Estimation
     from pipeline.motion.pose.vitpose import PoseEstimator
@@ -76,7 +77,7 @@ def _computed(
         detector = PersonDetector(*named, settings.detector_sha256, job.runtime)
         about["detector_weights"] = weights_digest(*named)
     elif settings.boxes == "annotations":
-        annotated = read_boxes(job.root / settings.boxes_path)
+        annotated = by_id(read_boxes(job.root / settings.boxes_path), all_ids(job), settings.boxes_path)
         job.note_file("boxes", job.root / settings.boxes_path)
     watch = Stopwatch()
     estimation = Estimation(estimator, settings, batch_size("poses", job.runtime), detector, annotated, watch)
@@ -103,8 +104,7 @@ def _imported(
     job: stage.Job, settings: Poses, videos: Videos, joints: Skeleton
 ) -> Iterator[tuple[str, dict[str, np.ndarray] | VideoError, dict[str, Any]]]:
     place = job.root / settings.path
-    all_ids = [key for ids in listed_ids(job).values() for key in ids]
-    imported = pose_reader(settings.source, place, len(joints.joints), all_ids)
+    imported = pose_reader(settings.source, place, len(joints.joints), all_ids(job))
     if place.is_file():
         job.note_file("imported", place)
     else:

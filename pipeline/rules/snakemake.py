@@ -128,19 +128,20 @@ class Rules:
 
         def foreign(wildcards: Any) -> list[str]:
             self._check_home(stage, wildcards.dataset)
-            root = self.config.root_of(wildcards.dataset)
-            shipped = [os.path.relpath(os.path.join(self.project, path)) for path in stage.ships]
-            named = places_named(self.section(wildcards.dataset), stage.files, root, self.project)
-            return shipped + [place for place in named if os.path.isfile(place)]
+            paths = self._named(stage, wildcards.dataset)
+            return [path for path in paths if os.path.isfile(path) and "{" not in path]
 
         found["files"] = self._told(foreign)
-        if stage.checkpoints:
-            found["weights"] = self._told(
-                lambda wildcards: weights_of(self.section(wildcards.dataset), stage.checkpoints, self.project)
-            )
         if stage.opens_videos:
             found["opened"] = self._told(self._made_videos)
         return found
+
+    def _named(self, stage: Stage, name: str) -> list[str]:
+        """Files and folders that a stage reads and no rule makes: shipped, named by settings, weights."""
+        section, root = self.section(name), self.config.root_of(name)
+        shipped = [os.path.relpath(os.path.join(self.project, path)) for path in stage.ships]
+        named = places_named(section, stage.files, root, self.project)
+        return [*shipped, *named, *weights_of(section, stage.checkpoints, self.project)]
 
     def _made_videos(self, wildcards: Any) -> list[str]:
         """Videos that a rule makes; those on a user's disk are followed by a digest, one stat each."""
@@ -188,19 +189,20 @@ class Rules:
         return self._told(lambda wildcards: known(wildcards.dataset))
 
     def followed(self, stage: Stage) -> Callable[[Any], str]:
-        """Digest of the videos whose coming, going or replacement reruns the stage, and of folders that settings name.
+        """Digest of the videos whose coming, going or replacement reruns the stage, and of what cannot be an input.
 
-        As inputs, folders would tell that a file has come or gone, and not that one has another content.
+        As an input a folder would tell that a file has come or gone, and not that one has another content; and braces
+        in a path Snakemake would take for wildcards.
         """
 
         @functools.cache
-        def folders(name: str) -> list[str]:
-            named = places_named(self.section(name), stage.files, self.config.root_of(name), self.project)
-            return [fingerprint(place) for place in named if os.path.isdir(place)]
+        def others(name: str) -> list[str]:
+            paths = self._named(stage, name)
+            return [fingerprint(path) for path in paths if os.path.isdir(path) or "{" in path]
 
         def digest(wildcards: Any) -> str:
             videos = self.videos.digest(wildcards.dataset, stage.follows, getattr(wildcards, "shard", ""))
-            return "".join([videos, *folders(wildcards.dataset)])
+            return " ".join([videos, *others(wildcards.dataset)])
 
         return self._told(digest)
 

@@ -14,6 +14,8 @@ from pipeline.store.code import code_digest, path_of, recorded_definitions
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
 
+# Attributes in sentences, of the index.
+NOTES = ("notes", "missing", "unused", "copies")
 # An edit that touches many definitions or files is told by the first of them.
 _LISTED = 5
 
@@ -24,7 +26,8 @@ class Report:
 
     Attributes:
         rows, shape, dtype: of its largest array, or of the table.
-        decoders, notes: id → the decoder that a video's frames came from; id → what was unusual about it.
+        decoders, unusual: id → the decoder that a video's frames came from; id → what was unusual about it.
+        notes: what it says of its making that is no failure.
         stale: why the next run would make it again; empty if it is current.
         problem: why it cannot be read; empty if it can.
     """
@@ -39,12 +42,13 @@ class Report:
     ok: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     decoders: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
+    unusual: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     code: str = ""
     revision: str = ""
     content: str = ""
+    notes: list[str] = field(default_factory=list)
     stale: str = ""
     problem: str = ""
 
@@ -120,7 +124,8 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.shape, report.dtype = largest["shape"], largest["dtype"]
         report.rows = largest["shape"][0]
     report.failed = attributes.get("failed", [])
-    report.decoders, report.notes = record.get("decoders", {}), record.get("notes", {})
+    report.decoders, report.unusual = record.get("decoders", {}), record.get("notes", {})
+    report.notes = [line for name in NOTES for line in attributes.get(name, [])]
     git = record.get("git", {})
     report.revision = git.get("revision", "")[:10] + ("+" if git.get("dirty") else "")
     report.stale = _changed_code(record)

@@ -15,11 +15,11 @@ from pipeline.config import load
 from pipeline.data.commands import InitError, insert_section
 
 
-def write_video(path, n_frames=6):
+def write_video(path, n_frames=6, shade=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
     for k in range(n_frames):
-        writer.write(np.full((48, 64, 3), 10 * k, np.uint8))
+        writer.write(np.full((48, 64, 3), 10 * k + 5 * shade, np.uint8))
     writer.release()
 
 
@@ -32,13 +32,9 @@ def videos(tmp_path, monkeypatch):
         "# mine\ndata_root: data\n\ndatasets:\n  # first\n  demo: { data: { index: { source: generated } } } # keep\n\n"
         "# how fast\nruntime: { device: cpu }\n"
     )
-    write_video(tmp_path / "clips/fall/f0.mp4")
-    for name in ("fall", "sit down"):
+    for n, name in enumerate(("fall", "sit down")):
         for k in range(5):
-            target = tmp_path / "clips" / name / f"{name[0]}{k} (1).mp4"
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes((tmp_path / "clips/fall/f0.mp4").read_bytes())
-    (tmp_path / "clips/fall/f0.mp4").unlink()
+            write_video(tmp_path / "clips" / name / f"{name[0]}{k} (1).mp4", shade=5 * n + k)
     return tmp_path / "clips"
 
 
@@ -82,11 +78,11 @@ def test_init_tells_what_it_finds_wrong(videos, capsys, tmp_path):
     for words in (
         "problem: fall/f0 (1).mp4: not_a_video: f0 (1).mp4 is a web page",
         "problem: fall/f1 (1).mp4: empty",
-        "note: fall: 1 files are no videos, for example notes.txt",
-        "note: sit down: 1 sub-folders are not read, for example more",
-        "note: the folder by_actor is no class: its 1 videos lie in sub-folders, move them up",
-        "note: the folder empty is no class, which has no video",
-        "note: loose.mp4 lies beside the class folders",
+        "unused: fall: 1 files are no videos, for example notes.txt",
+        "unused: sit down: 1 videos in sub-folders are not read, for example sit down/more/x.mp4",
+        "unused: the folder by_actor is no class: its 1 videos lie in sub-folders, move them up",
+        "unused: the folder empty is no class, which has no video",
+        "unused: 1 videos lie beside the class folders, for example loose.mp4",
         "note: fall: 3 videos are few",
         "20% of the videos have problems, the run stops above 5%",
     ):
@@ -165,6 +161,8 @@ def test_check_counts_labels_where_a_video_has_not_one(videos, capsys, tmp_path)
         "3 labelled segments",
         "  run      2 train      1 val      0 test",
         "  sit      1 train      1 val      1 test",
+        "note: run: 3 videos are few; with less than 5 a class is hardly learned",
+        "note: sit: 3 videos are few; with less than 5 a class is hardly learned",
         "complete",
     ]
     report = json.loads(call(capsys, "check", "own", "--config", "own.yaml", "--json")[1])

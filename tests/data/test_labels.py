@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli import main
 from pipeline.data import index, videos
 from pipeline.data.entries import Entry, ListError, Segment, members_digest
 from pipeline.data.lists import carve_validation, read_entries, read_listing
@@ -116,6 +117,26 @@ def test_tabs_and_further_columns_and_other_orders(root):
     assert found(read_entries(settings(labels="labels.tsv"), root)) == EXPECTED
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_semicolons_quotes_accents_and_encodings(root, encoding):
+    (root / "train.csv").write_text("a.mp4\nb/b.mp4\nc.mp4\né.mp4\n")
+    text = (
+        LABELS.replace("open door", "op\u00e9n; door")
+        .replace(",", ";")
+        .replace("op\u00e9n; door", '"ope\u0301n; door"')
+    )
+    (root / "labels.csv").write_bytes((text + "e\u0301.mp4;sit;;\n").encode(encoding))
+    listing = read_listing(settings(), root)
+    assert listing.class_names == ["0001", "op\u00e9n; door", "sit"]
+    assert [entry.labels for entry in listing.entries] == [(1, 2), (0,), (2,), (2,), ()]
+    assert listing.entries[0].segments == EXPECTED["a.mp4"][2]
+
+
+def test_a_list_of_paths_may_have_a_header(root):
+    (root / "train.csv").write_text("video\n" + (root / "train.csv").read_text())
+    assert found(read_entries(settings(), root)) == EXPECTED
+
+
 @pytest.mark.parametrize("encode", [False, True])
 def test_labels_in_parquet_stay_text(root, encode):
     table = pa.table(
@@ -182,7 +203,7 @@ def test_the_first_of_several_wrong_rows_is_told(root):
 
 def test_files_that_are_no_labels(root):
     for text, words in (
-        ("video;label\na.mp4;sit\n", "the columns must be named `video` and `label`, .* found video;label"),
+        ("video|label\na.mp4|sit\n", r"the columns must be named `video` and `label`, .* found video\|label"),
         ("video,label,start\na.mp4,sit,1\n", "with segments also `start` and `end`; found video, label, start"),
         ("", "found none"),
         ("video,label\n", "holds no label; write a row `video,label` per label"),
@@ -336,6 +357,27 @@ def test_the_index_holds_sets_and_segments(data):
     assert seen.labels[3].dtype == np.int32
     assert seen.segments[0] == EXPECTED["a.mp4"][2] and seen.segments[4] == ()
     assert seen.take(np.array([4, 0])).segments[1] == EXPECTED["a.mp4"][2]
+
+
+def test_the_index_says_what_is_left_out_and_what_is_there_twice(data, capsys):
+    for split, names in {"train": "abcdef", "test": "gh"}.items():
+        for name in names:
+            place = data.root / split / ("x" if name in "aceg" else "y") / f"{name}.mp4"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(name)
+    (data.root / "test/x/g.mp4").write_text("a")
+    (data.root / "loose.wmv").write_text("")
+    own = Index(source="folders", validation_by="video")
+    index.build(data.job("index", own.model_dump(mode="json")))
+    _, attributes = read_table(data.root / "index.parquet")
+    assert attributes["unused"] == ["1 videos lie beside the class folders, for example loose.wmv"]
+    few = "4 videos are few; with less than 5 a class is hardly learned"
+    assert attributes["notes"] == [f"x: {few}", f"y: {few}"]
+    (line,) = attributes["copies"]
+    assert line.endswith("test/x/g.mp4 = train/x/a.mp4: figures would be too good; remove the copies")
+    assert main(["inspect", str(data.root / "index.parquet")]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"note: index: {text}" in shown for text in (line, *attributes["unused"], *attributes["notes"]))
 
 
 def test_one_label_per_video_or_a_line_that_says_what_to_do(data):

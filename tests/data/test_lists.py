@@ -2,13 +2,25 @@ from __future__ import annotations
 
 import os
 import random
+import unicodedata
 from collections import defaultdict
 
 import pytest
 
-from pipeline.data.entries import Entry, ListError, by_shard, members_digest, read_class_list, shard_of, video_id
+from pipeline.data.entries import (
+    MAX_ID,
+    Entry,
+    ListError,
+    by_shard,
+    members_digest,
+    read_class_list,
+    shard_of,
+    video_id,
+)
+from pipeline.data.index import check_splits, few_videos
 from pipeline.data.lists import carve_validation, read_entries, read_listing
 from pipeline.data.settings import Index
+from pipeline.jobs.stage import StageError
 
 
 def make(root, **files):
@@ -367,3 +379,276 @@ def test_a_new_video_changes_few_validation_videos():
     old = {entry.video_id: entry.split for entry in carve_validation(before, 0.2, "video", 0)}
     changed = [e for e in carve_validation([*before, new], 0.2, "video", 0) if old.get(e.video_id, e.split) != e.split]
     assert len(changed) <= 1
+
+
+# ------------------------------------------------------------------------------------------------- text as it was meant
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ('"a/a0.avi","walk"\n"b/b0.avi","run, then stop"\n', '"a/a9.avi","walk"\n'),
+        ("'a/a0.avi','walk'\n'b/b0.avi','run, then stop'\n", "'a/a9.avi','walk'\n"),
+        ('path,label\na/a0.avi,walk\nb/b0.avi,"run, then stop"\n', "Path,Label\na/a9.avi,walk\n"),
+        ("a/a0.avi;walk\nb/b0.avi;run, then stop\n", "video;class\na/a9.avi;walk\n"),
+        ("video\tlabel\na/a0.avi\twalk\nb/b0.avi\trun, then stop\n", "a/a9.avi\twalk\n"),
+        ('label,path\nwalk,a/a0.avi\n"run, then stop",b/b0.avi\n', "label,path\nwalk,a/a9.avi\n"),
+        (',file,fps,tag\n0,a/a0.avi,25,walk\n1,b/b0.avi,25,"run, then stop"\n', "tag;x;file\nwalk;;a/a9.avi\n"),
+        ("path label\na/a0.avi walk\nb/b0.avi 'run, then stop'\n", "a/a9.avi walk\n"),
+        ('path,label\na/a0.avi,[walk]\nb/b0.avi,"[run, then stop]"\n', 'x,path,label\n,a/a9.avi,"[walk]"\n'),
+    ],
+)
+def test_tables_are_read_as_their_writers_meant_them(root, train, test):
+    (root / "train.csv").write_text(train)
+    (root / "test.csv").write_text(test)
+    listing = read_listing(lists(class_list=""), root)
+    assert listing.class_names == ["run, then stop", "walk"]
+    found = [(entry.path, entry.class_names, entry.problem) for entry in listing.entries]
+    assert found == [
+        ("a/a0.avi", ("walk",), None),
+        ("b/b0.avi", ("run, then stop",), None),
+        ("a/a9.avi", ("walk",), None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8"], ids=lambda name: name
+)
+def test_encodings_of_lists(root, encoding):
+    for name, text in {"train.csv": "a/a0.avi,0\r\na/a1.avi,0\rb/b0.avi,1\n", "classes.txt": "a\r\nb"}.items():
+        (root / name).write_bytes(text.encode(encoding))
+    entries = read_entries(lists(), root)
+    assert [(entry.path, entry.labels) for entry in entries[:3]] == [
+        ("a/a0.avi", (0,)),
+        ("a/a1.avi", (0,)),
+        ("b/b0.avi", (1,)),
+    ]
+    (root / "train.csv").write_bytes("a/a0.avi,Läufer\n".encode("latin-1"))
+    with pytest.raises(ListError, match=r"train\.csv cannot be read as UTF-8 text"):
+        read_entries(lists(), root)
+
+
+def test_a_header_that_is_none_that_is_known_stops(root):
+    (root / "train.csv").write_text("Pfad,Klasse\na/a0.avi,0\nb/b0.avi,1\n")
+    with pytest.raises(ListError, match=r"line 1: `Pfad,Klasse` seems to be a header; remove it, or call its columns"):
+        read_entries(lists(), root)
+    (root / "train.csv").write_text("path,fps,label\na/a0.avi,25\n")
+    with pytest.raises(ListError, match=r"train\.csv, line 2: expected 3 columns, found 2"):
+        read_entries(lists(), root)
+
+
+def test_numbers_of_a_table_with_gaps(root):
+    (root / "train.csv").write_text("a/a0.avi,0.0\nb/b0.avi,1.0\na/a1.avi,-1.0\na/a2.avi 0.0\n")
+    entries = read_entries(lists(), root)
+    assert [entry.labels for entry in entries[:4]] == [(0,), (1,), (), (0,)]
+    assert entries[2].problem == "label -1.0 is not among the 2 classes"
+    with pytest.raises(ListError, match="labels are numbers there"):
+        read_entries(lists(class_list=""), root)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id,name\n0,walk\n1,"run, stop"\n',
+        '0,walk\n1,"run, stop"\n',
+        'name;id\n"run, stop";2\nwalk;1\n',
+        '"walk"\n"run, stop"\n',
+        "class\nwalk\nrun, stop\n",
+        "1 walk\n2 run, stop\n",
+    ],
+)
+def test_class_lists_with_quotes_headers_and_numbers(tmp_path, text):
+    (tmp_path / "classes.txt").write_text(text)
+    assert read_class_list(tmp_path / "classes.txt") == ["walk", "run, stop"]
+
+
+def test_class_lists_whose_numbers_do_not_count_stop(tmp_path):
+    (tmp_path / "classes.txt").write_text("id,name\n3,walk\n7,run\n")
+    with pytest.raises(ListError, match="must count from 0 or 1, each once"):
+        read_class_list(tmp_path / "classes.txt")
+    (tmp_path / "classes.txt").write_text("no label\nlabel 1\nclasses we like\n")  # names, no header
+    assert read_class_list(tmp_path / "classes.txt") == ["no label", "label 1", "classes we like"]
+
+
+@pytest.mark.parametrize(("on_disk", "in_list"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_accents_that_are_written_in_two_ways_are_the_same(tmp_path, on_disk, in_list):
+    names = ["été/café.avi", "été/ü.avi", "läufer/ñ.avi"]
+    disk, listed = ([unicodedata.normalize(form, name) for name in names] for form in (on_disk, in_list))
+    make(tmp_path, **{name: None for name in disk})
+    (tmp_path / "train.csv").write_text("".join(f"{name}\n" for name in listed))
+    (tmp_path / "classes.txt").write_text(unicodedata.normalize(on_disk, "läufer\nété\n"))
+    entries = read_entries(lists(lists={"train": "train.csv"}), tmp_path)
+    assert [(entry.path, entry.labels, entry.problem) for entry in entries] == [
+        (path, (int("t" in path[:4]),), None) for path in disk
+    ]
+    assert [entry.video_id for entry in entries] == [video_id(name) for name in names]
+    folders = read_listing(Index(source="folders", test_fraction=0.2, validation_by="video"), tmp_path)
+    assert folders.class_names == sorted(["läufer", "été"]) and not any(entry.problem for entry in folders.entries)
+    assert {entry.path for entry in folders.entries} == set(disk)
+
+
+def test_ids_fit_into_names_of_files(tmp_path):
+    long = ["跳" * 60 + f"{k}.mp4" for k in range(3)] + [f"{'x' * 100}/{'y' * 120}.mp4", f"{'x' * 100}/{'y' * 121}.mp4"]
+    ids = [video_id(name) for name in long]
+    assert len(set(ids)) == 5 and all(len(key) <= MAX_ID and "~" in key for key in ids)
+    assert video_id("x" * MAX_ID) == "x" * MAX_ID and "~" not in video_id("a~b.mp4")
+    for key in ids:
+        (tmp_path / f".12345678.{key}.zarr.zip").write_text("")
+
+
+# -------------------------------------------------------------------------------------------------------------- counts
+
+HUNDRED = [f"class {k:03d}" for k in range(100)]
+
+
+def counted(root, train, test, **changes):
+    """Lists of 100 folders of six videos whose labels count from these numbers."""
+    make(root, **{"classes.txt": "\n".join(HUNDRED)})
+    for name, first, numbers in (("train.csv", train, range(4)), ("test.csv", test, (4, 5))):
+        (root / name).write_text("".join(f"{c}/{i}.mp4 {k + first}\n" for k, c in enumerate(HUNDRED) for i in numbers))
+    return read_entries(lists(check_files=False, **changes), root)
+
+
+def test_lists_that_count_differently_stop_with_both_counts(tmp_path):
+    for first in (0, 1):
+        assert all(entry.class_names == (entry.path.split("/")[0],) for entry in counted(tmp_path, first, first))
+    with pytest.raises(ListError, match=r"from 0 in .*train\.csv \(0 to 99\) and from 1 in .*test\.csv \(1 to 100\)"):
+        counted(tmp_path, 0, 1)
+
+
+def test_labels_beside_the_class_in_the_path_stop(tmp_path):
+    """Where the last class has no video in the list, its numbers alone do not tell that they count from 1."""
+    counted(tmp_path, 0, 0)
+    lines = [f"{c}/{i}.mp4 {k + 1}\n" for k, c in enumerate(HUNDRED[:99]) for i in (4, 5)]
+    (tmp_path / "test.csv").write_text("".join(lines))
+    with pytest.raises(
+        ListError, match=r"198 of 198 labels are not the class in the path, .*`class 001` \(1 from 0\), "
+    ):
+        read_entries(lists(check_files=False), tmp_path)
+    (tmp_path / "test.csv").write_text("".join(line.replace("/", "_").replace("class", "v_class") for line in lines))
+    with pytest.raises(ListError, match="198 of 198 labels are not the class in the path"):
+        read_entries(lists(check_files=False), tmp_path)
+    # A few are another matter, and so are folders that are no class.
+    (tmp_path / "test.csv").write_text("class 000/4.mp4 1\nclass 001/4.mp4 1\nclass 002/4.mp4 2\n")
+    assert [entry.labels for entry in read_entries(lists(check_files=False), tmp_path)[-3:]] == [(1,), (1,), (2,)]
+
+
+def test_ucf101_lists_that_count_from_0_stop(tmp_path):
+    make(tmp_path, **{"trainlist01.txt": "Archery/v_Archery_g08_c01.avi 2\nApplyEyeMakeup/v_x_g08_c01.avi 0\n"})
+    make(tmp_path, **{"testlist01.txt": "Archery/v_Archery_g01_c01.avi\n"})
+    with pytest.raises(ListError, match=r"from 0 in .*trainlist01\.txt \(0 to 2\) and from 1 in the data set"):
+        read_entries(Index(source="ucf101", check_files=False), tmp_path)
+
+
+# -------------------------------------------------------------------------------------------------------------- groups
+
+
+def persons(root, spelled=("Person", "person"), n=8):
+    make(root, **{f"{c}/{spelled[p % 2]}{p:02d}_{c}{i}.mp4": None for c in "AB" for p in range(n) for i in range(3)})
+
+
+def test_a_pattern_that_fits_half_of_the_names_stops(tmp_path):
+    persons(tmp_path)
+    settings = Index(source="folders", test_fraction=0.3, group_pattern=r"^(?P<group>person\d+)_")
+    with pytest.raises(ListError, match=r"fits 24 of 48 file names, not `Person00_A0\.mp4`, .* and 14 more; mend it"):
+        read_listing(settings, tmp_path)
+    listing = read_listing(settings.model_copy(update={"ungrouped": "one_group"}), tmp_path)
+    assert listing.notes[0].startswith("24 videos that group_pattern does not fit are one group: `Person00_A0.mp4`, ")
+    splits = defaultdict(set)
+    for entry in listing.entries:
+        splits[entry.group].add(entry.split)
+    assert len(splits) == 5 and all(len(found) == 1 for found in splits.values())
+
+
+def test_groups_that_differ_in_capitals_are_one(tmp_path):
+    make(tmp_path, **{f"A/{p}{k}_A.mp4": None for p in ("Ann", "ann") for k in range(4)})
+    make(tmp_path, **{f"B/{p}{k}_B.mp4": None for p in ("Ann", "ANN") for k in range(4)})
+    pattern = r"^(?P<group>[A-Za-z]+\d)_"
+    settings = Index(source="folders", test_groups=["Ann1"], group_pattern=pattern, validation_groups=["ANN2"])
+    splits = defaultdict(set)
+    for entry in read_listing(settings, tmp_path).entries:
+        splits[entry.group].add(entry.split)
+    assert splits == {"ann0": {"train"}, "ann1": {"test"}, "ann2": {"val"}, "ann3": {"train"}}
+
+
+def test_groups_that_lists_part_are_told(root):
+    (root / "test.csv").write_text("a/a9.avi,0\nb/b9.avi,1\n")
+    notes = read_listing(lists(group_pattern="^(?P<group>[ab])"), root).notes
+    assert notes == [
+        "2 of 2 groups are in more than one split, for example `a` in test and train: figures measure memory too"
+    ]
+
+
+# -------------------------------------------------------------------------------------------------------- empty splits
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "words"),
+    [
+        (  # one group
+            {f"{c}/p_{k}.mp4" for c in "AB" for k in range(9)},
+            {"test_fraction": 0.2, "group_pattern": "(?P<group>p)_", "validation_by": "group"},
+            "`val` has no video: data.index.validation_fraction moves whole groups, and 1 groups of 18 videos",
+        ),
+        (  # two groups: one is the test split
+            {f"{c}/{p}_{k}.mp4" for c in "AB" for p in "pq" for k in range(4)},
+            {"test_fraction": 0.2, "group_pattern": "(?P<group>[pq])_", "validation_by": "group"},
+            "`val` has no video: data.index.validation_fraction moves whole groups, and 1 groups of 8 videos",
+        ),
+        (  # one group per class
+            {f"{c}/{c}_{k}.mp4" for c in "ABC" for k in range(6)},
+            {"test_fraction": 0.2, "group_pattern": "(?P<group>[A-Z])_", "validation_by": "group"},
+            "`val` has no video: data.index.validation_fraction moves whole groups, and 3 groups of 18 videos",
+        ),
+        (
+            {f"{c}/{k}.mp4" for c in "AB" for k in range(2)},
+            {"test_fraction": 0.2},
+            "`val` has no video: .* a class needs one",
+        ),
+        (
+            {f"train/{c}/{k}.mp4" for c in "AB" for k in range(6)},
+            {},
+            r"`test` has no video: .*data\.index\.test_fraction$",
+        ),
+        (
+            {f"A/{k}.mp4" for k in range(9)},
+            {"test_fraction": 0.2},
+            "there is one class alone, `A`, and nothing to tell it",
+        ),
+    ],
+)
+def test_splits_that_are_empty_stop_with_what_to_change(tmp_path, names, changes, words):
+    make(tmp_path, **dict.fromkeys(names))
+    settings = Index(**{"source": "folders", "validation_by": "video", **changes})
+    with pytest.raises(StageError, match=words):
+        check_splits(read_listing(settings, tmp_path), settings)
+
+
+def test_listed_splits_without_a_usable_video_stop(root):
+    (root / "val.csv").write_text("a/gone.avi,0\n")
+    settings = lists(lists={"train": "train.csv", "val": "val.csv", "test": "test.csv"})
+    with pytest.raises(
+        StageError, match="`val` has no video: none of its 1 listed videos can be used, for example a/gone"
+    ):
+        check_splits(read_listing(settings, root), settings)
+    (root / "val.csv").write_text("\n")
+    with pytest.raises(StageError, match="`val` has no video: its list names none"):
+        check_splits(read_listing(settings, root), settings)
+    settings = lists(lists={"train": "train.csv"})
+    with pytest.raises(StageError, match="`test` has no video: name a list of it"):
+        check_splits(read_listing(settings, root), settings)
+
+
+def test_three_videos_of_a_class_fill_three_splits_and_are_told_to_be_few(tmp_path):
+    make(tmp_path, **{f"{c}/{k}.mp4": None for c in "AB" for k in range(3)})
+    settings = Index(source="folders", test_fraction=0.2, validation_by="video")
+    listing = read_listing(settings, tmp_path)
+    check_splits(listing, settings)
+    assert few_videos(listing)[0] == "A: 3 videos are few; with less than 5 a class is hardly learned"
+
+
+@pytest.mark.parametrize("name", ["valid", "Validation", "training", "testing"])
+def test_lists_of_splits_by_other_names_are_refused(name):
+    with pytest.raises(ValueError, match=f"`lists.{name}`: call it `(train|val|test)`"):
+        Index(lists={"train": "train.csv", name: "other.csv"})
+    Index(lists={"train": "a", "test": "b", "test_at_night": "c", "testing": "d"})

@@ -7,7 +7,7 @@ import torch
 from safetensors.numpy import save_file
 
 from pipeline.exchange.errors import ForeignFileError
-from pipeline.exchange.matrices import Rows, read_matrix
+from pipeline.exchange.matrices import Rows, by_id, read_matrix
 
 X = np.arange(6, dtype=np.float32).reshape(3, 2)
 NAMES = ["b.mp4", "a.mp4", "c.mp4"]
@@ -53,6 +53,25 @@ def test_rows_with_names(name, tmp_path):
     matrix = read_matrix(tmp_path / name)
     assert matrix.ids == NAMES
     np.testing.assert_array_equal(matrix.values, X)
+
+
+def test_ids_that_are_numbers_are_refused(tmp_path):
+    """`0001` is not 1; taken for no ids at all, the rows would follow the list."""
+    numbers = np.array([1, 2, 3])
+    np.savez(tmp_path / "x.npz", features=X, video_id=numbers)
+    mat(tmp_path / "x.mat", features=X, ids=numbers)
+    torch.save({"features": torch.from_numpy(X), "ids": torch.from_numpy(numbers)}, tmp_path / "x.pt")
+    for name, column in (("x.npz", "video_id"), ("x.mat", "ids"), ("x.pt", "ids")):
+        with pytest.raises(ForeignFileError, match=rf"`{column}` holds \w+; ids are text \(0001 is not 1\)"):
+            read_matrix(tmp_path / name)
+
+
+def test_what_a_file_holds_by_the_ids_of_the_data_set():
+    ids = ["0001", "a__b", "c"]
+    assert by_id({"a/b.mp4": 1, "0001": 2, "other": 3}, ids, "x") == {"a__b": 1, "0001": 2}
+    assert by_id({}, ids, "x") == {}
+    with pytest.raises(ForeignFileError, match=r"x: none of its 2 names is a video .*, for example `1`; ids are"):
+        by_id({"1": 1, "2": 2}, ids, "x")
 
 
 def test_the_matrix_of_several_is_named(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.signal import MotionSignal
-from pipeline.motion.keyframes import clip_windows, detect_keyframes, select_keyframes
+from pipeline.motion.keyframes import clip_windows, detect_keyframes, read_published, select_keyframes
 
 
 def jumping_square(n_frames: int, jumps: list[int], noise: int = 0) -> np.ndarray:
@@ -194,3 +194,10 @@ def test_clip_windows_without_key_frames():
 def test_clip_windows_errors(keyframes, n_frames, length, message):
     with pytest.raises(ValueError, match=message):
         clip_windows(np.array(keyframes), n_frames, length)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_published_lists_keep_ids_as_text(tmp_path, encoding):
+    path = tmp_path / "keyframes.txt"
+    path.write_bytes('0001 8 3 3\r\n"0002",5,7\n10;1;\n\nnone\n'.encode(encoding))
+    assert read_published(path) == {"0001": [3, 8], "0002": [5, 7], "10": [1], "none": []}

@@ -18,12 +18,12 @@ from pipeline.store.tables import read_table
 ENCODER = "pipeline/demo/encoders"
 
 
-def write_film(path, n_frames):
-    """Frame k is grey with the value k, so that an excerpt tells where it was cut."""
+def write_film(path, n_frames, first=0):
+    """Frame k is grey with the value 2 k, so that an excerpt tells where it was cut; ``first`` is added to all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (96, 72))
     for k in range(n_frames):
-        writer.write(np.full((72, 96, 3), 2 * k, np.uint8))
+        writer.write(np.full((72, 96, 3), 2 * k + first, np.uint8))
     writer.release()
 
 
@@ -74,9 +74,9 @@ def test_kth_films_become_clips(make_workspace, tmp_path):
 
 
 def own_folder(workspace, n=4) -> None:
-    for name in ("fall", "sit down"):
+    for number, name in enumerate(("fall", "sit down")):
         for k in range(n):
-            write_film(workspace.folder / "videos" / name / f"{name[0]}{k} (1).mp4", 8)
+            write_film(workspace.folder / "videos" / name / f"{name[0]}{k} (1).mp4", 8, 100 * number + 10 * k)
 
 
 def test_own_videos_go_from_init_into_the_main_job(make_workspace, tmp_path):
@@ -86,6 +86,38 @@ def test_own_videos_go_from_init_into_the_main_job(make_workspace, tmp_path):
     assert "8 videos of 2 classes" in done.stdout
     planned = workspace.planned("results/my_set/model.pt")
     assert planned["index"] == planned["decode"] == planned["model"] == 1 and "candidates" not in planned
+
+
+def test_folders_with_braces_and_blanks(make_workspace, tmp_path):
+    """Of the project, of the run and of the data: nothing is a wildcard or a part of a format."""
+    workspace = make_workspace(tmp_path / "run {x} {}")
+    own_folder(workspace)
+    workspace.project = workspace.copy_project().rename(tmp_path / "a {project} 1")
+    index = {"source": "folders", "test_fraction": 0.25, "validation_by": "video"}
+    data = {"root": "videos", "shards": 1, "index": index, "decode": {"size": 32}}
+    texts = {"candidates": {kind: f"pipeline/context/candidates/kth/{kind}.txt" for kind in ("object", "scene")}}
+    workspace.configure({"data_root": ".", "datasets": {"mine": {"data": data, "context": {"texts": texts}}}})
+    planned = workspace.planned("results/mine/model.pt")
+    assert planned["texts"] == planned["model"] == 1
+    signal = "results/mine/data/signal/000-of-001.zarr.zip"
+    workspace.snakemake("results/mine/data/index.parquet", signal)
+    assert read_table(workspace.folder / "results/mine/data/index.parquet")[0].num_rows == 8
+    assert len(read_arrays(workspace.folder / signal)[1]["video_id"]) == 8
+    assert workspace.planned("results/mine/data/index.parquet", signal) == {}
+
+
+def test_a_run_without_a_test_split_stops_at_once(make_workspace, tmp_path):
+    workspace = make_workspace(tmp_path)
+    own_folder(workspace)
+    (tmp_path / "videos").rename(tmp_path / "train")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "train").rename(tmp_path / "videos/training")
+    data = {"root": "videos", "shards": 1, "index": {"source": "folders", "validation_by": "video"}}
+    workspace.configure({"data_root": ".", "datasets": {"mine": {"data": data}}})
+    done = workspace.snakemake("results/mine/model.pt", check=False, cores=1)
+    assert done.returncode != 0 and "decode" not in workspace.jobs(done)
+    log = (tmp_path / "results/mine/logs/index.log").read_text()
+    assert "the split `test` has no video: " in log and "data.index.test_fraction" in log and "Traceback" not in log
 
 
 class _Stub(BaseHTTPRequestHandler):

@@ -76,8 +76,11 @@ except ConfigError as error:
     stop(error)
 RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), **PLACES}
 shell.prefix(
-    f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH={shlex.quote(workflow.basedir)}:$PYTHONPATH"
-    f" {RUNTIME_VARIABLE}={braces_doubled(shlex.quote(json.dumps(RUNTIME)))}; "
+    braces_doubled(
+        f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
+        f" PYTHONPATH={shlex.quote(workflow.basedir)}:$PYTHONPATH"
+        f" {RUNTIME_VARIABLE}={shlex.quote(json.dumps(RUNTIME))}; "
+    )
 )
 
 RULES = Rules(

@@ -1,6 +1,6 @@
 # One rule per stage. What a stage reads, writes and asks for is declared next to its code, in pipeline/*/stages.py and
 # pipeline/methods/*/stages.py; `conceptreel stages NAME` prints it.
-ENVIRONMENT = "../../envs/conceptreel.yaml"
+ENVIRONMENT = braces_doubled(os.path.join(workflow.basedir, "envs", "conceptreel.yaml"))
 
 for declared in STAGES.values():
     if declared.generates or declared.looked_up:
@@ -49,6 +49,7 @@ for declared in STAGES.values():
             **RULES.outputs(declared),
         log:
             f"results/{{dataset}}/{declared.log}",
+        priority: declared.priority
         conda:
             ENVIRONMENT
         threads: 1

@@ -2,70 +2,93 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry, GroupOf, ListError, video_id
-from pipeline.data.sets.listing import Listing, check_test_groups, files_in, grouping, own_class_list
-
-# Folders in which a set may keep its splits.
-SPLIT_FOLDERS = ("train", "val", "test")
+from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry, GroupOf, ListError, split_named, video_id
+from pipeline.data.lines import composed
+from pipeline.data.sets.listing import Listing, check_test_groups, files_in, folders_in, grouping, own_class_list
 
 
 def _what(suffixes: tuple[str, ...]) -> str:
     return "video" if suffixes == VIDEO_SUFFIXES else "picture"
 
 
-def split_folders(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Splits of a set that is laid out as split/class/file; empty where it is class/file."""
-    found = [name for name in SPLIT_FOLDERS if (folder / name).is_dir() and not files_in(folder / name, suffixes)]
-    return found if "train" in found else []
-
-
-def class_folders(folder: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
-    """Names of the folders that hold such files, sorted; others, such as one with annotations, are no class.
+def split_folders(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
+    """Split → its folder, of a set that is laid out as split/class/file; empty where it is class/file.
 
     Raises:
-        ListError: the folder does not exist, or holds no such folder.
+        ListError: two folders are the same split.
+    """
+    found: dict[str, list[str]] = {}
+    for name in folders_in(folder):
+        split, place = split_named(name), folder / name
+        # Videos beside class folders are left over; videos alone are those of a class, such as `train`.
+        if split and (
+            not files_in(place, suffixes) or any(files_in(place / inner, suffixes) for inner in folders_in(place))
+        ):
+            found.setdefault(split, []).append(name)
+    if "train" not in found:
+        return {}
+    for split, names in found.items():
+        if len(names) > 1:
+            raise ListError(f"{folder} has {' and '.join(names)} for the split `{split}`; join or rename them")
+    return {split: names[0] for split, names in found.items()}
+
+
+def class_folders(folder: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> dict[str, str]:
+    """Class → folder that holds such files, sorted; others, such as one with annotations, are no class.
+
+    Raises:
+        ListError: the folder does not exist, or holds no such folder, or two of one name.
     """
     if not folder.is_dir():
         raise ListError(f"{folder} does not exist; data_root and data.root name it, with one folder per class inside")
-    folders = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    found = [name for name in folders if files_in(folder / name, suffixes)]
+    found: dict[str, str] = {}
+    for name in folders_in(folder):
+        if files_in(folder / name, suffixes):
+            if composed(name) in found:
+                raise ListError(
+                    f"{folder} has two folders {composed(name)}, with accents written in two ways; join them"
+                )
+            found[composed(name)] = name
     if not found:
         raise ListError(
             f"{folder} holds no folder with {_what(suffixes)}s; expected one folder per class with files ending in "
             f"{', '.join(suffixes)}"
         )
-    return found
+    return dict(sorted(found.items()))
 
 
 def _from_classes(
     folder: Path, names: list[str], suffixes: tuple[str, ...], group_of: GroupOf, test_groups: list[str]
 ) -> Iterator[Entry]:
-    groups = set()
+    groups, folders = set(), class_folders(folder, suffixes)
     for label, name in enumerate(names):
-        files = files_in(folder / name, suffixes)
-        if not files:
+        if name not in folders:
             raise ListError(f"{folder / name} holds no {_what(suffixes)}; the class list names the class `{name}`")
-        for file in files:
-            groups.add(group_of(file))
-            split = "test" if group_of(file) in test_groups else "train"
-            yield Entry(video_id(f"{name}/{file}"), f"{name}/{file}", (label,), (name,), split, split)
+        for file in files_in(folder / folders[name], suffixes):
+            group = group_of(file)
+            groups.add(group)
+            split = "test" if group in test_groups else "train"
+            place = f"{folders[name]}/{file}"
+            yield Entry(video_id(place), place, (label,), (name,), split, split)
     check_test_groups(test_groups, groups)
 
 
-def _from_splits(folder: Path, splits: list[str], names: list[str], suffixes: tuple[str, ...]) -> Iterator[Entry]:
+def _from_splits(folder: Path, splits: dict[str, str], names: list[str], suffixes: tuple[str, ...]) -> Iterator[Entry]:
     """Entries of split/class/file; a class may be absent in validation and test."""
-    for split in splits:
-        for label, name in enumerate(names):
-            for file in files_in(folder / split / name, suffixes):
-                place = f"{split}/{name}/{file}"
-                yield Entry(video_id(place), place, (label,), (name,), split, split)
-        unknown = set(class_folders(folder / split, suffixes)) - set(names)
+    for split in [split for split in ("train", "val", "test") if split in splits]:
+        folders = class_folders(folder / splits[split], suffixes)
+        unknown = set(folders) - set(names)
         if unknown:
-            raise ListError(f"{folder / split} holds {', '.join(sorted(unknown)[:10])}, which train does not have")
+            raise ListError(
+                f"{folder / splits[split]} holds {', '.join(sorted(unknown)[:10])}, which train does not have"
+            )
+        for label, name in enumerate(names):
+            for file in files_in(folder / splits[split] / folders[name], suffixes) if name in folders else ():
+                place = f"{splits[split]}/{folders[name]}/{file}"
+                yield Entry(video_id(place), place, (label,), (name,), split, split)
 
 
 def read(settings, root: Path) -> Listing:
@@ -74,8 +97,8 @@ def read(settings, root: Path) -> Listing:
     folder = root / settings.videos
     splits = split_folders(folder, suffixes)
     listed = own_class_list(settings, root)
-    found = class_folders(folder / "train" if splits else folder, suffixes)
-    names = listed or found
+    found = class_folders(folder / splits["train"] if splits else folder, suffixes)
+    names = listed or list(found)
     unlisted = sorted(set(found) - set(names))
     if unlisted:
         raise ListError(
@@ -83,10 +106,11 @@ def read(settings, root: Path) -> Listing:
             f"them to data.index.class_list or move them elsewhere"
         )
     if splits:
-        return Listing(names, list(_from_splits(folder, splits, names, suffixes)), settings.videos)
+        notes = [f"the folder {name} is the split `{split}`" for split, name in splits.items() if name != split]
+        return Listing(names, list(_from_splits(folder, splits, names, suffixes)), settings.videos, notes=notes)
     if not settings.test_groups and not settings.test_fraction:
         raise ListError(
             "data.index.test_groups names no group and test_fraction is 0; without one of them there is no test split"
         )
-    group_of = grouping(settings.group_pattern)
-    return Listing(names, list(_from_classes(folder, names, suffixes, group_of, settings.test_groups)), settings.videos)
+    group_of, groups = grouping(settings.group_pattern), [name.casefold() for name in settings.test_groups]
+    return Listing(names, list(_from_classes(folder, names, suffixes, group_of, groups)), settings.videos)

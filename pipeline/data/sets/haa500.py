@@ -18,7 +18,7 @@ def read(settings, root: Path) -> Listing:
     """``video/arm_wave/arm_wave_000.mp4`` and so on: the names follow from the class, so what is missing has a name."""
     videos = folder_of(root, settings.videos, "video", "videos")
     listed = own_class_list(settings, root)
-    names = listed or class_folders(root / videos)
+    names = listed or list(class_folders(root / videos))
     entries = []
     for label, name in enumerate(names):
         for number in range(TRAIN + TEST):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.entries import CONTROL, ListError, Segment, video_id
+from pipeline.data.lines import composed, text_of
 
 ABSENT = ("", None)
 RIGHT_VIDEO = "write its path as in the lists, or its id"
@@ -115,20 +117,22 @@ def _span(start: Any, end: Any) -> tuple[float, float]:
 
 
 def _text(path: Path) -> Iterator[Row]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        header = [name.strip() for name in next(lines, [])]
-        columns = [header.index(name) for name in _columns(path, header)]
-        for line in lines:
-            if not any(line):
-                continue
-            if len(line) != len(header):
-                raise ListError(
-                    f"{path}, line {lines.line_num}: expected {len(header)} columns, found {len(line)}; "
-                    "a value with the separator in it stands in quotation marks"
-                )
-            values = [line[column].strip() for column in columns]
-            yield lines.line_num, *values, *([None, None] if len(values) == 2 else [])
+    text = text_of(path.read_bytes())
+    first = text.partition("\n")[0]
+    separator = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
+    lines = csv.reader(io.StringIO(text), delimiter=separator)
+    header = [name.strip() for name in next(lines, [])]
+    columns = [header.index(name) for name in _columns(path, header)]
+    for line in lines:
+        if not any(line):
+            continue
+        if len(line) != len(header):
+            raise ListError(
+                f"{path}, line {lines.line_num}: expected {len(header)} columns, found {len(line)}; "
+                "a value with the separator in it stands in quotation marks"
+            )
+        values = [line[column].strip() for column in columns]
+        yield lines.line_num, *values, *([None, None] if len(values) == 2 else [])
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -139,7 +143,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             wanted = _columns(path, file.schema_arrow.names)
             table = file.read(columns=wanted, use_threads=False)
-        text = [[value or "" for value in table[name].cast(pa.string()).to_pylist()] for name in wanted[:2]]
+        text = [[composed(value or "") for value in table[name].cast(pa.string()).to_pylist()] for name in wanted[:2]]
         times = [table[name].to_pylist() for name in wanted[2:]] or [[None] * len(table)] * 2
     except pa.ArrowException as error:
         raise ListError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]})") from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.data.entries import Entry, GroupOf, ListError, plain, read_class_list, read_lines
+from pipeline.data.lines import composed, unquoted
 
 PROJECT = Path(__file__).resolve().parents[3]
 CLASSES = PROJECT / "pipeline" / "data" / "classes"
@@ -25,6 +26,8 @@ class Listing:
         published: how many videos the authors name: split, or ``total`` → count. Empty where nobody published a count.
         notes: what was left out on purpose and why, one line each.
         missing: what differs from the published counts or is not on disk, one line each.
+        unused, copies: videos that lie there and are not listed, and one video in several splits, one line each; see
+            `pipeline.data.unused`.
         test_only: whether the set is there for evaluation alone.
     """
 
@@ -34,6 +37,8 @@ class Listing:
     published: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
     test_only: bool = False
 
 
@@ -78,8 +83,17 @@ def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(name for name in found if name.lower().endswith(suffixes) and not name.startswith("."))
 
 
+def folders_in(folder: Path) -> list[str]:
+    """Names of the folders in a folder that are not hidden, sorted; none where it does not exist."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
 def grouping(pattern: str) -> GroupOf:
     """Function from a path to its group: the part named ``group`` of the pattern in the file name, else None.
+
+    Capitals do not count: who is `Person01` in one name and `person01` in another must not be in two splits.
 
     Raises:
         ListError: the pattern is no regular expression, or has no such part.
@@ -94,8 +108,8 @@ def grouping(pattern: str) -> GroupOf:
         raise ListError("data.index.group_pattern needs a part named group, such as (?P<group>[a-z]+)")
 
     def group_of(place: str) -> str | None:
-        match = compiled.search(place.rpartition("/")[2])
-        return match["group"] if match else None
+        match = compiled.search(composed(place.rpartition("/")[2]))
+        return (match["group"] or "").casefold() or None if match else None
 
     return group_of
 
@@ -119,7 +133,7 @@ def read_class_map(path: Path, theirs: list[str], ours: list[str]) -> dict[str, 
     names_of = [{plain(name): name for name in names} for names in (theirs, ours)]
     result = {}
     for number, line in read_lines(path):
-        first, comma, second = (text.strip() for text in line.rpartition(","))
+        first, comma, second = (unquoted(text.strip()) for text in line.rpartition(","))
         if not comma:
             raise ListError(f"{path}, line {number}: expected `class of this set,class of the model`, found `{line}`")
         for name, known, whose in ((first, names_of[0], "this set"), (second, names_of[1], "the class list")):

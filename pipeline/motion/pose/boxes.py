@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from pipeline.data.lines import text_of
 from pipeline.jobs.stage import StageError
 
 COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1")
@@ -16,7 +18,8 @@ COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1")
 
 def read_boxes(path: Path) -> dict[str, np.ndarray]:
     """Boxes of all videos: a CSV or Parquet table with the columns ``video_id, frame, x0, y0, x1, y1`` and, where the
-    boxes are a detector's, ``score``. Frames count from 0, boxes are in pixels; a frame may have several or none.
+    boxes are a detector's, ``score``. Frames count from 0, boxes are in pixels; a frame may have several or none. Ids
+    are text: 0001 is not 1.
 
     Returns:
         video id → float64 ``[k, 6]``: frame, x0, y0, x1, y1, score.
@@ -27,8 +30,16 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise StageError(f"{path} does not exist; motion.poses.boxes_path names the table of annotated boxes")
     try:
-        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
-    except (pa.ArrowException, OSError) as error:
+        if path.suffix == ".parquet":
+            table = pyarrow.parquet.read_table(path)
+        else:
+            text = text_of(path.read_bytes())
+            table = pyarrow.csv.read_csv(
+                io.BytesIO(text.encode()),
+                parse_options=pyarrow.csv.ParseOptions(delimiter=max(",;\t", key=text.partition("\n")[0].count)),
+                convert_options=pyarrow.csv.ConvertOptions(column_types={"video_id": pa.string()}),
+            )
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise StageError(f"{path} is no table of boxes ({str(error).splitlines()[0]})") from None
     lacking = [name for name in COLUMNS if name not in table.column_names]
     if lacking:
@@ -38,7 +49,9 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
         score = table["score"].to_numpy().astype(np.float64) if "score" in table.column_names else np.ones(len(table))
     except (ValueError, TypeError) as error:
         raise StageError(f"{path}: frame, box and score must be numbers ({error})") from None
-    ids = np.array([str(key) for key in table["video_id"].to_pylist()], object)
+    ids = np.array(table["video_id"].to_pylist(), object)
+    if not all(isinstance(key, str) for key in ids):
+        raise StageError(f"{path}: `video_id` holds {table['video_id'].type}, not text; a number has lost its zeros")
     rows = np.column_stack([numbers, score])  # [k, 6]
     bad = ~np.isfinite(rows).all(1) | (rows[:, 0] < 0) | (rows[:, 3] <= rows[:, 1]) | (rows[:, 4] <= rows[:, 2])
     if bad.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
@@ -221,7 +222,7 @@ class Model:
                 raise ValueError(f"one feature has the shape [D], got {list(source.shape)}")
             concept_maps = None if maps is None else self.core.maps(maps[None])
             return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
-        if Path(source).exists() or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
+        if os.path.exists(source) or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
             seen = self._see(Path(source))
             z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
             return Decision(self.core, str(source), z, look=lambda: seen)

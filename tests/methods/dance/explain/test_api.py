@@ -98,6 +98,8 @@ def test_what_there_is_not(run, tmp_path):
     model = load(run / "model.pt")
     with pytest.raises(NameUnknown, match="did you mean `clip_"):
         model.predict("clip_9x")
+    with pytest.raises(NameUnknown, match="there is no file or video `%E8"):
+        model.predict("%E8%B7%B3" * 30)  # longer than a name of a file may be
     with pytest.raises(NameUnknown, match="did you mean `jump`"):
         model.reweight("jumps", "rope", 1.0)
     with pytest.raises(NameUnknown, match="there is no split"):

@@ -1,0 +1,218 @@
+"""What lies in the folder of a data set and is used nowhere, and which videos are there twice.
+
+It reads folders and bytes, so the workflow does not ask when it is parsed: the stage `index` and the commands do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.data.entries import CONTROL, PICTURE_SUFFIXES, VIDEO_SUFFIXES, split_named
+from pipeline.data.sets.folders import split_folders
+from pipeline.data.sets.listing import Listing
+from pipeline.store.provenance import digest_of, digest_of_file
+
+SHOWN = 10
+# Files of one ending that are looked into; where none is a video, none of that ending is.
+LOOKED_INTO = 20
+# How containers begin: ISO (not its sound and pictures), AVI, Matroska, MPEG, FLV, ASF, RealMedia, transport streams, …
+_VIDEO = re.compile(
+    rb"(?s)....(?:ftyp(?!M4A |heic|mif1|avif)|moov|mdat)|RIFF....AVI |\x1aE\xdf\xa3|\x00\x00\x01[\xb3\xba]|FLV\x01|"
+    rb"0&\xb2u\x8ef\xcf|\.RMF|G.{187}G|....G.{191}G|YUV4MPEG2|DKIF|\x06\x0e\+4\x02\x05|GIF8[79]a"
+)
+
+
+def with_findings(listing: Listing, settings, root: Path) -> Listing:
+    """The listing with what is unused and what is there twice.
+
+    Args:
+        settings: the section ``data.index``; root: folder of the data set.
+    """
+    if settings.source == "generated" or not settings.check_files:
+        return listing
+    # A class map leaves videos out on purpose, and its reader has said so.
+    left = [] if settings.class_map else unused(listing, settings.source, root)
+    return replace(listing, unused=left, copies=copies(listing, root))
+
+
+# -------------------------------------------------------------------------------------------------------------- unused
+
+
+def _folders(root: Path, taken: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """Folders and their files below a root, without what is hidden and without folders that are videos themselves."""
+    waiting, seen = [""], set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(root / folder)
+            inside = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in seen:  # links may lead in circles
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        visible = [entry for entry in inside if not entry.name.startswith(".") and not CONTROL.search(entry.name)]
+        yield folder, [entry.name for entry in visible if entry.is_file()]
+        below = [f"{folder}/{entry.name}".lstrip("/") for entry in visible if entry.is_dir()]
+        waiting += [path for path in reversed(below) if path not in taken]
+
+
+def _begins_like_video(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return bool(_VIDEO.match(file.read(400)))
+    except OSError:
+        return False
+
+
+def unused(listing: Listing, source: str, root: Path) -> list[str]:
+    """Videos (of ``source: images`` pictures) below the folder of the videos that are no entry, one line per folder.
+
+    Where folders are classes, folders and files that hold or are no video are told too. A file with another ending
+    counts as a video if it begins like one.
+    """
+    top = root / listing.videos
+    prefix = f"{listing.videos.strip('./')}/".lstrip("/")
+    taken = {entry.path.removeprefix(prefix) for entry in listing.entries}
+    suffixes = PICTURE_SUFFIXES if source == "images" else VIDEO_SUFFIXES
+    by_class = source in ("folders", "images")
+    splits = split_folders(top, suffixes) if by_class else {}
+    depth = 2 if splits else 1
+
+    left: dict[str, list[str]] = defaultdict(list)  # folder of a class or, of lists, below the top → files
+    others: dict[str, list[str]] = defaultdict(list)
+    pictures: dict[str, list[str]] = defaultdict(list)
+    used: Counter[str] = Counter()
+    known: set[str] = set()
+    for folder, names in _folders(top, taken):
+        key = "/".join(folder.split("/")[:depth])
+        known.add(key)
+        for name in names:
+            place = f"{folder}/{name}".lstrip("/")
+            if place in taken:
+                used[key] += 1
+            elif name.lower().endswith(suffixes):
+                left[key].append(place)
+            elif name.lower().endswith(PICTURE_SUFFIXES) and folder != key:
+                pictures[key].append(folder)
+            else:
+                others[key].append(place)
+    looked: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    misnamed: dict[str, list[str]] = defaultdict(list)
+    for key, places in others.items() if source != "images" else ():
+        for place in places:
+            ending = os.path.splitext(place)[1].lower()
+            if looked[ending] < LOOKED_INTO or found[ending]:
+                looked[ending] += 1
+                if _begins_like_video(top / place):
+                    found[ending] += 1
+                    misnamed[key].append(place)
+
+    what = "pictures" if source == "images" else "videos"
+    lines = []
+    for key in sorted(known):
+        parts = key.split("/")
+        if left[key]:
+            told = f"{len(left[key])} {what}"
+            example = f"for example {left[key][0]}"
+            if not by_class:
+                lines.append(f"{key or 'the folder itself'}: {told} are in no list of the data set, {example}")
+            elif splits and parts[0] and parts[0] not in splits.values():
+                why = "has no class folders" if split_named(parts[0]) else "is none of train, val and test"
+                lines.append(f"the folder {key} {why}: its {told} are not read, {example}")
+            elif not key or (splits and len(parts) < depth):
+                lines.append(f"{told} lie beside the class folders{f' in {key}' if key else ''}, {example}")
+            elif used[key]:
+                lines.append(f"{key}: {told} in sub-folders are not read, {example}")
+            else:
+                lines.append(f"the folder {key} is no class: its {told} lie in sub-folders, move them up")
+        if misnamed[key]:
+            told = f"{len(misnamed[key])} files are videos by their content and not by their ending"
+            lines.append(f"{key or 'the folder itself'}: {told}, for example {misnamed[key][0]}; rename them")
+        if by_class and len(parts) == depth and key:
+            rest = [place for place in others[key] if place not in misnamed[key]]
+            if pictures[key] and source == "folders":
+                told = f"{len(set(pictures[key]))} sub-folders of pictures are not read"
+                lines.append(f"{key}: {told}, for example {pictures[key][0]}; lists can name them as videos")
+            if not (used[key] or left[key] or misnamed[key] or pictures[key]):
+                lines.append(f"the folder {key} is no class, which has no {what[:-1]}")
+            elif rest:
+                lines.append(f"{key}: {len(rest)} files are no {what}, for example {os.path.basename(rest[0])}")
+    return first_lines(lines, "folders")
+
+
+def first_lines(lines: list[str], of: str) -> list[str]:
+    """The first of many lines, and how many more there are of the same things."""
+    return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more such {of}"] if len(lines) > SHOWN else lines
+
+
+# -------------------------------------------------------------------------------------------------------------- copies
+
+
+def copies(listing: Listing, root: Path) -> list[str]:
+    """Videos of one content in several splits, one line per combination of splits.
+
+    Sizes are compared first, then the first bytes, then all of them; of a folder of pictures their number and the sizes
+    of the first and the last, then all bytes.
+    """
+    splits: dict[str, str] = {}
+    for entry in listing.entries:
+        if entry.problem is None and entry.frames is None:
+            splits[entry.path] = entry.split
+    groups: list[list[str]] = [list(splits)]
+    for tell in (_size, _start, _content):
+        groups = [part for group in groups for part in _parted(group, root, tell) if len({splits[p] for p in part}) > 1]
+    found: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
+    for group in groups:
+        found[tuple(sorted({splits[place] for place in group}))].append(group)
+    lines = []
+    for names, same in sorted(found.items()):
+        first = {splits[place]: place for place in reversed(same[0])}
+        lines.append(
+            f"{len(same)} videos are in {' and '.join(names)} with the same content, for example "
+            f"{' = '.join(first[name] for name in names)}: figures would be too good; remove the copies"
+        )
+    return lines
+
+
+def _parted(places: Iterable[str], root: Path, tell) -> list[list[str]]:
+    """Places of the same answer; what cannot be read is left out, the stage that opens it says why."""
+    parts: dict[object, list[str]] = defaultdict(list)
+    for place in places:
+        try:
+            parts[tell(root / place)].append(place)
+        except (OSError, ValueError):
+            continue
+    parts.pop((0,), None)  # files without a byte are no copies
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(PICTURE_SUFFIXES))
+    return [folder / name for name in names]
+
+
+def _size(path: Path) -> tuple[int, ...]:
+    if not path.is_dir():
+        return (os.stat(path).st_size,)
+    pictures = _pictures(path)
+    return (len(pictures), *(os.stat(picture).st_size for picture in (pictures[:1] + pictures[-1:])))
+
+
+def _start(path: Path) -> bytes:
+    if path.is_dir():
+        return b""
+    with open(path, "rb") as file:
+        return file.read(2**16)
+
+
+def _content(path: Path) -> str:
+    return (
+        digest_of([digest_of_file(picture) for picture in _pictures(path)]) if path.is_dir() else digest_of_file(path)
+    )
