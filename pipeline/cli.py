@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 from pipeline import __version__
@@ -32,10 +33,29 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry of the command: expected errors are one line on stderr and exit code 2."""
+    """Entry of the command: expected errors are one line on stderr and exit code 2.
+
+    Whoever reads the output may have seen enough, as ``| head`` has: that is no error.
+    """
+    try:
+        try:
+            return _answer(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would be written at exit, and complained of there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _answer(arguments: list[str] | None) -> int:
     call = parser().parse_args(arguments)
     try:
-        return call.run(call)
+        code = call.run(call)
+        sys.stdout.flush()  # a full disk is told here
+        return code
+    except BrokenPipeError:
+        raise
     except Exception as error:
         from pipeline.data.entries import ListError
         from pipeline.settings import ConfigError

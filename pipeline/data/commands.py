@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from pipeline.data.lists import read_listing
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in
 from pipeline.settings import ConfigError
+from pipeline.store.plain import as_json
 
 VIDEOS_PER_SHARD = 200
 FEW_VIDEOS = 5
@@ -98,7 +98,7 @@ def check(call: argparse.Namespace) -> int:
     listing = read_listing(data.index, config.root_of(call.name, data_root=call.data_root))
     report = counts(listing)
     if call.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(as_json(report))
     else:
         _print_counts(report, call.classes)
         if not (report["missing"] or report["problems"]):

@@ -6,10 +6,11 @@ Libraries are imported where they are used: a listing of hundreds of artifacts s
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pipeline.store.plain import as_json
 
 # Attributes of one artifact that differ and are printed.
 LISTED = 12
@@ -50,7 +51,7 @@ def _inspect_video(call: argparse.Namespace) -> int:
             }
             for path, rows in zip(paths, found, strict=True)
         ]
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        print(as_json(answer))
         return 0
     for path, rows in zip(paths, found, strict=True):
         print(f"{rows.path}{f'  STALE: {stale[path]}' if stale[path] else ''}")
@@ -82,7 +83,7 @@ def inspect(call: argparse.Namespace) -> int:
         if reports[0].problem:
             raise InspectionError(reports[0].problem)
     if call.json:
-        print(json.dumps([asdict(report) for report in reports], indent=2, ensure_ascii=False))
+        print(as_json([asdict(report) for report in reports]))
         return 0
     base = call.path if call.path.is_dir() else call.path.parent
     rows = [
@@ -106,7 +107,9 @@ def inspect(call: argparse.Namespace) -> int:
         print("\narrays:")
         for name, item in reports[0].arrays.items():
             print(f"  {name}: {shape(item['shape'])} {item['dtype']}")
-        print(f"settings: {json.dumps(reports[0].settings, ensure_ascii=False)}")
+        print(f"settings: {as_json(reports[0].settings, None)}")
+    for sentence in dict.fromkeys(f"{report.stage}: {told}" for report in reports for told in report.warnings):
+        print(f"\nwarning: {sentence}")
     reasons: dict[str, dict[str, list[str]]] = {}
     for report in reports:
         if report.problem:
@@ -132,7 +135,7 @@ def _side_by_side(pairs: dict[str, tuple[Any, Any]], label: str) -> None:
         if number == LISTED:
             print(f"  … and {len(pairs) - LISTED} more of these; --json tells all")
             break
-        texts = ["absent" if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+        texts = ["absent" if value is None else as_json(value, None) for value in values]
         shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in texts]
         print(f"  {label} {key}: {shown[0]} → {shown[1]}")
 
@@ -144,7 +147,7 @@ def diff(call: argparse.Namespace) -> int:
     found = list(compare_caches(call.first, call.second))
     differing = [item for item in found if item.differs]
     if call.json:
-        print(json.dumps([asdict(item) for item in found], indent=2, ensure_ascii=False, default=str))
+        print(as_json([asdict(item) for item in found], default=str))
         return int(bool(differing))
     for item in found:
         print(f"{item.path}{f': only in the {item.only}' if item.only else ''}")
@@ -183,7 +186,7 @@ def why(call: argparse.Namespace) -> int:
     dataset(load(call.config or place.run_folder / "config.yaml"), place.dataset)
     answer = explain(place, plan(place, call.config, values))
     if call.json:
-        print(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False, default=str))
+        print(as_json(answer.as_dict(), default=str))
     else:
         print("\n".join(lines(answer)))
     return int(bool(answer.reruns or answer.believed))
@@ -204,7 +207,7 @@ def prune(call: argparse.Namespace) -> int:
             delete(found, folder)
     if call.json:
         answer = [{"path": str(item.path), "bytes": item.bytes, "why": item.why} for item in found]
-        print(json.dumps({"deleted": call.delete, "bytes": total, "files": answer}, indent=2, ensure_ascii=False))
+        print(as_json({"deleted": call.delete, "bytes": total, "files": answer}))
         return 0
     if not found:
         print(f"{call.path}: nothing is left over")

@@ -24,6 +24,7 @@ class Report:
 
     Attributes:
         rows, shape, dtype: of its largest array, or of the table.
+        warnings: what its job has warned of.
         stale: why the next run would make it again; empty if it is current.
         problem: why it cannot be read; empty if it can.
     """
@@ -42,6 +43,7 @@ class Report:
     code: str = ""
     revision: str = ""
     content: str = ""
+    warnings: list[str] = field(default_factory=list)
     stale: str = ""
     problem: str = ""
 
@@ -105,10 +107,11 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.stage, report.settings, report.code = record["stage"], record["settings"], record["code_digest"]
         report.ok, report.seconds = record["counts"]["ok"], record["seconds"]
         report.content = attributes["content_digest"]
+        report.warnings = record.get("warnings", {}).get(report.stage, [])
     except ArtifactError as error:
         report.problem = str(error)
         return report, {}
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         report.problem = f"{path} has no complete provenance ({error!r})"
         return report, {}
     report.arrays = arrays
