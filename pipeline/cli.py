@@ -32,27 +32,16 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry of the command: expected errors are one line on stderr and exit code 2.
-
-    Whoever reads the output may have seen enough, as ``| head`` has: that is no error.
-    """
-    try:
-        try:
-            return _answer(arguments)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still in the buffer would be written at exit, and complained of there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+def _leave_output() -> None:
+    """Nothing more can be written: what is still in the buffer must not be complained of at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _answer(arguments: list[str] | None) -> int:
     call = parser().parse_args(arguments)
     try:
         code = call.run(call)
-        sys.stdout.flush()  # a full disk is told here
+        print(end="", flush=True)  # a full disk is told here
         return code
     except BrokenPipeError:
         raise
@@ -66,6 +55,22 @@ def _answer(arguments: list[str] | None) -> int:
             raise
         print(f"conceptreel: {error}", file=sys.stderr)
         return 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the command: expected errors are one line on stderr and exit code 2.
+
+    Whoever reads the output may have seen enough, as ``| head`` has: that is no error.
+    """
+    code = 0
+    try:
+        try:
+            code = _answer(arguments)
+        finally:
+            print(end="", flush=True)
+    except OSError:  # the reader's end is closed, or it is a full disk, which has been told
+        _leave_output()
+    return code
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def insert_section(text: str, name: str, section: dict[str, Any], source: str) -
 
 def init(call: argparse.Namespace) -> int:
     """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos."""
-    from pipeline.config import Config, load, validate
+    from pipeline.config import Config, load, opened
     from pipeline.data.isolated import Decoder
     from pipeline.jobs.stage import progress
     from pipeline.store.atomic import replace_when_done
@@ -253,7 +253,7 @@ def init(call: argparse.Namespace) -> int:
         raise InitError(f"{call.config} already has a data set `{call.name}`; choose another name or edit it there")
     section, listing = section_for(call.folder, Path(config.data_root), call.group_pattern)
     changed = insert_section(text, call.name, section, str(call.config))
-    data = validate(yaml.safe_load(changed), str(call.config)).datasets[call.name].data
+    data = opened(yaml.safe_load(changed), str(call.config)).datasets[call.name].data
     entries = listing.entries
     if not call.quick:
         with Decoder(**config.runtime.decoder.model_dump()) as decoder:

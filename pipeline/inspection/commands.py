@@ -200,15 +200,23 @@ def prune(call: argparse.Namespace) -> int:
 
     folder = results_folder(call.path)
     # The configuration beside `results`, not that of the working folder: to another one all of them would be unknown.
-    found = all_leftovers(call.path, load(call.config or results_above(folder).parent / "config.yaml"))
+    config = load(call.config or results_above(folder).parent / "config.yaml")
+    found, spared = all_leftovers(call.path, config, call.everything)
     total = sum(item.bytes for item in found)
     if call.delete and found:
         with no_run_at_work(folder):
             delete(found, folder)
     if call.json:
         answer = [{"path": str(item.path), "bytes": item.bytes, "why": item.why} for item in found]
-        print(as_json({"deleted": call.delete, "bytes": total, "files": answer}))
+        more = {"files": len(spared), "bytes": sum(item.bytes for item in spared)}
+        print(as_json({"deleted": call.delete, "bytes": total, "files": answer, "spared": more}))
         return 0
+    if spared:
+        size = readable(sum(item.bytes for item in spared))
+        print(
+            f"{len(spared)} files, {size}, stay: runs with another configuration were asked for them, or a finished "
+            f"model is of a data set that is not configured; --everything lists them too\n"
+        )
     if not found:
         print(f"{call.path}: nothing is left over")
         return 0
@@ -306,6 +314,9 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("prune", help="list files that nothing refers to any more; delete them on request")
     command.add_argument("path", type=Path, help="results, or results/<data set>")
     command.add_argument("--config", type=Path, help="tells what is still made; config.yaml beside results by default")
+    command.add_argument(
+        "--everything", action="store_true", help="also what runs with other configurations were asked for"
+    )
     command.add_argument("--delete", action="store_true", help="delete them")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=prune)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import statistics
@@ -114,13 +115,14 @@ class SlurmEnd:
     """What SLURM said when it ended a job.
 
     Attributes:
-        path: of SLURM's log, named by the job's id.
+        path: of SLURM's log, named by the job's id; time: of its last change.
         wildcards: of the job as its folder has them; empty for a task of an array.
         text: all that was printed; Snakemake names the job's own log in it.
         words: the line that tells, for example ``… CANCELLED AT … DUE TO TIME LIMIT``.
     """
 
     path: Path
+    time: float
     wildcards: str
     text: str
     words: str
@@ -129,14 +131,17 @@ class SlurmEnd:
 def slurm_ends(run_folder: Path, stage: str, dataset: str) -> list[SlurmEnd]:
     """Jobs of a stage that SLURM has ended, the latest first."""
     found = []
-    for folder in (run_folder / SLURM_LOGS / name for name in (f"rule_{stage}", f"rule_{stage}_{dataset}")):
+    # The rules of a generated data set have its name and no wildcards.
+    for name, own in ((f"rule_{stage}", ""), (f"rule_{stage}_{dataset}", dataset)):
+        folder = run_folder / SLURM_LOGS / name
         for path in folder.rglob("*.log"):
-            text = path.read_text(errors="replace")
-            told = [line for line in text.splitlines() if ENDED_BY_SLURM.search(line)]
-            if told:
-                wildcards = "_".join(path.parent.relative_to(folder).parts)
-                found.append(SlurmEnd(path, wildcards, text, told[-1].strip()))
-    return sorted(found, key=lambda item: -item.path.stat().st_mtime)
+            with contextlib.suppress(OSError):  # Snakemake removes those of jobs that went well
+                text, time_of_change = path.read_text(errors="replace"), path.stat().st_mtime
+                told = [line for line in text.splitlines() if ENDED_BY_SLURM.search(line)]
+                if told:
+                    wildcards = own or "_".join(path.parent.relative_to(folder).parts)
+                    found.append(SlurmEnd(path, time_of_change, wildcards, text, told[-1].strip()))
+    return sorted(found, key=lambda item: -item.time)
 
 
 def _end_of(ends: list[SlurmEnd], dataset: str, shard: str, place: Path, log: joblog.JobLog | None) -> SlurmEnd | None:
@@ -148,12 +153,15 @@ def _end_of(ends: list[SlurmEnd], dataset: str, shard: str, place: Path, log: jo
     own = f"{dataset}/logs/{f'{place.parent.name}/' * bool(shard)}{place.name}"
     last = 0.0 if log is None else place.stat().st_mtime
     for item in ends if log is None or log.slurm else ():
-        told = item.path.stat().st_mtime
         # Where it was put into the queue again under its id, its log has gone on since.
-        if log is not None and item.path.stem == log.slurm and (log.state != "running" or told > last - KILL_SECONDS):
+        if (
+            log is not None
+            and item.path.stem == log.slurm
+            and (log.state != "running" or item.time > last - KILL_SECONDS)
+        ):
             return item
-        named = own in item.text or (item.wildcards and item.wildcards == f"{dataset}_{shard}".strip("_"))
-        if named and told > last:
+        named = own in item.text or item.wildcards == (f"{dataset}_{shard}" if shard else dataset)
+        if named and item.time > last:
             return item
     return None
 

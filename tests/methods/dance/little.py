@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.context import concepts, sentences
+from pipeline.context import concepts
 from pipeline.data.index import SEGMENTS
 from pipeline.jobs import stage
 from pipeline.methods.dance.bottleneck import baselines, classifier, concept_layers, model
@@ -62,7 +61,6 @@ READS = {
 MODULES = {
     "motion_concepts": motion_concepts,
     "concepts": concepts,
-    "sentences": sentences,
     "concept_layers": concept_layers,
     "classifier": classifier,
     "baselines": baselines,
@@ -71,6 +69,11 @@ MODULES = {
     "pictures": pictures,
     "report": report,
 }
+
+
+# Inputs that these sets never have, or not always.
+ABSENT = ("clips", "poses", "pose_clips", "maps", "motion_concepts", "baselines", "prompts", "finetune", "evaluation")
+ABSENT += ("sanity", "retrained", "faithfulness", "localisation")
 
 
 class LittleJob(stage.Job):
@@ -87,9 +90,8 @@ class LittleJob(stage.Job):
             )
         }  # fmt: skip
         self.inputs = {key: [folder] for key in READS[name] if key in store}
-        self.inputs |= {key: [path] for key, path in self.outputs.items() if key in ("model", "metrics")}
-        for key in ("clips", "poses", "pose_clips", "maps", "motion_concepts", "baselines", "prompts", "finetune", "evaluation",
-                    "sanity", "retrained", "faithfulness", "localisation"):  # fmt: skip
+        self.inputs |= {key: [self.outputs[key]] for key in ("model", "metrics")}
+        for key in ABSENT:
             self.inputs.setdefault(key, [])
         if "retrained_table" in store and name == "report":
             self.inputs["retrained"] = [folder]
@@ -258,6 +260,3 @@ def strict(path: Path) -> Any:
         raise ValueError(f"{path} holds {word}, which is no JSON")
 
     return json.loads(path.read_text(), parse_constant=refuse)
-
-
-__all__ = ["SimpleNamespace", "inputs", "run", "strict"]

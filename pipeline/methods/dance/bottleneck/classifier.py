@@ -112,7 +112,7 @@ def warnings_of(types: list[str], solution: glm.Solution, class_names: list[str]
     """What a person must know of a classifier over concepts of these types ``[M]``."""
     used = solution.weight.any(0)
     found = [
-        f"no decision uses a {kind} concept: all weights of {types.count(kind)} of them are 0"
+        f"no decision uses any {kind} concept: all weights of {types.count(kind)} of them are 0"
         for kind in dict.fromkeys(types)
         if used.any() and not used[np.array(types) == kind].any()
     ]
