@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     Whoever reads the output may have seen enough, as ``| head`` has: that is no error.
     """
     code = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         try:
             code = _answer(arguments)

@@ -163,8 +163,8 @@ def build(job: stage.Job) -> None:
             why = ", ".join(f"{count} for {reason}" for reason, count in dropped.most_common())
             raise stage.StageError(
                 f"only {int(seen.sum())} key clips of train and validation videos passed the filters, and 4 are "
-                f"needed; of all videos {dropped.total()} were dropped{f' ({why})' if why else ''}, "
-                f"{len(failed)} have none: loosen motion.pose_clips.min_confidence or min_cosine"
+                f"needed; {dropped.total()} were dropped{f' ({why})' if why else ''}, and {len(failed)} videos have "
+                f"none left: loosen motion.pose_clips.min_confidence or min_cosine"
             )
         labels = np.full(len(flat), -1, np.int32)
         labels[seen], sizes = discover(flat[seen], row[seen], settings)

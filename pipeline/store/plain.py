@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ def defined(value: Any) -> Any:
 
 
 def as_json(value: Any, indent: int | None = 2, default: Callable[[Any], Any] | None = None) -> str:
-    """JSON text; what is not defined is null."""
-    return json.dumps(defined(value), indent=indent, ensure_ascii=False, allow_nan=False, default=default)
+    """JSON text that UTF-8 can hold; what is not defined is null."""
+    text = json.dumps(defined(value), indent=indent, ensure_ascii=False, allow_nan=False, default=default)
+    # Bytes of a file's name that are no UTF-8, as Python has them.
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -39,6 +39,12 @@ def test_what_is_not_defined_is_null_at_every_depth(tmp_path):
     assert json.loads(as_json(math.nan)) is None and as_json({"ü": 1}, None) == '{"ü": 1}'
 
 
+def test_names_that_are_no_text_are_escaped(tmp_path):
+    name = b"b\xff\xc3\xbc.mp4".decode("utf-8", "surrogateescape")
+    write_json(tmp_path / "x.json", {name: [name]})
+    assert json.loads((tmp_path / "x.json").read_bytes()) == {name: [name]}
+
+
 def test_what_json_does_not_know_is_a_mistake():
     with pytest.raises(TypeError):
         as_json({"a": np.zeros(2)})

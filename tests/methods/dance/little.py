@@ -12,8 +12,9 @@ import pyarrow as pa
 from pipeline.context import concepts
 from pipeline.data.index import SEGMENTS
 from pipeline.jobs import stage
+from pipeline.jobs.runtime import AUTO
 from pipeline.methods.dance.bottleneck import baselines, classifier, concept_layers, model
-from pipeline.methods.dance.explain import pictures, report, retrained
+from pipeline.methods.dance.explain import pictures, report, retrained, sanity
 from pipeline.motion import motion_concepts
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.plain import defined
@@ -37,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "concept_layers": {**FAST, "projection_cutoff": -1.0, "map_cutoff": -1.0},
         "classifier": {"n_lambdas": 8},
     },
+    "sanity": {},
     "pictures": {},
     "report": {},
 }
@@ -52,6 +54,7 @@ READS = {
     "retrained": (
         "index", "features", "motion_labels", "pseudo_labels", "prompts", "maps", "model", "activations"
     ),
+    "sanity": ("clips", "model", "activations"),
     "pictures": ("index", "features", "motion_concepts", "concept_layers", "classifier"),
     "report": (
         "index", "features", "motion_concepts", "concepts", "concept_table", "classifier", "model", "activations",
@@ -66,6 +69,7 @@ MODULES = {
     "baselines": baselines,
     "model": model,
     "retrained": retrained,
+    "sanity": sanity,
     "pictures": pictures,
     "report": report,
 }
@@ -81,6 +85,7 @@ class LittleJob(stage.Job):
 
     def __init__(self, name: str, store: dict, folder: Path, settings: dict[str, Any]):
         self.name, self.settings, self.dataset, self.shard, self.store = name, settings, "little", None, store
+        self.runtime = AUTO
         self._roots, self._videos_of, self._took, self._warnings = {"little": str(folder)}, {}, {}, {}
         self.outputs = {
             key: folder / f"{key}.{suffix}"

@@ -174,6 +174,30 @@ def test_without_a_test_video_there_are_no_test_figures(tmp_path):
     assert ">nan<" not in page and ">None<" not in page
 
 
+class Blind:
+    """A predictor that sees the same in every clip."""
+
+    def __init__(self, model, runtime):
+        self.n_concepts = len(model.concepts)
+
+    def activations(self, frames, batch_size):
+        return np.zeros((len(frames), self.n_concepts))
+
+
+def test_sanity_checks_fall_back_to_validation_and_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.methods.dance.explain.predict.VideoPredictor", Blind)
+    told, store = outcome(tmp_path, {**PLENTY, "test": [0, 0]}, wanted=LEARNED[:-1])
+    frames = np.zeros((12, 2, 4, 4, 3), np.uint8)
+    store["clips"] = [({"frames": frames}, {"video_id": [f"v{number:03d}" for number in range(12)], "failed": []})]
+    assert not told and little.run(tmp_path, store, ("sanity",)) == {"sanity": ""}
+    table, about = store["sanity_table"]
+    assert set(table["split"].to_pylist()) == {"val"}
+    assert about["provenance"]["warnings"]["sanity"] == ["there is no test video: the sanity checks are of validation"]
+    # A split that somebody named and that is not there is a mistake.
+    told = little.run(tmp_path, store, ("sanity",), {"sanity": {"splits": ["shifted"]}})
+    assert "no video is in ['shifted']; there are ['train', 'val']" in told["sanity"]
+
+
 def test_runs_that_cannot_be_trained_again_are_told(tmp_path):
     """All videos of a class are of one group: none can become validation instead."""
     told, store = outcome(tmp_path, PLENTY, wanted=LEARNED[:-1])

@@ -107,7 +107,7 @@ def enough(samples: Samples, usable: np.ndarray, least: int, what: str, remedy: 
     Raises:
         StageError: fewer than ``least`` in a split.
     """
-    for name, key in (("train", "test_fraction"), ("val", "validation_fraction")):
+    for name, key in (("train", "test_fraction and validation_fraction"), ("val", "validation_fraction")):
         own = samples.split(name)
         count = int((own & usable).sum())
         if count < least:
@@ -202,12 +202,12 @@ def text_layers(
         StageError: a split has fewer than two videos to compare.
     """
     remedy = "see what failed in context/dual_encoder with `conceptreel inspect`"
-    fit, check = enough(samples, targets.has_similarity, 2, "an embedding of the dual encoder", remedy)
     weights, rows = [np.zeros((0, samples.features.shape[1]), np.float32)], []
     for kind in types:
         columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
+        fit, check = enough(samples, targets.has_similarity, 2, "an embedding of the dual encoder", remedy)
         layer = train_text_layer(
             samples.features[fit],
             targets.similarity[fit][:, columns],
@@ -272,8 +272,7 @@ def _map_layer(
     # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
     mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
     remedy = "see what failed in context/prompts with `conceptreel inspect`"
-    # A video with several prompted frames is several pictures.
-    chosen = enough(samples, places.has_prompts, 1 if len(places.slices) > 1 else 2, "prompts", remedy)
+    least = 1 if len(places.slices) > 1 else 2  # a video with several prompted frames is several pictures
     weights, rows = [np.zeros((0, places.maps.shape[-1]), np.float32)], []
     for kind in TYPES[1:]:
         columns = np.flatnonzero(targets.types == kind)
@@ -282,7 +281,7 @@ def _map_layer(
         projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
         fit, check = (
             SpatialData.of(places.maps[videos], places.regions[videos], targets.texts[columns], places.slices)
-            for videos in chosen
+            for videos in enough(samples, places.has_prompts, least, "prompts", remedy)
         )
         layer = train_spatial_layer(
             fit, check, projection=projection, weight_decay=settings.map_weight_decay, **settings.training()
