@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import sys
 
 from pipeline import __version__
@@ -31,11 +33,19 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry of the command: expected errors are one line on stderr and exit code 2."""
+def _leave_output() -> None:
+    """Nothing more can be written: what is still in the buffer must not be complained of at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answer(arguments: list[str] | None) -> int:
     call = parser().parse_args(arguments)
     try:
-        return call.run(call)
+        code = call.run(call)
+        print(end="", flush=True)  # a full disk is told here
+        return code
+    except BrokenPipeError:
+        raise
     except Exception as error:
         from pipeline.data.entries import ListError
         from pipeline.settings import ConfigError
@@ -46,6 +56,24 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"conceptreel: {error}", file=sys.stderr)
         return 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the command: expected errors are one line on stderr and exit code 2.
+
+    Whoever reads the output may have seen enough, as ``| head`` has: that is no error.
+    """
+    code = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+    try:
+        try:
+            code = _answer(arguments)
+        finally:
+            print(end="", flush=True)
+    except OSError:  # the reader's end is closed, or it is a full disk, which has been told
+        _leave_output()
+    return code
 
 
 if __name__ == "__main__":

@@ -237,9 +237,25 @@ class Datasets(Mapping[str, Dataset]):
             self._found[name] = section
         return self._found[name]
 
+    def broken(self) -> dict[str, ConfigError]:
+        """Sections of the configuration that do not fit, with what is wrong."""
+        found = {}
+        for name in self._own:
+            try:
+                _ = self[name]
+            except ConfigError as error:
+                found[name] = error
+        return found
+
+    def sound(self) -> list[str]:
+        """Names of all other sections."""
+        broken = self.broken()
+        return [name for name in self if name not in broken]
+
     def experiments_on(self, name: str) -> list[str]:
         """Names of all sections that use the videos of a data set, its own first."""
-        links = {other: {**published().get(other, {}), **(self._own.get(other) or {})}.get("dataset") for other in self}
+        written = {other: own if isinstance(own := self._own.get(other), dict) else {} for other in self}
+        links = {other: {**published().get(other, {}), **own}.get("dataset") for other, own in written.items()}
         found = [name]
         for other in found:
             found += [key for key, base in links.items() if base == other]
@@ -274,19 +290,29 @@ class Config:
         return os.path.abspath(os.path.join(run_folder, data_root or self.data_root, section.data.root))
 
 
-def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
-    """Check a raw configuration, with every section that it has itself.
+def opened(raw: dict[str, Any], source: str = "config.yaml") -> Config:
+    """A raw configuration, of which a section is checked when it is asked for: a mistake in one stops no other.
 
     Raises:
-        ConfigError: with one line per mistake; an unknown key comes with the nearest known one.
+        ConfigError: a mistake outside the sections, one line each; an unknown key comes with the nearest known one.
     """
     frame = checked(_Frame, raw, source)
-    datasets = Datasets(frame.datasets, source)
     for name in frame.datasets:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
             raise ConfigError(f"{source}:\n  `datasets.{name}`: names a folder; use up to 100 letters, digits, _ and -")
-        _ = datasets[name]
-    return Config(frame.data_root, frame.runtime, datasets)
+    return Config(frame.data_root, frame.runtime, Datasets(frame.datasets, source))
+
+
+def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
+    """As `opened`, with every section that the configuration has itself checked.
+
+    Raises:
+        ConfigError: a mistake anywhere.
+    """
+    config = opened(raw, source)
+    for error in config.datasets.broken().values():
+        raise error
+    return config
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -312,13 +338,13 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def load(path: str | Path = "config.yaml") -> Config:
-    """Read and check a configuration file.
+    """Read a configuration file; see `opened`.
 
     Raises:
         ConfigError: the file is missing, is not YAML or does not fit the schema.
     """
     path = Path(path)
-    return validate(_parsed(path), str(path))
+    return opened(_parsed(path), str(path))
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from pipeline.config import dataset, load, validate
+from pipeline.config import dataset, load, opened, validate
 from pipeline.settings import ConfigError
 
 
@@ -69,6 +70,23 @@ def test_mistakes_are_told_in_the_words_of_the_file(raw, words):
         validate(raw)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_mistake_in_one_section_stops_no_other(tmp_path):
+    raw = {"datasets": {"good": {}, "typo": {"moton": {}}, "list": [1], "fold": {"dataset": "good"}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
+    datasets = load(tmp_path / "config.yaml").datasets
+    assert datasets["good"].name == "good" and datasets["fold"].base is datasets["good"]
+    with pytest.raises(ConfigError, match=r"typo\.moton"):
+        _ = datasets["typo"]
+    with pytest.raises(ConfigError, match="a mapping is wanted"):
+        datasets.get("list")
+    assert set(datasets.broken()) == {"typo", "list"}
+    assert {"good", "fold", "demo"} <= set(datasets.sound()) and not {"typo", "list"} & set(datasets.sound())
+    with pytest.raises(ConfigError, match="moton"):
+        validate(raw)
+    with pytest.raises(ConfigError, match="devise"):
+        opened({"runtime": {"devise": "cpu"}})
 
 
 def test_unknown_data_set_names_the_nearest(project):

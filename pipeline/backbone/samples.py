@@ -66,7 +66,8 @@ def read_samples(job: Job, who: str) -> Samples:
         who: the method, for messages.
 
     Raises:
-        StageError: train or validation have no video left, a class has none in train, or a video has not one label.
+        StageError: there is one class alone, train or validation have no video left, a class has none in train, or a
+            video has not one label.
     """
     videos = read_index(job)
     rows: Rows = join_shards(job, "features", "features")
@@ -75,6 +76,11 @@ def read_samples(job: Job, who: str) -> Samples:
     order = np.argsort(where[known], kind="stable")
     taken = videos.take(where[known][order])
     samples = Samples(taken, taken.single_label(who), rows.values[known][order], rows.failed)
+    if len(taken.class_names) < 2:
+        raise StageError(
+            f"{who} tells classes apart, and there is one alone: {', '.join(taken.class_names)}; add videos of another "
+            f"class, or mend the lists that data.index names"
+        )
     if not np.isfinite(samples.features).all():
         raise StageError("a feature is not finite; look at the features with `conceptreel inspect`")
     for name in DEVELOPMENT:

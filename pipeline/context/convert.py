@@ -7,13 +7,13 @@ unpickler, which builds tensors and plain containers and refuses everything else
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.exchange.files import read_torch
 from pipeline.store.atomic import StageError, new_folder
+from pipeline.store.plain import write_json
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +129,7 @@ def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) 
             config = {"viclip": viclip_config, "lavila": lavila_config}[kind](state)
         except (KeyError, ValueError) as error:
             raise StageError(f"{source} is no {kind} with CLIP's text tower: {error} is not as it should be") from None
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        write_json(folder / "config.json", config)
         shutil.copy(vocabulary, folder / "bpe_simple_vocab_16e6.txt.gz")
         _check(folder, source, kind)
 

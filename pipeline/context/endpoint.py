@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from pipeline.store.atomic import replace_when_done
+from pipeline.store.plain import write_json
 from pipeline.store.provenance import canonical, digest_of
 
 ATTEMPTS = 5
@@ -178,6 +178,5 @@ def ask_list(endpoint: Endpoint, prompt: str, cache: Path, turn: int = 0) -> lis
             f"asked was: {prompt}"
         ) from None
     cache.mkdir(parents=True, exist_ok=True)
-    with replace_when_done(place) as temporary:
-        temporary.write_text(json.dumps({"asked": asked, "answer": answer}, indent=2, ensure_ascii=False) + "\n")
+    write_json(place, {"asked": asked, "answer": answer})
     return found

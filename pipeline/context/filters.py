@@ -6,6 +6,7 @@ The fifth filter of the paper, projection, needs trained concept layers, and sta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -167,6 +168,11 @@ def apply_filters(
     Raises:
         StageError: none was kept.
     """
+    what = type(settings).__name__.lower()
+    if not candidates:
+        raise StageError(f"there is no candidate for {what}; see context.texts.candidates and context.sentences.files")
+    if not len(activation):
+        raise StageError(f"no train video has an embedding to judge {what} by; see what failed in context/dual_encoder")
     drop_duplicates(candidates)
     if max_length is not None:
         drop_long(candidates, max_length)
@@ -179,11 +185,11 @@ def apply_filters(
     drop_inactive(candidates, activation, settings.activation_top_k, settings.activation_cutoff)
     kept = np.array([candidate.kept for candidate in candidates])
     if not kept.any():
-        what = type(settings).__name__.lower()
         strongest = max(candidate.activation for candidate in candidates)
+        by = ", ".join(f"{n} by {name}" for name, n in Counter(item.dropped_by for item in candidates).most_common())
         raise StageError(
-            f"all {len(candidates)} candidates for {what} were dropped; the strongest activation is {strongest:.3f}, "
-            f"context.{what}.activation_cutoff is {settings.activation_cutoff}"
+            f"all {len(candidates)} candidates for {what} were dropped ({by}); the strongest activation is "
+            f"{strongest:.3f}, context.{what}.activation_cutoff is {settings.activation_cutoff}"
         )
     return kept
 

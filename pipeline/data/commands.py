@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import re
@@ -20,6 +19,7 @@ from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in, folders_in
 from pipeline.settings import ConfigError
 from pipeline.store.atomic import StageError
+from pipeline.store.plain import as_json
 
 VIDEOS_PER_SHARD = 200
 SHOWN = 10
@@ -121,7 +121,7 @@ def check(call: argparse.Namespace) -> int:
     report = counts(listing)
     wrong = bool(report["missing"] or report["problems"] or report["copies"] or error)
     if call.json:
-        print(json.dumps({**report, "error": error}, indent=2, ensure_ascii=False))
+        print(as_json({**report, "error": error}))
         return int(wrong)
     _print_counts(report, call.classes)
     if error:
@@ -237,7 +237,7 @@ def insert_section(text: str, name: str, section: dict[str, Any], source: str) -
 
 def init(call: argparse.Namespace) -> int:
     """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos."""
-    from pipeline.config import Config, load, validate
+    from pipeline.config import Config, load, opened
     from pipeline.data.isolated import Decoder
     from pipeline.jobs.stage import progress
     from pipeline.store.atomic import replace_when_done
@@ -250,7 +250,7 @@ def init(call: argparse.Namespace) -> int:
         raise InitError(f"{call.config} already has a data set `{call.name}`; choose another name or edit it there")
     section, listing = section_for(call.folder, Path(config.data_root), call.group_pattern)
     changed = insert_section(text, call.name, section, str(call.config))
-    data = validate(yaml.safe_load(changed), str(call.config)).datasets[call.name].data
+    data = opened(yaml.safe_load(changed), str(call.config)).datasets[call.name].data
     entries = listing.entries
     if not call.quick:
         with Decoder(**config.runtime.decoder.model_dump()) as decoder:

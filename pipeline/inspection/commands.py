@@ -6,10 +6,11 @@ Libraries are imported where they are used: a listing of hundreds of artifacts s
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pipeline.store.plain import as_json
 
 # Attributes of one artifact that differ and are printed.
 LISTED = 12
@@ -50,7 +51,7 @@ def _inspect_video(call: argparse.Namespace) -> int:
             }
             for path, rows in zip(paths, found, strict=True)
         ]
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        print(as_json(answer))
         return 0
     for path, rows in zip(paths, found, strict=True):
         print(f"{rows.path}{f'  STALE: {stale[path]}' if stale[path] else ''}")
@@ -100,7 +101,7 @@ def inspect(call: argparse.Namespace) -> int:
         if reports[0].problem:
             raise InspectionError(reports[0].problem)
     if call.json:
-        print(json.dumps([asdict(report) for report in reports], indent=2, ensure_ascii=False))
+        print(as_json([asdict(report) for report in reports]))
         return 0
     base = call.path if call.path.is_dir() else call.path.parent
     rows = [
@@ -124,9 +125,11 @@ def inspect(call: argparse.Namespace) -> int:
         print("\narrays:")
         for name, item in reports[0].arrays.items():
             print(f"  {name}: {shape(item['shape'])} {item['dtype']}")
-        print(f"settings: {json.dumps(reports[0].settings, ensure_ascii=False)}")
+        print(f"settings: {as_json(reports[0].settings, None)}")
     for note in dict.fromkeys(f"{report.stage}: {note}" for report in reports for note in report.notes):
         print(f"\nnote: {note}")
+    for sentence in dict.fromkeys(f"{report.stage}: {told}" for report in reports for told in report.warnings):
+        print(f"\nwarning: {sentence}")
     reasons: dict[str, dict[str, list[str]]] = {}
     for report in reports:
         if report.problem:
@@ -153,7 +156,7 @@ def _side_by_side(pairs: dict[str, tuple[Any, Any]], label: str) -> None:
         if number == LISTED:
             print(f"  … and {len(pairs) - LISTED} more of these; --json tells all")
             break
-        texts = ["absent" if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+        texts = ["absent" if value is None else as_json(value, None) for value in values]
         shown = [text if len(text) <= 60 else f"{text[:57]}…" for text in texts]
         print(f"  {label} {key}: {shown[0]} → {shown[1]}")
 
@@ -165,7 +168,7 @@ def diff(call: argparse.Namespace) -> int:
     found = list(compare_caches(call.first, call.second))
     differing = [item for item in found if item.differs]
     if call.json:
-        print(json.dumps([asdict(item) for item in found], indent=2, ensure_ascii=False, default=str))
+        print(as_json([asdict(item) for item in found], default=str))
         return int(bool(differing))
     for item in found:
         print(f"{item.path}{f': only in the {item.only}' if item.only else ''}")
@@ -204,7 +207,7 @@ def why(call: argparse.Namespace) -> int:
     dataset(load(call.config or place.run_folder / "config.yaml"), place.dataset)
     answer = explain(place, plan(place, call.config, values))
     if call.json:
-        print(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False, default=str))
+        print(as_json(answer.as_dict(), default=str))
     else:
         print("\n".join(lines(answer)))
     return int(bool(answer.reruns or answer.believed))
@@ -218,15 +221,23 @@ def prune(call: argparse.Namespace) -> int:
 
     folder = results_folder(call.path)
     # The configuration beside `results`, not that of the working folder: to another one all of them would be unknown.
-    found = all_leftovers(call.path, load(call.config or results_above(folder).parent / "config.yaml"))
+    config = load(call.config or results_above(folder).parent / "config.yaml")
+    found, spared = all_leftovers(call.path, config, call.everything)
     total = sum(item.bytes for item in found)
     if call.delete and found:
         with no_run_at_work(folder):
             delete(found, folder)
     if call.json:
         answer = [{"path": str(item.path), "bytes": item.bytes, "why": item.why} for item in found]
-        print(json.dumps({"deleted": call.delete, "bytes": total, "files": answer}, indent=2, ensure_ascii=False))
+        more = {"files": len(spared), "bytes": sum(item.bytes for item in spared)}
+        print(as_json({"deleted": call.delete, "bytes": total, "files": answer, "spared": more}))
         return 0
+    if spared:
+        size = readable(sum(item.bytes for item in spared))
+        print(
+            f"{len(spared)} files, {size}, stay: runs with another configuration were asked for them, or a finished "
+            f"model is of a data set that is not configured; --everything lists them too\n"
+        )
     if not found:
         print(f"{call.path}: nothing is left over")
         return 0
@@ -324,6 +335,9 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("prune", help="list files that nothing refers to any more; delete them on request")
     command.add_argument("path", type=Path, help="results, or results/<data set>")
     command.add_argument("--config", type=Path, help="tells what is still made; config.yaml beside results by default")
+    command.add_argument(
+        "--everything", action="store_true", help="also what runs with other configurations were asked for"
+    )
     command.add_argument("--delete", action="store_true", help="delete them")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=prune)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from pipeline.inspection.cache import (
 from pipeline.inspection.rows import RowIndex
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import new_folder, replace_when_done
+from pipeline.store.plain import as_json
 from pipeline.store.tables import read_table
 
 
@@ -78,7 +78,7 @@ def _write_attributes(folder: Path, records: list[dict[str, Any]], lengths: list
                 result[key] = result[key] + value
             else:
                 result.setdefault(key, value)
-    (folder / "attributes.json").write_text(json.dumps(result, ensure_ascii=False) + "\n")
+    (folder / "attributes.json").write_text(as_json(result, None) + "\n", encoding="utf-8")
 
 
 def _write_arrays(paths: list[Path], folder: Path) -> None:
@@ -259,8 +259,8 @@ def export_coco(folder: Path, out: Path, chosen: list[str] | None = None) -> int
     # Streamed: the poses of a large data set as Python objects would need tens of gigabytes.
     with replace_when_done(out) as temporary, open(temporary, "w") as images, open(f"{temporary}.part", "w+") as people:
         try:
-            images.write('{"info": {"description": ' + json.dumps(f"Poses of {folder.resolve().name}") + "},\n")
-            category = json.dumps([coco_category(next(iter(shards.values()))["skeleton"])])
+            images.write('{"info": {"description": ' + as_json(f"Poses of {folder.resolve().name}") + "},\n")
+            category = as_json([coco_category(next(iter(shards.values()))["skeleton"])], None)
             images.write(f'"licenses": [], "categories": {category},\n"images": [')
             image = 0
             for path, header in shards.items():
@@ -276,7 +276,7 @@ def export_coco(folder: Path, out: Path, chosen: list[str] | None = None) -> int
                         entry = {"id": image, "file_name": f"{video}/{row - start:06d}.jpg"}
                         entry |= {"video_id": video, "frame": row - start}
                         entry |= dict(zip(("width", "height"), sizes.get(video, ()), strict=False))
-                        images.write((",\n" if image > 1 else "\n") + json.dumps(entry, ensure_ascii=False))
+                        images.write((",\n" if image > 1 else "\n") + as_json(entry, None))
                         if not arrays["present"][row]:
                             continue
                         annotations += 1
@@ -287,7 +287,7 @@ def export_coco(folder: Path, out: Path, chosen: list[str] | None = None) -> int
                             image_id=image,
                             interpolated=bool(arrays["interpolated"][row]),
                         )
-                        people.write((",\n" if annotations > 1 else "\n") + json.dumps(person))
+                        people.write((",\n" if annotations > 1 else "\n") + as_json(person, None))
             images.write('],\n"annotations": [')
             people.seek(0)
             shutil.copyfileobj(people, images)
@@ -406,7 +406,7 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
         edges = [list(edge) for edge in joints.edges]
         head["default_skeleton"] = {"_cls": "KeypointSkeleton", "labels": list(joints.joints), "edges": edges}
     with replace_when_done(out) as temporary, open(temporary, "w") as file:
-        file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "samples": [')
+        file.write(as_json(head, None)[:-1] + ', "samples": [')
         opened: tuple[Path | None, dict[str, np.ndarray]] = (None, {})
         # In the order of the shards, so that each is read once.
         order = sorted(wanted, key=lambda video: (str(where.get(video, ("",))[0]), video))
@@ -433,6 +433,6 @@ def export_fiftyone(folder: Path, out: Path, root: Path, chosen: list[str] | Non
                 part = slice(*(int(value) for value in arrays["offsets"][i : i + 2]))
                 values = (arrays[name][part] for name in ("keypoints", "confidence", "present"))
                 sample["frames"] = frame_poses(*values, *sizes[video])
-            file.write((",\n" if number else "\n") + json.dumps(sample, ensure_ascii=False))
+            file.write((",\n" if number else "\n") + as_json(sample, None))
         file.write("]}\n")
     return len(order)

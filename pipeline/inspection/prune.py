@@ -11,14 +11,15 @@ import fcntl
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import Config, Dataset
 from pipeline.inspection.cache import RESULTS, InspectionError, current_files, kind_of
 from pipeline.jobs import joblog, restart
-from pipeline.methods.registry import function
+from pipeline.methods.registry import METHODS, function
+from pipeline.rules.asked import asked_of
 from pipeline.rules.graph import STAGES, home, possible, shards
 from pipeline.store.inspect import inspect_artifact, is_artifact
 
@@ -120,22 +121,28 @@ def _generated(section: Dataset) -> set[str]:
     return {path for stage in makers for path in function(stage.generates)(section)}
 
 
-def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
+def is_finished(folder: Path) -> bool:
+    """Whether some method has finished a model there."""
+    goals = (STAGES[method.goal].writes.values() for method in METHODS.values())
+    return any(all((folder / path).is_file() for path in paths) for paths in goals)
+
+
+def leftovers(folder: Path, sections: Sequence[Dataset]) -> list[Leftover]:
     """What nothing refers to in the cache of one data set, sorted by paths.
 
     Args:
         folder: ``results/<data set>``.
-        section: its configuration; None if it has been removed from it.
+        sections: its configurations, today's first; none if it has been removed and no run was asked for it.
     """
-    current = current_files(section) if section else set()
-    stages = [name for name in possible(section) if home(section, name) == section.name] if section else []
-    parts = shards(section) if section else []
-    videos = _generated(section) if section and section.base is None else set()
+    current = {path for section in sections for path in current_files(section)}
+    stages = {name for own in sections for name in possible(own) if home(own, name) == own.name}
+    parts = {part for section in sections for part in shards(section)}
+    videos = {path for section in sections if section.base is None for path in _generated(section)}
     patterns = _patterns()
     folders = {path.partition("/")[0] for path in patterns if "/" in path}
     delivered = {path for path in patterns if "/" not in path}
     found: list[Leftover] = []
-    if section is None and not any(is_artifact(path) and _is_own(path, folder.name) for path in _files(folder)):
+    if not sections and not any(is_artifact(path) and _is_own(path, folder.name) for path in _files(folder)):
         return found  # somebody's own folder beside the data sets
     for path in _files(folder):
         relative = path.relative_to(folder).as_posix()
@@ -146,34 +153,54 @@ def leftovers(folder: Path, section: Dataset | None) -> list[Leftover]:
         elif is_artifact(path) and path.relative_to(folder).parts[0] in folders and relative not in current:
             if not _is_own(path, folder.name):
                 continue
-            if section is None:
+            if not sections:
                 why = "artifact of a data set that is not configured"
             elif kind not in patterns:
                 why = "artifact that no stage of this release makes"
             elif shard and shard not in parts:
-                why = f"shard of another number of shards; data.shards is {len(parts)} now"
+                why = f"shard of another number of shards; data.shards is {sections[0].data.shards} now"
             else:
                 why = "artifact of a stage that this configuration does not need"
         elif videos and GENERATED.fullmatch(relative) and relative not in videos:
             why = "video that the generated data set no longer has"
-        elif section is None and relative in delivered:
+        elif not sections and relative in delivered:
             why = "result of a data set that is not configured"
         if why:
             found.append(Leftover(path, path.stat().st_size, why))
     return found
 
 
-def all_leftovers(path: Path, config: Config) -> list[Leftover]:
+def all_leftovers(path: Path, config: Config, everything: bool) -> tuple[list[Leftover], list[Leftover]]:
     """What nothing refers to in all data sets below ``results``, or in one.
+
+    Args:
+        everything: ask this configuration alone.
+
+    Returns:
+        What is left over; and what is spared although the configuration does not refer to it, because a run with
+        another one was asked for it, or it made a finished model.
 
     Raises:
         InspectionError: not a results folder.
     """
     folder = results_folder(path)
-    if folder != results_above(folder):
-        return leftovers(folder, config.datasets.get(folder.name))
-    folders = sorted(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())
-    return [item for one in folders for item in leftovers(one, config.datasets.get(one.name))]
+    results = results_above(folder)
+    folders = [folder]
+    if folder == results:
+        folders = sorted(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())
+    found: list[Leftover] = []
+    spared: list[Leftover] = []
+    for one in folders:
+        today = [config.datasets[one.name]] if one.name in config.datasets else []
+        left = leftovers(one, today)
+        if left and not everything:
+            sections = [*today, *asked_of(results.parent, one.name)]
+            still = leftovers(one, sections) if sections or not is_finished(one) else []
+            paths = {item.path for item in still}
+            spared += [item for item in left if item.path not in paths]
+            left = still
+        found += left
+    return found, spared
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, Dataset, validate
+from pipeline.config import Config, Dataset, opened
 from pipeline.data.lists import Entry, ListError, read_entries
 from pipeline.inspection.cache import RESULTS, Place, kind_of
 from pipeline.inspection.diff import flattened
@@ -163,7 +163,7 @@ class _Explainer:
     def __init__(self, place: Place, plan: Plan):
         self.place = place
         self.plan = plan
-        self.config: Config = validate(plan.config)
+        self.config: Config = opened(plan.config)
         self.section: Dataset = self.config.datasets[place.dataset]
         self.maker = {output: job for job in plan.jobs for output in job.outputs}
 

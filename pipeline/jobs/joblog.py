@@ -28,6 +28,7 @@ BEAT_SECONDS = 15
 SILENT_SECONDS = 120
 # A stack trace ends with its error; more of a log than this is never needed.
 TAIL_BYTES = 64 * 1024
+STOPPED = "ended from outside (time limit, scancel, or the workflow was stopped)"
 _RECORD = re.compile(r"\bINFO (started|ended) (\{.*\})$")
 
 
@@ -83,7 +84,7 @@ class Reporter:
                 continue
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        raise Stopped("ended from outside (time limit, scancel, or the workflow was stopped)")
+        raise Stopped(STOPPED)
 
 
 @dataclass(frozen=True)

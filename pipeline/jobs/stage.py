@@ -31,6 +31,7 @@ from pipeline.store import arrays as array_store
 from pipeline.store import tables as table_store
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.code import code_digest, recorded_definitions
+from pipeline.store.plain import defined
 from pipeline.store.provenance import SCHEMA_VERSION, digest_of, digest_of_file, fingerprint, git_state, versions
 
 logger = logging.getLogger("conceptreel")
@@ -74,6 +75,7 @@ class Job:
         self._input_digests: dict[str, str] = {}
         self._videos: dict[str, str] = {}
         self._took: dict[str, float] = {}
+        self._warnings: dict[str, list[str]] = {}
         self._shared: set[str] = set()
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -127,6 +129,8 @@ class Job:
         self._took |= record.get("took", {})
         self._took[job_name(record)] = record.get("seconds", 0.0)
         self._shared |= {record.get("dataset", self.dataset)} - {self.dataset}
+        for stage, sentences in record.get("warnings", {}).items():
+            self._warnings[stage] = list(dict.fromkeys([*self._warnings.get(stage, ()), *sentences]))
 
     def read_arrays(self, name: str) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
         """(arrays, attributes) of every shard given under one input name, checked."""
@@ -180,7 +184,7 @@ class Job:
         described = {
             "schema": artifact,
             "schema_version": SCHEMA_VERSION,
-            **content,
+            **defined(content),
             "failed": [{"video_id": key, "reason": reason} for key, reason in sorted(failed.items())],
         }
         provenance = {
@@ -199,9 +203,10 @@ class Job:
             # Data sets whose artifacts an experiment shares.
             **({"shared": sorted(self._shared)} if self._shared else {}),
             "took": self.took,
+            **({"warnings": self._warnings} if self._warnings else {}),
             "counts": {"ok": n_ok, "failed": len(failed)},
             "seconds": round(time.perf_counter() - self._started, 3),
-            **extra,
+            **defined(extra),
         }
         return described, provenance
 
@@ -240,6 +245,19 @@ class Job:
         logger.info("wrote %s (%d rows)", self.outputs[output], table.num_rows)
 
     # -------------------------------------------------------------------------------------------------------- judging
+
+    def warn(self, sentence: str) -> None:
+        """Say what a person must know of a result that is there all the same, before it is written.
+
+        The provenance keeps it, also in what is made from the result; `conceptreel inspect` shows it.
+        """
+        logger.warning(sentence)
+        self._warnings.setdefault(self.name, []).append(sentence)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What this job and all jobs behind the artifacts that were read have warned of."""
+        return [sentence for _, sentences in sorted(self._warnings.items()) for sentence in sentences]
 
     def check_failures(self, failed: Mapping[str, str], total: int, allowed_fraction: float, slack: int = 0) -> None:
         """Stop above the allowed part of failed items, with the list.

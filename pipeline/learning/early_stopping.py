@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pipeline.store.atomic import StageError
+
 # Part of a loss that is not its rounding: sums of float32 differ by less than this between processors.
 LOSS_ROUNDING = 1e-6
 
@@ -46,6 +48,10 @@ class Stopped:
     n_steps: int
     steps: np.ndarray
     losses: np.ndarray
+
+
+class NotFinite(StageError, ValueError):
+    """A training that leads nowhere; which settings and features do, only the data tell."""
 
 
 def is_lower(loss: float, best: float, plateau: float = -LOSS_ROUNDING) -> bool:
@@ -92,7 +98,7 @@ def train_until_worse(
         plateau: see `is_lower`.
 
     Raises:
-        ValueError: the loss is not finite.
+        NotFinite: the loss is not.
     """
     steps, losses = [0], []
     best, chosen, lowest = weight, 0, math.inf
@@ -100,7 +106,7 @@ def train_until_worse(
         with torch.no_grad():
             losses.append(validation())
         if not math.isfinite(losses[-1]):
-            raise ValueError(
+            raise NotFinite(
                 f"the loss is not finite after {steps[-1]} steps; lower learning_rate or look at the features"
             )
         if is_lower(losses[-1], lowest, plateau):

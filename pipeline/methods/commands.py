@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.store.atomic import StageError
+from pipeline.store.plain import as_json
 
 
 def open_model(call: argparse.Namespace) -> Any:
@@ -55,7 +56,7 @@ def predict(call: argparse.Namespace) -> int:
         if not call.json:
             print("\n".join(lines))
     if call.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(as_json(found))
     return int(any("error" in item for item in found))
 
 
@@ -74,7 +75,8 @@ def explain(call: argparse.Namespace) -> int:
 def headline(metrics: dict[str, Any]) -> str:
     """The figure by which a method is judged, in words."""
     item = metrics["headline"]
-    return f"{item['name']} {item['value']:.3f} on `{item['split']}`"
+    value = "unknown: no video" if item["value"] is None else f"{item['value']:.3f}"
+    return f"{item['name']} {value} on `{item['split']}`"
 
 
 def summary(call: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.methods.registry import METHODS, function
 from pipeline.store.atomic import ArtifactError, StageError, replace_when_done
+from pipeline.store.plain import as_json
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,7 @@ def write(
         "format": FORMAT,
         "version": VERSION,
         "method": method,
-        "metadata": json.dumps(dict(metadata), ensure_ascii=False),
+        "metadata": as_json(metadata, None),
         "tensors": dict(tensors),
     }
     with replace_when_done(path, check=check) as temporary:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -125,9 +127,11 @@ def build(job: stage.Job) -> None:
     videos = read_index(job)
     parts: dict[str, list[np.ndarray]] = {"poses": [], "row": [], "start": []}
     failed: dict[str, str] = {}
+    dropped: Counter[str] = Counter()
     skeleton_name = "coco"
     for arrays, described in job.read_arrays("pose_clips"):
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
+        dropped.update(reason for reason in described["reason"] if reason)
         skeleton_name = described["skeleton"]
         row = videos.rows_of(described["video_id"])[arrays["row"]] if len(arrays["row"]) else arrays["row"]
         kept = arrays["kept"] & (row >= 0)
@@ -137,7 +141,7 @@ def build(job: stage.Job) -> None:
     poses, row, start = (np.concatenate(parts[name]) for name in ("poses", "row", "start"))
     order = np.lexsort((start, row))  # the clusters must not depend on the number of shards
     poses, row, start = poses[order], row[order], start[order]
-    flat = poses.reshape(len(poses), -1)
+    flat = poses.reshape(len(poses), math.prod(poses.shape[1:]))
 
     if settings.source == "imported":
         ids, published = read_published(job, settings)
@@ -156,9 +160,11 @@ def build(job: stage.Job) -> None:
         # Rule 9 of the cache: clusters see train and validation videos only; all others are assigned afterwards.
         seen = np.isin(videos.split[row], DEVELOPMENT)
         if seen.sum() < 4:
+            why = ", ".join(f"{count} for {reason}" for reason, count in dropped.most_common())
             raise stage.StageError(
-                f"only {int(seen.sum())} key clips of train and validation videos passed the filters; loosen "
-                f"motion.pose_clips.min_confidence or min_cosine (why clips were dropped: conceptreel inspect)"
+                f"only {int(seen.sum())} key clips of train and validation videos passed the filters, and 4 are "
+                f"needed; {dropped.total()} were dropped{f' ({why})' if why else ''}, and {len(failed)} videos have "
+                f"none left: loosen motion.pose_clips.min_confidence or min_cosine"
             )
         labels = np.full(len(flat), -1, np.int32)
         labels[seen], sizes = discover(flat[seen], row[seen], settings)

@@ -79,7 +79,7 @@ class MotionConcepts(Section):
     )
     metric: Literal["cosine", "euclidean"] = "cosine"
     partition: int | None = Field(None, description="FINCH partition by index, 0 the finest")
-    n_concepts: int | None = Field(None, description="wanted number of concepts")
+    n_concepts: int | None = Field(None, ge=1, description="wanted number of concepts")
     nearest: bool = Field(True, description="take the partition nearest to n_concepts instead of refining to it")
     min_videos: int = Field(1, ge=1, description="a cluster seen in fewer videos is no concept")
     seed: int = Field(0, ge=0, description="of the starts of kmeans")

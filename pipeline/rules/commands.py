@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from pipeline.store.atomic import StageError
+from pipeline.store.plain import as_json
 
 
 def status(call: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def status(call: argparse.Namespace) -> int:
         raise StageError(f"{call.results} holds neither artifacts nor logs of a run")
     failures = [failure for item in stages for failure in item.failures]
     if call.json:
-        print(json.dumps(as_dict(stages), indent=2, ensure_ascii=False))
+        print(as_json(as_dict(stages)))
         return int(bool(failures))
     print(table(rows(stages), HEADER))
     for failure in failures:

@@ -53,6 +53,7 @@ class Rules:
         checkpoints: Snakemake's; an input function that asks it waits for the table that shards look up.
         ancient: Snakemake's mark of an input whose time of change means nothing.
         stop: called with an error that a person must act upon; raises.
+        note: called with each data set that a rule is asked for.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class Rules:
         checkpoints: Any,
         ancient: Callable[[Any], Any],
         stop: Callable[[Exception], Any],
+        note: Callable[[str], Any],
     ):
         self.config, self.project = config, project
         self.cores, self.on_cluster = cores, on_cluster
         self.checkpoints, self.ancient, self.stop = checkpoints, ancient, stop
+        self.note = note
         self.videos = Videos(config)
 
     def _told(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -128,6 +131,7 @@ class Rules:
 
         def foreign(wildcards: Any) -> list[str]:
             self._check_home(stage, wildcards.dataset)
+            self.note(wildcards.dataset)
             paths = self._named(stage, wildcards.dataset)
             return [path for path in paths if os.path.isfile(path) and "{" not in path]
 
@@ -179,7 +183,7 @@ class Rules:
             (stage, name)
             for stage in STAGES.values()
             if stage.generates
-            for name in self.config.datasets
+            for name in self.config.datasets.sound()
             if not self.section(name).dataset and stage.when(self.section(name))
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import statistics
@@ -20,6 +21,10 @@ from pipeline.store.inspect import inspect_artifact, is_artifact
 
 # Where SLURM writes what a job prints before its own log begins, or after it was killed; below the run folder.
 SLURM_LOGS = Path(".snakemake/slurm_logs")
+ENDED_BY_SLURM = re.compile(r"oom[-_ ]kill|out of memory|CANCELLED|DUE TO|TIMEOUT|NODE[ _]FAIL", re.IGNORECASE)
+# SLURM lets a job live for half a minute after the line that says its end.
+KILL_SECONDS = 60
+UNEXPLAINED = "killed without a word: out of memory, a time limit, or the machine went down"
 STATES = ("done", "running", "failed", "waiting")
 
 
@@ -105,16 +110,60 @@ def outputs_of(folder: Path, stage: str, shard: str) -> list[Path]:
     return [folder / path for path in paths if "{" not in path]
 
 
-def slurm_words(run_folder: Path, stage: str, slurm: str) -> str:
-    """What SLURM said about a job that its own log does not explain, for example ``DUE TO TIME LIMIT``."""
-    if not slurm:
-        return ""
-    for path in sorted((run_folder / SLURM_LOGS / f"rule_{stage}").rglob(f"{slurm}.log")):
-        lines = path.read_text(errors="replace").splitlines()
-        told = [line for line in lines if "oom" in line.lower() or "CANCELLED" in line or "DUE TO" in line]
-        if told:
-            return told[-1].strip()
-    return ""
+@dataclass(frozen=True)
+class SlurmEnd:
+    """What SLURM said when it ended a job.
+
+    Attributes:
+        path: of SLURM's log, named by the job's id; time: of its last change.
+        wildcards: of the job as its folder has them; empty for a task of an array.
+        text: all that was printed; Snakemake names the job's own log in it.
+        words: the line that tells, for example ``… CANCELLED AT … DUE TO TIME LIMIT``.
+    """
+
+    path: Path
+    time: float
+    wildcards: str
+    text: str
+    words: str
+
+
+def slurm_ends(run_folder: Path, stage: str, dataset: str) -> list[SlurmEnd]:
+    """Jobs of a stage that SLURM has ended, the latest first."""
+    found = []
+    # The rules of a generated data set have its name and no wildcards.
+    for name, own in ((f"rule_{stage}", ""), (f"rule_{stage}_{dataset}", dataset)):
+        folder = run_folder / SLURM_LOGS / name
+        for path in folder.rglob("*.log"):
+            with contextlib.suppress(OSError):  # Snakemake removes those of jobs that went well
+                text, time_of_change = path.read_text(errors="replace"), path.stat().st_mtime
+                told = [line for line in text.splitlines() if ENDED_BY_SLURM.search(line)]
+                if told:
+                    wildcards = own or "_".join(path.parent.relative_to(folder).parts)
+                    found.append(SlurmEnd(path, time_of_change, wildcards, text, told[-1].strip()))
+    return sorted(found, key=lambda item: -item.time)
+
+
+def _end_of(ends: list[SlurmEnd], dataset: str, shard: str, place: Path, log: joblog.JobLog | None) -> SlurmEnd | None:
+    """How SLURM ended the last attempt at a job: by the id in the job's log, or before a newer attempt had one.
+
+    Args:
+        place: of the job's log; log: what it tells.
+    """
+    own = f"{dataset}/logs/{f'{place.parent.name}/' * bool(shard)}{place.name}"
+    last = 0.0 if log is None else place.stat().st_mtime
+    for item in ends if log is None or log.slurm else ():
+        # Where it was put into the queue again under its id, its log has gone on since.
+        if (
+            log is not None
+            and item.path.stem == log.slurm
+            and (log.state != "running" or item.time > last - KILL_SECONDS)
+        ):
+            return item
+        named = own in item.text or item.wildcards == (f"{dataset}_{shard}" if shard else dataset)
+        if named and item.time > last:
+            return item
+    return None
 
 
 def _stale(section: Dataset | None, stage: str, outputs: Iterable[Path]) -> tuple[bool, float | None, str]:
@@ -140,10 +189,12 @@ def stage_status(
     if section is not None:
         folder = folder.parent / home(section, stage)
     keys = parts if STAGES[stage].sharded else [""]
+    ends = slurm_ends(run_folder, stage, folder.name)
     status = StageStatus(stage, len(keys))
     seconds: list[float] = []
     for shard in keys:
-        log = joblog.read(folder / "logs" / (f"{stage}/{shard}.log" if shard else f"{stage}.log"), now)
+        place = folder / "logs" / (f"{stage}/{shard}.log" if shard else f"{stage}.log")
+        log = joblog.read(place, now)
         if log:
             status.longest_seconds = max(status.longest_seconds, log.seconds)
             status.peak_mb = max(status.peak_mb, log.peak_mb)
@@ -163,15 +214,19 @@ def stage_status(
             status.stale += stale
             status.waiting += stale
             status.done += not stale
-        elif log is None or log.state == "ok":
+            continue
+        # A job that was killed on another machine looks alive for a while; one that had not begun has no log.
+        end = _end_of(ends, folder.name, shard, place, log)
+        if end is None and (log is None or log.state == "ok"):
             status.waiting += 1
-        elif log.state == "running":
+        elif end is None and log.state == "running":
             status.running += 1
         else:
-            error = log.error or slurm_words(run_folder, stage, log.slurm)
-            unexplained = "killed without a word: out of memory, a time limit, or the machine went down"
+            own = log.error if log and joblog.STOPPED not in log.error else ""
+            words = end.words if end else log.error or UNEXPLAINED
+            slurm = end.path.stem if end else log.slurm
             status.failed += 1
-            status.failures.append(Failure(job, error or unexplained, str(log.path), log.slurm))
+            status.failures.append(Failure(job, own or words, str(place if log else end.path), slurm))
     if seconds:
         status.seconds = statistics.median(seconds)
     left = status.total - status.done

@@ -28,6 +28,7 @@ class Report:
         rows, shape, dtype: of its largest array, or of the table.
         decoders, unusual: id → the decoder that a video's frames came from; id → what was unusual about it.
         notes: what it says of its making that is no failure.
+        warnings: what its job has warned of.
         stale: why the next run would make it again; empty if it is current.
         problem: why it cannot be read; empty if it can.
     """
@@ -49,6 +50,7 @@ class Report:
     revision: str = ""
     content: str = ""
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     stale: str = ""
     problem: str = ""
 
@@ -112,10 +114,11 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.stage, report.settings, report.code = record["stage"], record["settings"], record["code_digest"]
         report.ok, report.seconds = record["counts"]["ok"], record["seconds"]
         report.content = attributes["content_digest"]
+        report.warnings = record.get("warnings", {}).get(report.stage, [])
     except ArtifactError as error:
         report.problem = str(error)
         return report, {}
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         report.problem = f"{path} has no complete provenance ({error!r})"
         return report, {}
     report.arrays = arrays

@@ -95,6 +95,29 @@ def test_a_listing_tells_what_is_stale_and_why(cache, capsys):
     assert not found[f"{FOLDER}/context/pseudo_labels.zarr.zip"]["stale"]
 
 
+def test_a_listing_tells_what_a_job_has_warned_of(cache, capsys):
+    path = cache.path("motion_concepts")
+    job = cache.job("motion_concepts", path)
+    job.warn("two people change places")
+    job.write_arrays("motion_concepts", {"medoids": np.zeros((1, 2))}, {"names": ["motion 000"]}, n_ok=1)
+    for place in ("results/own", str(path)):
+        assert main(["inspect", place]) == 0
+        assert "warning: motion_concepts: two people change places" in capsys.readouterr().out
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["warnings"] == ["two people change places"]
+
+
+def test_rows_with_nan_are_valid_json(cache, capsys):
+    path = cache.path("poses", shard=cache.shard_of("run_1"))
+    values = {"keypoints": np.full((3, 17, 2), np.nan, np.float32), "offsets": np.array([0, 3])}
+    cache.job("poses", path, cache.shard_of("run_1")).write_arrays(
+        "poses", values, {"video_id": ["run_1"], "skeleton": "coco"}, n_ok=1
+    )
+    assert main(["inspect", str(path), "--video", "run_1", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text and "null" in text and json.loads(text)
+
+
 def test_a_new_table_of_videos_makes_no_shard_stale(cache, capsys):
     """Shards follow their own videos; what joins the shards reads the whole table."""
     path = cache.path("features", shard="000-of-002")

@@ -14,6 +14,8 @@ from pipeline.cli import main
 from pipeline.inspection.cache import InspectionError
 from pipeline.inspection.prune import Leftover, delete
 from pipeline.jobs import restart
+from pipeline.rules.asked import ASKED, note
+from pipeline.rules.graph import STAGES
 
 
 def configure(cache, **section) -> None:
@@ -155,6 +157,64 @@ def test_links_are_neither_followed_nor_deleted(cache, capsys, tmp_path):
     assert target.exists() and (cache.folder / "backbone/maps").is_symlink()
     assert main(["prune", "results/linked"]) == 2
     assert "results/linked is a symbolic link" in capsys.readouterr().err
+
+
+def noted(cache, raw, *files: str) -> None:
+    """As the driver of a run notes with what configuration it was asked for the data set."""
+    note(cache.run_folder, "own", raw, files, {})
+
+
+def test_what_a_run_with_another_configuration_was_asked_for_stays(cache, capsys):
+    """`--configfile other.yaml` made it; beside `results` lies a configuration that does not know it."""
+    noted(cache, cache.raw, "other.yaml")
+    (cache.run_folder / "config.yaml").write_text(yaml.safe_dump({"datasets": {"other": {}}}))
+    before = files(cache.run_folder)
+    assert main(["prune", "results", "--delete"]) == 0
+    shown = capsys.readouterr().out
+    assert "stay: runs with another configuration" in shown and "nothing is left over" in shown
+    assert files(cache.run_folder) == before
+    assert main(["prune", "results", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"] == [] and told["spared"]["files"] > 5 and told["spared"]["bytes"] > 1000
+    assert main(["prune", "results", "--everything", "--delete"]) == 0
+    assert not list(cache.folder.rglob("*.zarr.zip"))
+
+
+def test_the_next_run_with_the_same_files_takes_the_place_of_the_one_before(cache, capsys):
+    section = cache.raw["datasets"]["own"]
+    more = {"datasets": {"own": {**section, "data": {**section["data"], "shards": 4}}}}
+    old = {str(path) for path in cache.folder.rglob("*-of-002.*")}
+    (cache.run_folder / "config.yaml").write_text(yaml.safe_dump(more))
+    noted(cache, cache.raw)
+    assert listed(capsys, "results/own") == {}  # no run has made the four shards yet
+    noted(cache, more)
+    assert set(listed(capsys, "results/own")) == old
+    noted(cache, cache.raw, "two.yaml")
+    assert listed(capsys, "results/own") == {}
+    assert set(listed(capsys, "results/own", "--everything")) == old
+
+
+def test_a_finished_model_of_a_data_set_that_is_not_configured_stays(cache, capsys):
+    """Its run left no note: it is of an earlier release, or was copied."""
+    for path in STAGES["model"].writes.values():
+        (cache.folder / path).parent.mkdir(exist_ok=True)
+        (cache.folder / path).write_bytes(b"finished")
+    (cache.run_folder / "config.yaml").write_text(yaml.safe_dump({"datasets": {"other": {}}}))
+    before = files(cache.folder)
+    assert main(["prune", "results", "--delete"]) == 0 and files(cache.folder) == before
+    assert "--everything lists them too" in capsys.readouterr().out
+    assert str(cache.folder / "model.pt") in listed(capsys, "results", "--everything")
+
+
+def test_a_note_that_cannot_be_read_deletes_nothing(cache, capsys):
+    noted(cache, cache.raw, "other.yaml")
+    (note_file,) = (cache.run_folder / ASKED / "own").iterdir()
+    (cache.run_folder / "config.yaml").write_text(yaml.safe_dump({"datasets": {"other": {}}}))
+    before = files(cache.folder)
+    for text in ("{", "[]", json.dumps({"config": {"datasets": {"own": {"moton": {}}}}})):
+        note_file.write_text(text)
+        assert main(["prune", "results", "--delete"]) == 2
+        assert "remove it, or give --everything" in capsys.readouterr().err and files(cache.folder) == before
 
 
 def test_only_results_are_tidied_up(cache, capsys, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.jobs import stage
 from pipeline.store.atomic import ArtifactError
+from pipeline.store.inspect import inspect_artifact
 from pipeline.store.provenance import canonical, digest_of
 
 MODULE = "pipeline.motion.keyframes"
@@ -61,6 +62,26 @@ def test_what_was_read_is_recorded_in_what_is_written(tmp_path, made):
     third = job(tmp_path, {"upstream": {}}, {"t": tmp_path / "t.parquet"}, name="third")
     _, written = third.read_table("t")
     assert written["provenance"]["inputs"] == {"x/x.zarr.zip": attributes["content_digest"]}
+
+
+def test_warnings_go_with_what_is_made_of_a_result(tmp_path, made):
+    paths = [tmp_path / f"{name}.parquet" for name in ("second", "third")]
+    second = job(tmp_path, {"upstream": {}}, {"x": made}, {"t": paths[0]}, "second")
+    list(second.read_arrays("x"))
+    second.warn("half of it is missing")
+    second.write_table("t", pa.table({"video_id": ["p"]}), {"figure": float("nan")})
+    third = job(tmp_path, {"upstream": {}}, {"t": paths[0], "again": paths[0]}, {"u": paths[1]}, "third")
+    _, attributes = third.read_table("t")
+    third.read_table("again")
+    third.warn("so is this")
+    third.write_table("u", pa.table({"video_id": ["p"]}))
+    assert attributes["figure"] is None  # not NaN, which is no JSON
+    assert third.warnings == ["half of it is missing", "so is this"]
+    assert [inspect_artifact(path)[0].warnings for path in (made, *paths)] == [
+        [],
+        ["half of it is missing"],
+        ["so is this"],
+    ]
 
 
 def test_failures_are_accepted_up_to_the_limit_and_listed_above_it(tmp_path):

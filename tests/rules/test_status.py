@@ -87,9 +87,63 @@ def test_why_a_job_failed_and_where_to_read_on(half):
     assert "DUE TO TIME LIMIT" in second.error
 
 
+def printed_by_slurm(half):
+    return half.parents[1] / ".snakemake/slurm_logs/rule_poses/own/003-of-004/71_4.log"
+
+
 def test_a_job_whose_log_is_fresh_is_running(half):
+    printed_by_slurm(half).unlink()
     found = poses(half, joblog.SILENT_SECONDS / 2)
     assert (found.running, found.failed) == (1, 1)
+
+
+def test_what_slurm_has_ended_is_not_running_however_fresh_its_log(half):
+    found = poses(half, joblog.SILENT_SECONDS / 2)
+    assert (found.running, found.failed) == (0, 2)
+    assert "DUE TO TIME LIMIT" in found.failures[1].error and found.failures[1].slurm == "71_4"
+    # Under the same id, but long ago: it was put into the queue again, and its log has gone on.
+    own = half / "logs/poses/003-of-004.log"
+    os.utime(own, (9000, 9000))
+    os.utime(printed_by_slurm(half), (1000, 1000))
+    found = poses(half, 9000 + joblog.SILENT_SECONDS / 2)
+    assert (found.running, found.failed) == (1, 1)
+
+
+def test_a_polite_end_from_outside_is_explained_by_slurm(half):
+    log(half / "logs/poses/003-of-004.log", {"outcome": "failed"}, f"poses: {joblog.STOPPED}", slurm="71_4", host="n1")
+    assert "DUE TO TIME LIMIT" in poses(half).failures[1].error
+    printed_by_slurm(half).unlink()
+    assert joblog.STOPPED in poses(half).failures[1].error
+    # A reason of its own says more than SLURM does.
+    assert poses(half).failures[0].error == "poses: out of memory; ask for more than 8000 MB"
+
+
+@pytest.mark.parametrize("place", ["rule_poses/own_003-of-004/88.log", "rule_poses/88_2.log"])
+def test_a_job_that_was_ended_before_its_own_log_began_has_failed(half, place):
+    """The first is a job alone, the second a task of an array, whose log is known by what Snakemake prints."""
+    (half / "logs/poses/003-of-004.log").unlink()
+    printed_by_slurm(half).unlink()
+    assert (poses(half).failed, poses(half).waiting) == (1, 1)
+    path = half.parents[1] / ".snakemake/slurm_logs" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end = "slurmstepd: error: *** JOB 88 ON n1 CANCELLED AT 2033-05-18T03:33:20 DUE TO TIME LIMIT ***\n"
+    path.write_text(f"rule poses:\n    log: results/own/logs/poses/003-of-004.log\n{end}")
+    found = poses(half)
+    assert (found.failed, found.waiting) == (2, 0)
+    assert "TIME LIMIT" in found.failures[1].error and found.failures[1].log == str(path)
+    assert found.failures[1].slurm == path.stem
+    # What another shard's job printed tells nothing of this one, nor does a room in a path.
+    path.write_text("rule poses:\n    log: results/own/logs/poses/003-of-004.log\n    input: bedroom.mp4\n")
+    assert poses(half).waiting == 1
+
+
+def test_an_attempt_that_never_began_is_newer_than_the_log_of_the_one_before(half):
+    path = half.parents[1] / ".snakemake/slurm_logs/rule_poses/own_003-of-004/99.log"
+    path.parent.mkdir(parents=True)
+    path.write_text("error: *** JOB 99 ON n2 CANCELLED AT 2033-05-18T05:00:00 DUE TO NODE FAILURE ***\n")
+    log(half / "logs/poses/003-of-004.log", {"outcome": "ok", "seconds": 1}, slurm="71_9")
+    os.utime(half / "logs/poses/003-of-004.log", (0, 0))
+    assert "NODE FAILURE" in poses(half).failures[1].error
 
 
 def test_a_killed_job_that_nobody_explains(half):

@@ -123,6 +123,53 @@ def test_the_model_decides_from_imported_files_alone(imported):
     assert "accuracy  1.000000 (9 of 9)" in shown
 
 
+def test_without_a_test_split_everything_still_answers(imported):
+    """What was the test list is validation: figures of test are null, and a report is made all the same."""
+    workspace, *_ = imported
+    section = json.loads(json.dumps(workspace.config()["datasets"]["mine"]))
+    section["data"]["index"]["lists"] = {"train": "train.csv", "val": "test.csv"}
+    section["context"]["dual_encoder"]["path"] = {"train": "train.mat", "val": "test.mat"}
+    section["explain"] = {"retrained": {"seeds": 1, "shuffles": 1}}
+    mistaken = {"moton": {}}  # nobody asks for it
+    configuration = workspace.config()
+    workspace.configure({"datasets": {**configuration["datasets"], "untested": section, "mistaken": mistaken}})
+    done = workspace.snakemake("results/untested/report.html")
+    assert "warning: config.yaml" in done.stderr and "did you mean `motion`" in done.stderr
+
+    def refuse(word: str):
+        raise AssertionError(word)
+
+    text = (workspace.folder / "results/untested/metrics.json").read_text()
+    metrics = json.loads(text, parse_constant=refuse)
+    assert metrics["headline"]["value"] is None and metrics["n_test"] == 0 and metrics["n_val"] == 9
+    assert any("no test video" in sentence for sentence in metrics["warnings"])
+    shown = workspace.command("summary", "results/untested").stdout
+    assert "there is no test video" in shown and "warning: " in shown and "None" not in shown
+    assert "warning: model: no test video" in workspace.command("inspect", "results/untested").stdout
+    model = "results/untested/model.pt"
+    assert workspace.command("failures", model).stdout.startswith("val: top-1")
+    assert workspace.command("evaluate", model, "results/untested", "--split", "val").returncode == 0
+    refused = workspace.command("evaluate", model, "results/untested", check=False)
+    assert refused.returncode == 2 and "has no split `test`; it has train, val" in refused.stderr
+    for name in ("prune", "inspect", "status"):
+        assert workspace.command(name, "results/untested").returncode == 0
+    workspace.configure(configuration)
+
+
+def test_what_a_run_with_another_configuration_file_made_is_not_pruned(imported):
+    workspace, *_ = imported
+    other = {"datasets": {"elsewhere": workspace.config()["datasets"]["mine"]}}
+    path = workspace.folder / "other.yaml"
+    path.write_text(json.dumps(other))
+    target = "results/elsewhere/context/texts.zarr.zip"
+    workspace.snakemake("--configfile", str(path), "--", target)
+    shown = workspace.command("prune", "results", "--delete").stdout
+    assert "stay: runs with another configuration" in shown and (workspace.folder / target).is_file()
+    workspace.command("prune", "results", "--everything", "--delete")
+    assert not (workspace.folder / target).exists()
+    assert (workspace.folder / "results/mine/model.pt").is_file()
+
+
 def test_every_import_became_an_artifact_with_the_hash_of_its_file(imported):
     from pipeline.data.entries import video_id
 

@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import shlex
@@ -6,9 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline.config import validate
+from pipeline.config import opened
 from pipeline.jobs import restart
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
+from pipeline.rules import asked
 from pipeline.rules.current import of_earlier_releases
 from pipeline.rules.graph import STAGES, settings_json
 from pipeline.rules.snakemake import Rules
@@ -25,9 +27,14 @@ def stop(error):
 
 
 try:
-    CONFIG = validate(config)
+    CONFIG = opened(config)
 except ConfigError as error:
     stop(error)
+
+# A mistake in a section that nobody asks for stops nothing; asked for, it ends the run.
+if workflow.is_main_process:
+    for mistake in CONFIG.datasets.broken().values():
+        print(f"warning: {mistake}", file=sys.stderr)
 
 # A dry run changes nothing, and the jobs of a run belong to its driver. The name keeps the lock for the driver's life.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
@@ -69,8 +76,10 @@ def braces_doubled(text):
 
 try:
     PLACES = {
-        "roots": {name: CONFIG.root_of(name) for name in CONFIG.datasets},
-        "videos_of": {name: section.dataset for name, section in CONFIG.datasets.items() if section.dataset},
+        "roots": {name: CONFIG.root_of(name) for name in CONFIG.datasets.sound()},
+        "videos_of": {
+            name: CONFIG.datasets[name].dataset for name in CONFIG.datasets.sound() if CONFIG.datasets[name].dataset
+        },
     }
 except ConfigError as error:
     stop(error)
@@ -83,6 +92,15 @@ shell.prefix(
     )
 )
 
+
+# As long as a rule is asked about, its data set is; `conceptreel prune` then knows that somebody wants it.
+@functools.cache
+def noted(name):
+    if workflow.is_main_process and not workflow.output_settings.dryrun:
+        given = workflow.config_settings
+        asked.note(Path.cwd(), name, config, given.configfiles, given.config)
+
+
 RULES = Rules(
     CONFIG,
     workflow.basedir,
@@ -93,4 +111,5 @@ RULES = Rules(
     checkpoints=checkpoints,
     ancient=ancient,
     stop=stop,
+    note=noted,
 )

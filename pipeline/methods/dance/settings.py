@@ -54,7 +54,7 @@ class ConceptLayers(Section):
 
 
 class Classifier(Section):
-    alpha: float = Field(0.99, ge=0, le=1, description="share of the L1 term (S)")
+    alpha: float = Field(0.99, gt=0, le=1, description="share of the L1 term (S)")
     n_lambdas: int = Field(100, ge=1)
     min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a part of λ_max")
     tolerance: float = Field(1e-6, gt=0, description="relative duality gap")

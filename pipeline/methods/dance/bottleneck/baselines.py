@@ -91,8 +91,16 @@ def attribute_concepts(
 
     Args:
         table: bool ``[n_classes, m]``.
+
+    Raises:
+        StageError: no attribute differs between the classes.
     """
     varies = table.any(0) & ~table.all(0)  # what all classes have says nothing
+    if not varies.any():
+        raise stage.StageError(
+            f"none of the {len(varies)} attributes differs between the {len(table)} classes; "
+            f"bottleneck.baselines.attributes names their file"
+        )
     labels = table[samples.label][:, varies].astype(np.float32)
     layer = label_layer(settings, samples, labels, np.ones(len(labels), bool))
     kept = [name for name, ok in zip(names, varies, strict=True) if ok]

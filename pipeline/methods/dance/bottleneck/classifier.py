@@ -16,6 +16,9 @@ from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, c
 from pipeline.methods.dance.bottleneck.effective import at_nec
 from pipeline.methods.dance.settings import Classifier
 
+# The largest λ of standardised columns is about their correlation with a class; below this it is rounding.
+LEAST_LAMBDA = 1e-9
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -34,7 +37,18 @@ class Choice:
     chosen: int
 
 
+def tells(z: np.ndarray, y: np.ndarray, n_classes: int, settings: Classifier) -> bool:
+    """Whether some standardised column of z ``[n, p]`` varies with the class."""
+    return z.shape[1] > 0 and glm.lambda_max(z, y, n_classes, settings.alpha) > LEAST_LAMBDA
+
+
 def _path(z: np.ndarray, y: np.ndarray, n_classes: int, settings: Classifier) -> list[glm.Solution]:
+    if not tells(z, y, n_classes, settings):
+        raise stage.StageError(
+            f"nothing tells the {n_classes} classes apart: none of {z.shape[1]} activations or features varies with "
+            f"the class over {len(y)} videos; train on more videos, lower motion_weight_decay, text_weight_decay or "
+            f"map_weight_decay of bottleneck.concept_layers, or look at the features with `conceptreel inspect`"
+        )
     options = settings.model_dump(include={"alpha", "n_lambdas", "min_ratio"})
     return glm.path(z, y, n_classes, tol=settings.tolerance, **options)
 
@@ -46,6 +60,9 @@ def choose(
 
     Ties go to the smaller validation cross-entropy: accuracy on a small validation split has many ties, and the
     sparsest of them is often underfitted.
+
+    Raises:
+        StageError: nothing varies with the class.
     """
     path = _path(z[train], y[train], n_classes, settings)
     right = np.array([accuracy(z[val], y[val], item.weight, item.bias) for item in path])
@@ -89,6 +106,24 @@ def choose_pooling(
         choice = choose(z, y, samples.split("train"), samples.split("val"), n_classes, settings)
         tried.append((concepts, z, choice))
     return min(tried, key=lambda item: (-item[2].accuracy[item[2].chosen], item[2].loss[item[2].chosen]))
+
+
+def warnings_of(types: list[str], solution: glm.Solution, class_names: list[str], settings: Classifier) -> list[str]:
+    """What a person must know of a classifier over concepts of these types ``[M]``."""
+    used = solution.weight.any(0)
+    found = [
+        f"no decision uses any {kind} concept: all weights of {types.count(kind)} of them are 0"
+        for kind in dict.fromkeys(types)
+        if used.any() and not used[np.array(types) == kind].any()
+    ]
+    if not used.any():
+        found.append(f"the classifier uses no concept: it decides for {class_names[solution.bias.argmax()]} every time")
+    if not solution.converged:
+        found.append(
+            f"the classifier is not solved to bottleneck.classifier.tolerance = {settings.tolerance:.1e}: "
+            f"its relative gap is {solution.relative_gap:.1e}"
+        )
+    return found
 
 
 def build(job: stage.Job) -> None:
@@ -137,7 +172,7 @@ def build(job: stage.Job) -> None:
         for type_name in TYPES:
             part = z[:, np.array(concepts.types) == type_name]
             # A layer that never left zero says nothing: that type alone has no classifier.
-            if not part[train].any():
+            if not tells(part[train], y[train], n_classes, settings):
                 continue
             key = np.ascontiguousarray(part).tobytes()  # kinds share their motion concepts
             if key not in solved:
@@ -148,6 +183,8 @@ def build(job: stage.Job) -> None:
             f"{prefix}path/accuracy": everything.accuracy,
             f"{prefix}path/nnz": everything.nnz,
         }
+        for sentence in warnings_of(concepts.types, everything.solution, samples.videos.class_names, settings):
+            job.warn(sentence if not position else f"model kind {kind}: {sentence}")
         if not position:
             z_main = z
     mean, std = standardise_fit(samples.features[train])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
+
+from pipeline.store.plain import as_json
 
 
 def evaluate(call: argparse.Namespace) -> int:
@@ -19,7 +20,7 @@ def evaluate(call: argparse.Namespace) -> int:
     )
     answer = {"model": str(call.model), **found}
     if call.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        print(as_json(answer))
     else:
         _print(answer)
     return 0

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.backbone.samples import Samples, read_samples
 from pipeline.data.table import join_shards
 from pipeline.jobs import stage
-from pipeline.learning.scaling import standardise_fit
+from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.layers import ConceptLayer, train_motion_layer, train_text_layer
 from pipeline.methods.dance.bottleneck.leakage import leakage_projection
@@ -22,6 +22,8 @@ from pipeline.methods.dance.bottleneck.spatial import SpatialData, slices_of_fra
 from pipeline.methods.dance.settings import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
+
+DEAD = "dead: it says the same of every training video"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Targets:
             return None
         train, val = samples.split("train"), samples.split("val")
         known = (train | val) & self.labelled & self.has_similarity
+        if not known.any():
+            raise stage.StageError(
+                "no video has both a kept key clip and an embedding, which bottleneck.concept_layers.leakage_rank "
+                "compares; set it to 0, or loosen motion.pose_clips"
+            )
         motion = self.labels[:, self.seen(train)]
         targets = np.concatenate([motion, self.similarity], 1)[known]
         is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
@@ -91,6 +98,26 @@ def _row(layer: str, kind: str, name: str, quality: float, kept: bool, reason: s
     return {"layer": layer, "type": kind, "name": name, "quality": float(quality), "kept": kept, "reason": reason}
 
 
+def enough(samples: Samples, usable: np.ndarray, least: int, what: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
+    """The training and validation videos that a layer can learn from and be stopped by, bool ``[n]`` each.
+
+    Args:
+        usable: bool ``[n]``: the video has ``what`` the layer learns; remedy: what to change where too few have it.
+
+    Raises:
+        StageError: fewer than ``least`` in a split.
+    """
+    for name, key in (("train", "test_fraction and validation_fraction"), ("val", "validation_fraction")):
+        own = samples.split(name)
+        count = int((own & usable).sum())
+        if count < least:
+            raise stage.StageError(
+                f"{count} of {own.sum()} videos of the split `{name}` have {what}, and a layer needs at least {least}; "
+                f"{remedy}, or give the split more videos (data.index.{key})"
+            )
+    return samples.split("train") & usable, samples.split("val") & usable
+
+
 def label_layer(
     settings: ConceptLayers,
     samples: Samples,
@@ -98,8 +125,13 @@ def label_layer(
     labelled: np.ndarray,
     projection: np.ndarray | None = None,
 ) -> ConceptLayer:
-    """The layer of multi-hot labels ``[n, m]`` whose weight decay serves validation best; labelled: bool ``[n]``."""
-    fit, check = (samples.split(name) & labelled for name in ("train", "val"))
+    """The layer of multi-hot labels ``[n, m]`` whose weight decay serves validation best; labelled: bool ``[n]``.
+
+    Raises:
+        StageError: a split has no labelled video.
+    """
+    remedy = "loosen motion.pose_clips.min_confidence or min_cosine"
+    fit, check = enough(samples, labelled, 1, "a kept key clip", remedy)
     layers = [
         train_motion_layer(
             samples.features[fit],
@@ -126,6 +158,11 @@ def label_layer(
 def _motion_layer(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
     """Weights ``[n_motion, D]`` and one row per discovered motion concept."""
     seen = targets.seen(samples.split("train"))
+    if not seen.any():
+        raise stage.StageError(
+            f"none of the {len(seen)} motion concepts is seen in a training video with a kept key clip; loosen "
+            f"motion.pose_clips.min_confidence or min_cosine, or set bottleneck.concept_layers.kinds: [salf]"
+        )
     projection = targets.hidden_from("motion", samples, samples.features, settings.leakage_rank)
     layer = label_layer(settings, samples, targets.labels[:, seen], targets.labelled, projection)
     quality = iter(layer.quality)
@@ -160,13 +197,17 @@ def text_layers(
 
     Args:
         types: each has a layer of its own; cutoff: on validation; leakage_rank: see `Targets.hidden_from`.
+
+    Raises:
+        StageError: a split has fewer than two videos to compare.
     """
-    fit, check = (samples.split(name) & targets.has_similarity for name in ("train", "val"))
+    remedy = "see what failed in context/dual_encoder with `conceptreel inspect`"
     weights, rows = [np.zeros((0, samples.features.shape[1]), np.float32)], []
     for kind in types:
         columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
+        fit, check = enough(samples, targets.has_similarity, 2, "an embedding of the dual encoder", remedy)
         layer = train_text_layer(
             samples.features[fit],
             targets.similarity[fit][:, columns],
@@ -230,15 +271,17 @@ def _map_layer(
     """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
     # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
     mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
-    weights, rows = [], []
+    remedy = "see what failed in context/prompts with `conceptreel inspect`"
+    least = 1 if len(places.slices) > 1 else 2  # a video with several prompted frames is several pictures
+    weights, rows = [np.zeros((0, places.maps.shape[-1]), np.float32)], []
     for kind in TYPES[1:]:
         columns = np.flatnonzero(targets.types == kind)
         if not len(columns):
             continue
         projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
         fit, check = (
-            SpatialData.of(places.maps[chosen], places.regions[chosen], targets.texts[columns], places.slices)
-            for chosen in (samples.split("train") & places.has_prompts, samples.split("val") & places.has_prompts)
+            SpatialData.of(places.maps[videos], places.regions[videos], targets.texts[columns], places.slices)
+            for videos in enough(samples, places.has_prompts, least, "prompts", remedy)
         )
         layer = train_spatial_layer(
             fit, check, projection=projection, weight_decay=settings.map_weight_decay, **settings.training()
@@ -256,6 +299,31 @@ def _map_layer(
         1,
     )
     return weight, pooled, rows
+
+
+def _dead(raw: np.ndarray) -> np.ndarray:
+    """bool ``[m]``: concepts whose activations ``[n, m]`` are all the same but for their rounding."""
+    return (np.abs(standardise(raw, *standardise_fit(raw))) < 1e-3).all(0)
+
+
+def warnings_of(rows: list[dict]) -> list[str]:
+    """What a person must know of kept concepts: types that have none, and those that are dead."""
+    kept = [row for row in rows if row["kept"]]
+    found = [
+        f"no {kind} concept is left; why each was dropped stands in bottleneck/concept_layers.parquet"
+        for kind in TYPES
+        if any(row["type"] == kind for row in rows) and not any(row["type"] == kind for row in kept)
+    ]
+    for layer, kind in dict.fromkeys((row["layer"], row["type"]) for row in kept):
+        own = [row["reason"] == DEAD for row in kept if (row["layer"], row["type"]) == (layer, kind)]
+        if any(own):
+            decay = "map" if layer == "map" else "motion" if kind == "motion" else "text"
+            found.append(
+                f"{sum(own)} of {len(own)} {kind} concepts are dead: what their layer says is the same for every "
+                f"training video, so that no decision can use them; lower "
+                f"bottleneck.concept_layers.{decay}_weight_decay, or train on more videos"
+            )
+    return found
 
 
 def train_layers(
@@ -287,6 +355,7 @@ def train_layers(
         rows += found
     arrays: dict[str, np.ndarray] = {}
     content: dict[str, Any] = {"kinds": settings.kinds}
+    dead = {"map": np.zeros(0, bool)}
     if places is not None:
         map_weight, pooled, found = _map_layer(settings, samples, targets, places)
         rows += found
@@ -298,11 +367,16 @@ def train_layers(
             "map_std": np.stack([std for _, std in statistics]),
         }
         content["video_id"] = samples.videos.video_id.tolist()
+        dead["map"] = np.all([_dead(values[train]) for values in pooled], 0)
     weight = np.concatenate(weights).astype(np.float32)
-    mean, std = standardise_fit(samples.features[train] @ weight.T)
+    raw = samples.features[train] @ weight.T
+    mean, std = standardise_fit(raw)
+    dead["global"] = _dead(raw)
     arrays |= {"weight": weight, "mean": mean, "std": std}
     for layer, prefix in (("global", ""), ("map", "map_")):
         own = [row for row in rows if row["layer"] == layer and row["kept"]]
+        for row, is_dead in zip(own, dead[layer], strict=True):
+            row["reason"] = DEAD if is_dead else ""
         content |= {f"{prefix}names": [row["name"] for row in own], f"{prefix}types": [row["type"] for row in own]}
     if not content["names"] and not content["map_names"]:
         raise stage.StageError(
@@ -319,9 +393,6 @@ def build(job: stage.Job) -> None:
     stage.limit_threads(samples.features.size)
     job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
     targets = read_targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
-    for kind in TYPES[1:]:
-        if not (targets.types == kind).any():
-            logger.warning("no %s concept passed the filters", kind)
     candidates, _ = job.read_table("concepts")
     rows = [
         _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
@@ -331,6 +402,8 @@ def build(job: stage.Job) -> None:
     places = read_places(job, samples, targets) if set(settings.kinds) != {"dance"} else None
     arrays, content, found = train_layers(settings, samples, targets, places)
     rows += found
+    for sentence in warnings_of(rows):
+        job.warn(sentence)
     job.write_arrays(
         "concept_layers",
         arrays,

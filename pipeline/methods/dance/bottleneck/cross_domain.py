@@ -6,7 +6,6 @@ and misleading weights between concepts and classes are edited by hand, without 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -21,9 +20,9 @@ from pipeline.data.lines import lines_of
 from pipeline.jobs.stage import Job, StageError, run
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.store.arrays import read_arrays
-from pipeline.store.atomic import replace_when_done
 from pipeline.store.names import NameUnknown, find
 from pipeline.store.places import shards_of
+from pipeline.store.plain import write_json
 from pipeline.store.tables import read_table
 
 # Settings of `data.decode` that decide what a model sees of a video.
@@ -360,8 +359,7 @@ def build(job: Job) -> None:
     split = "test" if output.stem == job.dataset else "all"
     files = {name: job.given(name) for name in ("index", "features", "maps", "clips")}
     answer = {"model": str(job.input("model")), **evaluate(model, files, f"results/{job.dataset}", split)}
-    with replace_when_done(output) as temporary:
-        temporary.write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    write_json(output, answer)
 
 
 if __name__ == "__main__":

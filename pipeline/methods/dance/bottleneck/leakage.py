@@ -45,6 +45,8 @@ def leakage_projection(x: np.ndarray, own: np.ndarray, other: np.ndarray, rank: 
     left = residual(other, own) / _spread(other)  # [n, M]
     scaled = (own - own.mean(0)) / _spread(own)  # [n, m]
     covariance = x.T @ x / len(x)  # [D, D]
+    if not np.trace(covariance) > 0:
+        return np.eye(x.shape[1])  # what does not vary tells nothing
     covariance += SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     variance, axes = np.linalg.eigh(covariance)
     whiten = axes / np.sqrt(variance) @ axes.T  # [D, D]

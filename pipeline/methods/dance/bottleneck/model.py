@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from pipeline.learning.metrics import accuracy, top_k_accuracy
 from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of, motion_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
-from pipeline.store.atomic import replace_when_done
+from pipeline.store.plain import write_json
 
 
 def stage_seconds(took: dict[str, float]) -> dict[str, float]:
@@ -46,7 +45,7 @@ def accuracies(
 def kind_figures(
     samples: Samples, concepts: KindConcepts, arrays: dict[str, np.ndarray], certificates: dict, prefix: str
 ) -> dict[str, Any]:
-    """Figures of one model kind; the accuracies of every split but those that were developed on."""
+    """Figures of one model kind; accuracies of every split but those that were developed on, NaN without a video."""
     z = concepts.activations(samples.features)
     types = np.array(concepts.types)
     main = certificates[f"{prefix}all"]
@@ -85,6 +84,11 @@ def build(job: stage.Job) -> None:
     z = concepts.activations(samples.features)
     y = samples.label.astype(np.int64)
     test = samples.split("test")
+    if not test.any():
+        job.warn(
+            "no test video has a feature: there are no test figures, and validation, which the model was chosen on, "
+            "flatters; see data.index.test_fraction and test_groups"
+        )
     figures = {
         item.kind: kind_figures(samples, item, arrays, certificates, f"{item.kind}/" if position else "")
         for position, item in enumerate(kinds)
@@ -119,6 +123,7 @@ def build(job: stage.Job) -> None:
         "kinds": figures,
     }
     metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}
+    metrics["warnings"] = job.warnings
     metrics["seconds"] = stage_seconds(job.took)
 
     digest = job.write_arrays(
@@ -164,8 +169,7 @@ def build(job: stage.Job) -> None:
         about | about_motion,
     )
     model.save(job.outputs["model"])
-    with replace_when_done(job.outputs["metrics"]) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_json(job.outputs["metrics"], metrics)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, fl
     if isinstance(variant.head, str):
         (path,) = cache.paths(section, "baselines")["baselines"]
         own = read_arrays(path)[1]["kinds"][variant.head]["figures"]
-        named = {name: value for name, value in own.items() if name == "nnz" or name.endswith("top1")}
+        named = {
+            name: value for name, value in own.items() if (name == "nnz" or name.endswith("top1")) and value is not None
+        }
         return {"n_concepts": float(sum(own["n_concepts"].values())), **named}
     head = variant.head or CONCEPTS
     # The index has no digest of the lists it was made from, but the score's inputs have those of their content.

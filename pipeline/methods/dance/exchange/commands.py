@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pipeline.store.plain import as_json
 
 
 def _video_settings(call: argparse.Namespace) -> tuple[Any, Any]:
@@ -120,7 +121,7 @@ def predict_features(call: argparse.Namespace) -> int:
         for row, (key, item) in enumerate(zip(ids, predictions, strict=True))
     ]
     if call.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(as_json(found))
         return 0
     for key, item in zip(ids, predictions, strict=True):
         print(f"{key}: {item.class_name} ({item.probability:.1%})")

@@ -12,7 +12,6 @@ follow the order of training: ``pose`` first, then the others as ``train_mode`` 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pipeline.data.settings import Decode
 from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.files import read_json, read_torch
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.store.plain import write_json
 from pipeline.store.provenance import digest_of_file
 
 # Folder of DANCE → our concept type; `temporal` are sentences about motion.
@@ -393,7 +393,7 @@ def _write_classifier(folder: Path, model: ConceptModel, rows: np.ndarray) -> No
     _tensor_file(folder / "W_g.pt", model.weight[:, rows])
     _tensor_file(folder / "b_g.pt", model.bias)
     stated = model.about.get("imported", {}).get("stated") or _metrics(model)
-    (folder / "metrics.txt").write_text(json.dumps(stated, indent=2), encoding="utf-8")
+    write_json(folder / "metrics.txt", stated)
 
 
 def write_published(folder: Path, model: ConceptModel, layout: str) -> None:
@@ -431,7 +431,7 @@ def write_published(folder: Path, model: ConceptModel, layout: str) -> None:
     _write_classifier(folder / (AGGREGATED if len(rows) > 1 else next(iter(rows))), model, order)
     if len(rows) > 1:
         _text_file(folder / AGGREGATED / "concepts.txt", [names[row] for row in order])
-    (folder / "args.txt").write_text(json.dumps(arguments, indent=2), encoding="utf-8")
+    write_json(folder / "args.txt", arguments)
     text = {
         "class_names": model.class_names,
         "types": [model.types[row] for row in order],
@@ -439,7 +439,7 @@ def write_published(folder: Path, model: ConceptModel, layout: str) -> None:
     }
     if len(model.medoids):
         _tensor_file(folder / MEDOIDS, model.medoids)
-    (folder / SIDECAR).write_text(json.dumps(text, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / SIDECAR, text)
 
 
 def _reordered(about: dict[str, Any], order: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pipeline.exchange.errors import ForeignFileError
 from pipeline.exchange.matrices import read_arrays
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.models import BEFORE_METHODS, FORMAT
+from pipeline.store.plain import write_json
 
 WEIGHTS, TEXT = "model.safetensors", "model.json"
 
@@ -22,7 +23,7 @@ def write_safe(folder: Path, model: ConceptModel) -> None:
 
     save_file(model.tensors(), folder / WEIGHTS)
     text = {"format": FORMAT, "version": BEFORE_METHODS[-1], **model.text()}
-    (folder / TEXT).write_text(json.dumps(text, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / TEXT, text)
 
 
 def read_safe(folder: Path) -> ConceptModel:

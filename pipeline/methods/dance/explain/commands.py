@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.store.atomic import StageError
+from pipeline.store.plain import as_json
 
 
 def _open(call: argparse.Namespace) -> Any:
@@ -79,7 +79,7 @@ def _described(decision: Any, explanation: Any) -> dict[str, Any]:
 
 
 def _say(call: argparse.Namespace, found: Any, text: str) -> int:
-    print(json.dumps(found, indent=2, ensure_ascii=False) if call.json else text)
+    print(as_json(found) if call.json else text)
     return 0
 
 
@@ -94,17 +94,18 @@ def failures(call: argparse.Namespace) -> int:
     """``conceptreel failures MODEL``: wrong decisions of a split, the surest mistake first, and what misled each."""
     model = _open(call)
     cached = model.cached
+    split = call.split or ("test" if "test" in cached.split else "val")
     label = dict(zip(cached.video_id, cached.label, strict=True))
-    wrong = model.failures(call.split)
+    wrong = model.failures(split)
     found, lines = [], []
     for decision in wrong[: call.top]:
         true = model.core.class_names[label[decision.source]]
         explanation = decision.explain(decision.class_name, against=true, top_k=call.reasons)
         margin = float(decision.logits[label[decision.source]] - decision.logits[decision.label])
-        found.append({"true": true, "margin": margin, **_described(decision, explanation)})
+        found.append({"split": split, "true": true, "margin": margin, **_described(decision, explanation)})
         lines.append(f"margin {margin:+.3f}  {explanation}")
-    total = int((cached.split == call.split).sum())
-    lines.append(f"{call.split}: top-1 {model.accuracy(call.split):.3f}, {len(wrong)} of {total} wrong")
+    total = int((cached.split == split).sum())
+    lines.append(f"{split}: top-1 {model.accuracy(split):.3f}, {len(wrong)} of {total} wrong")
     return _say(call, found, "\n".join(lines))
 
 
@@ -363,7 +364,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("against", metavar="OTHER")
 
     command = add("failures", failures, "wrong decisions, the surest mistake first, and what misled each")
-    command.add_argument("--split", default="test", help="of the run")
+    command.add_argument("--split", help="of the run; test, or val where there is no test video")
     command.add_argument("--reasons", type=int, default=3, help="concepts per failure")
 
     command = add("ask", ask, "the concepts that are strongest in a region")

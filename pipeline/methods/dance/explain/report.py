@@ -401,7 +401,7 @@ def build(job: Job) -> None:
     n_wrong = int((margin < 0).sum())
     # Where little goes wrong, the narrowest right decisions tell most.
     shown = order[: max(min(n_wrong, settings.failures), min(len(order), settings.failures // 2))]
-    removal = curves(model, z)
+    removal = curves(model, z) if model.weight.any() else None
     measured = {row["figure"]: row["value"] for row in _table(job, "evaluation")}
     ceilings = {name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")}
     accuracy, other_splits = accuracy_rows(metrics, ceilings, model, videos, _majority(videos))
@@ -423,7 +423,7 @@ def build(job: Job) -> None:
             metrics["top1_at_nec"],
         ),
         "seconds": charts.bars(list(seconds), list(seconds.values()), "seconds, all shards together", charts.GREY),
-        "removal": charts.removal(removal),
+        **({"removal": charts.removal(removal)} if removal else {}),
         **{f"pair-{i}": charts.sankey(model, pair["first"], pair["second"]) for i, pair in enumerate(pairs)},
         **quality.layer_charts(layers),
     }
@@ -475,7 +475,8 @@ def build(job: Job) -> None:
         standard_error=matrices.get("standard_error"),
         types=TYPES,
         wanted_ratio=WANTED_RATIO,
-        areas=removal.areas(),
+        areas=removal.areas() if removal else None,
+        warnings=job.warnings,
         localisation=localisation,
         localisation_columns=localisation_columns,
         total_seconds=sum(seconds.values()),

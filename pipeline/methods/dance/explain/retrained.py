@@ -30,6 +30,9 @@ def other_validation(videos: VideoTable, label: np.ndarray, seed: int) -> VideoT
 
     Args:
         label: int ``[n]``.
+
+    Raises:
+        StageError: no group can be spared.
     """
     rng = np.random.default_rng([7101, seed])
     split = videos.split.copy()
@@ -48,6 +51,8 @@ def other_validation(videos: VideoTable, label: np.ndarray, seed: int) -> VideoT
             split[own] = "val"
         if (split == "val").sum() >= wanted:
             break
+    if not (split == "val").any():
+        raise stage.StageError("no group of videos can become validation instead: each has a class for itself")
     return replace(videos, split=split)
 
 
@@ -132,7 +137,7 @@ def _figures(model: ConceptModel, z_model: np.ndarray, samples: Samples, run: di
     figures["agreement"] = float((decided == model.probabilities(z_model[rows]).argmax(1)).mean())
     weight = run["aligned_weight"]
     figures["top5_overlap"] = jaccard_of_top(model.weight, weight)
-    figures["weight_correlation"] = float(np.corrcoef(model.weight.ravel(), weight.ravel())[0, 1])
+    figures["weight_correlation"] = float(correlations(model.weight.reshape(-1, 1), weight.reshape(-1, 1))[0])
     return figures
 
 
@@ -160,18 +165,23 @@ def build(job: Job) -> None:
     # It is as like itself as can be: that needs no row.
     alike = ("agreement", "top5_overlap", "weight_correlation")
     table += [("model", 0, figure, value) for figure, value in own_figures.items() if figure not in alike]
-    weights = []
+    weights, runs = [], []
     plan = [("seed", seed) for seed in range(1, settings.seeds + 1)]
     plan += [("shuffled", seed) for seed in range(1, settings.shuffles + 1)]
     for variant, seed in stage.progress(plan, "retrained", unit="run"):
         own = layers_settings.model_copy(update={"seed": layers_settings.seed + seed})
         again, own_targets, own_places = samples, targets, places
-        if variant == "seed":
-            again = replace(samples, videos=other_validation(samples.videos, samples.label, seed))
-        else:
-            own_targets, own_places = shuffled(targets, places, development, seed)
-        layers, content, _ = train_layers(own, again, own_targets, own_places)
-        concepts, z, choice = choose_pooling(kind, layers, content, again, classifier_settings)
+        try:
+            if variant == "seed":
+                again = replace(samples, videos=other_validation(samples.videos, samples.label, seed))
+            else:
+                own_targets, own_places = shuffled(targets, places, development, seed)
+            layers, content, _ = train_layers(own, again, own_targets, own_places)
+            concepts, z, choice = choose_pooling(kind, layers, content, again, classifier_settings)
+        except stage.StageError as error:
+            # Of shuffled labels there may be nothing that can be learned, and a small set has no other validation.
+            job.warn(f"the run `{variant} {seed}` has no figures: {error}")
+            continue
         weight = choice.solution.weight
         run = {
             "z": z,
@@ -184,9 +194,10 @@ def build(job: Job) -> None:
         found |= meaning(aligned(names, concepts, z), names, targets, asked)
         table += [(variant, seed, figure, value) for figure, value in found.items()]
         weights.append(run["aligned_weight"])
+        runs.append(f"{variant} {seed}")
     digest = {"activations": described["content_digest"]}
-    runs = [f"{variant} {seed}" for variant, seed in plan]
-    job.write_arrays("retrained", {"weight": np.stack(weights)}, {"runs": runs, **digest}, n_ok=len(runs))
+    stacked = np.array(weights).reshape(-1, *model.weight.shape)
+    job.write_arrays("retrained", {"weight": stacked}, {"runs": runs, **digest}, n_ok=len(runs))
     columns = ("run", "seed", "figure", "value")
     job.write_table(
         "retrained_table", pa.table({name: [row[i] for row in table] for i, name in enumerate(columns)}), digest

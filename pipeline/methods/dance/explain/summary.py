@@ -8,7 +8,13 @@ from typing import Any
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.store.tables import read_table
 
+UNKNOWN = "  –  "
 LOCALISED = ("pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
+
+
+def said(value: float | None) -> str:
+    """A figure with three digits, or a dash where no video tells it."""
+    return UNKNOWN if value is None else f"{value:.3f}"
 
 
 def _localisation(path: Path) -> list[str]:
@@ -55,19 +61,23 @@ def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> l
         f"{metrics['dataset']}: {metrics['n_train']} train, {metrics['n_val']} validation, {metrics['n_test']} test "
         f"videos",
         "",
-        f"test accuracy (top-1)        {metrics['top1']:.3f}   with {metrics['nnz']} non-zero weights",
+        f"test accuracy (top-1)        {said(metrics['top1'])}   with {metrics['nnz']} non-zero weights",
     ]
+    if metrics["top1"] is None:
+        found.append(f"validation accuracy (top-1)  {said(metrics['val_top1'])}   there is no test video")
     for kind in (kind for kind in TYPES if kind in metrics["top1_by_type"]):
         ceiling = measured.get(f"ceiling_{kind}")
         limit = "" if ceiling is None else f"   (ceiling by construction {ceiling:.3f})"
         count = metrics["n_concepts"][kind]
-        found.append(f"  {kind:<8} concepts alone     {metrics['top1_by_type'][kind]:.3f}   {count} concepts{limit}")
-    found.append(f"  backbone features alone     {metrics['backbone_top1']:.3f}   the same classifier without concepts")
-    found += [f"  on `{name}`                {value:.3f}" for name, value in _other_splits(metrics).items()]
+        found.append(f"  {kind:<8} concepts alone     {said(metrics['top1_by_type'][kind])}   {count} concepts{limit}")
+    alone = said(metrics["backbone_top1"])
+    found.append(f"  backbone features alone     {alone}   the same classifier without concepts")
+    found += [f"  on `{name}`                {said(value)}" for name, value in _other_splits(metrics).items()]
     found += [f"  {name:<27} {value:.3f}" for name, value in measured.items() if not name.startswith("ceiling_")]
     for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
-        others = "".join(f", on `{name}` {value:.3f}" for name, value in _other_splits(figures).items())
-        found.append(f"  model kind {kind:<16} {figures['top1']:.3f}{others}")
+        others = "".join(f", on `{name}` {said(value)}" for name, value in _other_splits(figures).items())
+        found.append(f"  model kind {kind:<16} {said(figures['top1'])}{others}")
+    found += [f"warning: {sentence}" for sentence in metrics.get("warnings", ())]
     if (folder / "demo" / "localisation.parquet").is_file():
         found += _localisation(folder / "demo" / "localisation.parquet")
     if video is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.overlay import write_animation, write_strip
 from pipeline.methods.dance.explain.seen import Seen, medoid_of, pictures_of
 from pipeline.store.atomic import StageError, replace_when_done
+from pipeline.store.plain import write_json
 
 
 def _pictures(core: ConceptModel, kind: str, items: list[Any], seen: Seen | None, out: Path) -> list[dict[str, Any]]:
@@ -66,8 +66,7 @@ def write_explanation(core: ConceptModel, decision: Any, out: Path, top: int) ->
         top_edge, left, side = seen.view.square
         answer["square"] = {"left": left, "top": top_edge, "side": side}
         answer["places"] = {"rows": seen.view.rows.tolist(), "columns": seen.view.columns.tolist()}
-    with replace_when_done(out / "explanation.json") as temporary:
-        temporary.write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    write_json(out / "explanation.json", answer)
     lines = decision.lines(top)
     for kind, word in (("motion", "what"), ("located", "where")):
         lines += [f"{word:<9} {out / item['files'][-1]}" for item in answer[kind]]
