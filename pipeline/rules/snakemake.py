@@ -65,7 +65,7 @@ class Rules:
         checkpoints: Any,
         ancient: Callable[[Any], Any],
         stop: Callable[[Exception], Any],
-        note: Callable[[str], Any],
+        note: Callable[[str], Any] = lambda name: None,
     ):
         self.config, self.project = config, project
         self.cores, self.on_cluster = cores, on_cluster

@@ -54,7 +54,7 @@ def made(tmp_path):
 
 
 def test_features_meet_their_labels(made):
-    samples = read_samples(made(without_feature="d"))
+    samples = read_samples(made(without_feature="d"), "DANCE")
     assert samples.videos.video_id.tolist() == ["a", "b", "c", "e"]
     assert samples.features[:, 0].tolist() == [0, 1, 2, 4] and samples.failed == {"d": "broken"}
     assert samples.label.tolist() == [0, 1, 1, 0] and samples.label.dtype == np.int32
@@ -62,7 +62,7 @@ def test_features_meet_their_labels(made):
 
 def test_label_sets_are_told(made):
     with pytest.raises(StageError) as told:
-        read_samples(made(c=[0, 1], e=[]))
+        read_samples(made(c=[0, 1], e=[]), "DANCE")
     assert str(told.value) == (
         "DANCE decides among classes that exclude each other; 2 of 5 videos have none or several labels, for example "
         "`c` has 2 (run, sit); give each video one label, or choose a method for label sets"
@@ -71,7 +71,7 @@ def test_label_sets_are_told(made):
 
 def test_a_class_without_train_videos_is_told(made):
     with pytest.raises(StageError) as told:
-        read_samples(made(b=[0]))
+        read_samples(made(b=[0]), "DANCE")
     assert str(told.value) == (
         "DANCE cannot learn the class `sit`: no train video of it has a feature (1 of 2 classes); add videos or take "
         "it off the class list"

@@ -51,7 +51,7 @@ def test_decoders_and_what_was_unusual_are_told(cache, capsys):
         assert f"decoded for {stage}: 1 by decord, 1 by decord + pyav, 1 by pyav\n" in told
     assert "noted (1 videos):\n  run_2: 40 of 99 frames decode [decode, poses]\n" in told
     path = cache.path("poses", shard=cache.shard_of("run_2"))
-    assert listed(capsys, str(path))[str(path)]["notes"] == {"run_2": "40 of 99 frames decode"}
+    assert listed(capsys, str(path))[str(path)]["unusual"] == {"run_2": "40 of 99 frames decode"}
     rows = video_rows(path, "run_2").values
     assert (rows["decoder"], rows["note"]) == ("decord + pyav", "40 of 99 frames decode")
 
