@@ -29,7 +29,7 @@ DATA = ("stages", "settings")
 
 
 def layer_of(module: str) -> str:
-    """``pipeline.motion.pose.tracks`` is of `motion`; commands stand above everything that they call."""
+    """``pipeline.motion.pose.boxes`` is of `motion`; commands stand above everything that they call."""
     parts = module.split(".")
     if parts[-1] == "commands" or module == "pipeline.context.convert":
         return "commands"

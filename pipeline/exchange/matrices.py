@@ -241,6 +241,7 @@ class Rows:
         Raises:
             ForeignFileError: two names are the same video.
         """
+        self._names, self._ids, self._where = names, all_ids, where
         self._row: dict[str, int] = {}
         tails: dict[str, list[int]] = {}
         for row, name in enumerate(names):
@@ -255,6 +256,19 @@ class Rows:
     def find(self, key: str) -> int | None:
         """Row of a video id, None where the file has none."""
         return self._row.get(key, self._row_of_tail.get(_tail(key)))
+
+    def check_some(self) -> None:
+        """Raises: ForeignFileError: the file has none of the data set's videos."""
+        if all(self.find(key) is None for key in self._ids):
+            raise ForeignFileError(
+                f"{self._where} has none of the {len(self._ids)} videos: it names {_examples(self._names)}, the data "
+                f"set {_examples(self._ids)}"
+            )
+
+
+def _examples(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:3])
+    return f"{shown}{', …' if len(names) > 3 else ''}" or "nothing"
 
 
 def _tail(key: str) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from pipeline.data.readers import VideoError
+from pipeline.data.tracks import link, main_person
 from pipeline.encoding.batches import Collector, Shrinking, Stopwatch, ToDevice, ahead
 from pipeline.motion.pose.boxes import per_frame
 from pipeline.motion.pose.detector import PersonDetector, in_pixels
-from pipeline.motion.pose.tracks import link, main_person
 from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
 from pipeline.motion.settings import Poses
 
