@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.table import read_videos
+from pipeline.data.table import listed_ids, read_videos
+from pipeline.exchange.matrices import Rows
 from pipeline.jobs import stage
 from pipeline.motion.settings import Keyframes
 
@@ -152,22 +154,43 @@ def _baseline(signal: np.ndarray, degree: int) -> np.ndarray:
     return fit
 
 
+def joint_speed(keypoints: np.ndarray) -> np.ndarray:
+    """A motion signal without pixels: how far the joints moved since the frame before, in pixels, mean over joints.
+
+    Args:
+        keypoints: `[F, J, 2]`; a joint with a NaN is missing.
+
+    Returns:
+        float64 `[F]`, entry 0 is 0; linear between its neighbours where two frames share no joint.
+    """
+    distance = np.linalg.norm(np.diff(keypoints.astype(np.float64), axis=0), axis=2)  # [F - 1, J]
+    both = np.isfinite(distance)
+    known = both.any(1)
+    if not known.any():
+        return np.zeros(len(keypoints))
+    speed = np.where(both, distance, 0).sum(1) / np.maximum(both.sum(1), 1)
+    return np.r_[0, np.interp(np.arange(len(speed)), np.flatnonzero(known), speed[known])]
+
+
 def read_published(path: Path) -> dict[str, list[int]]:
-    """Key frames that someone else detected: lines `video_id frame frame ...`.
+    """Key frames that someone else detected: lines `video_id frame frame ...`, frames counted from 0.
 
     Raises:
-        StageError: the file is missing or a line holds something else than frame numbers.
+        StageError: the file is missing, a video is there twice, or a line holds something else than frame numbers.
     """
     if not path.is_file():
         raise stage.StageError(f"{path} does not exist; motion.keyframes.path names it, below the data set's root")
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    found: dict[str, list[int]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         video_id, *frames = line.split() or [""]
-        if video_id:
-            try:
-                found[video_id] = sorted({int(frame) for frame in frames if int(frame) >= 0})
-            except ValueError:
-                raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers") from None
+        if not video_id:
+            continue
+        if video_id in found:
+            raise stage.StageError(f"{path}, line {number}: the video {video_id[:80]} is there twice")
+        # Longer numbers are no frames of a video.
+        if not all(re.fullmatch("[0-9]{1,9}", frame) for frame in frames):
+            raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers")
+        found[video_id] = sorted({int(frame) for frame in frames})
     return found
 
 
@@ -180,18 +203,26 @@ def build(job: stage.Job) -> None:
         path = job.root / settings.path
         published = read_published(path)
         job.note_file("published", path)
+        names = list(published)
+        rows = Rows(names, [key for ids in listed_ids(job).values() for key in ids], str(path))
+        rows.check_some()
         for video_id in read_videos(job).video_id:
-            if published.get(video_id):
-                frames[video_id] = published[video_id]
+            row = rows.find(video_id)
+            if row is not None and published[names[row]]:
+                frames[video_id] = published[names[row]]
             else:
                 failed[video_id] = f"no_keyframes: {path.name} names none"
     else:
-        ((signal, described),) = job.read_arrays("signal")
+        ((arrays, described),) = job.read_arrays("signal" if settings.source == "computed" else "poses")
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
-        values = signal["diff_sum" if settings.measure == "sum" else "diff_count"]
         for row, video_id in enumerate(described["video_id"]):
+            span = slice(arrays["offsets"][row], arrays["offsets"][row + 1])
+            if settings.source == "poses":
+                signal = joint_speed(arrays["keypoints"][span])
+            else:
+                signal = arrays["diff_sum" if settings.measure == "sum" else "diff_count"][span]
             frames[video_id] = detect_keyframes(
-                values[signal["offsets"][row] : signal["offsets"][row + 1]],
+                signal,
                 threshold=settings.threshold,
                 threshold_long=settings.threshold_long,
                 long_video=settings.long_video,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -125,10 +126,10 @@ def build(job: stage.Job) -> None:
     videos = read_index(job)
     parts: dict[str, list[np.ndarray]] = {"poses": [], "row": [], "start": []}
     failed: dict[str, str] = {}
-    skeleton_name = "coco"
+    skeleton: Any = "coco"
     for arrays, described in job.read_arrays("pose_clips"):
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
-        skeleton_name = described["skeleton"]
+        skeleton = described["skeleton"]
         row = videos.rows_of(described["video_id"])[arrays["row"]] if len(arrays["row"]) else arrays["row"]
         kept = arrays["kept"] & (row >= 0)
         parts["poses"].append(arrays["poses"][kept])
@@ -184,7 +185,7 @@ def build(job: stage.Job) -> None:
     job.write_arrays(
         "motion_concepts",
         arrays,
-        {"names": names, "skeleton": skeleton_name, **content},
+        {"names": names, "skeleton": skeleton, **content},
         n_ok=len(names),
         clips=len(flat),
     )

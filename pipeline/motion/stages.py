@@ -3,6 +3,17 @@
 from pipeline.data.stages import VIDEOS
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Stage, computed
 
+
+def from_poses(section) -> bool:
+    """Whether key frames are found in the motion of the joints."""
+    return section.motion.keyframes.source == "poses"
+
+
+def around_keyframes(section) -> bool:
+    """Whether clips are cut around key frames, and not around frames to compare with."""
+    return section.motion.pose_clips.selection == "keyframes"
+
+
 STAGES = (
     Stage(
         "poses",
@@ -13,7 +24,7 @@ STAGES = (
         per="videos",
         follows="all",
         opens_videos=True,
-        files=("motion.poses.path", "motion.poses.boxes_path"),
+        files=("motion.poses.path", "motion.poses.boxes_path", "motion.poses.skeleton"),
         checkpoints=("motion.poses.model", "motion.poses.detector"),
         costly=True,
         threads="encoder",
@@ -25,7 +36,11 @@ STAGES = (
         "keyframes",
         module="pipeline.motion.keyframes",
         writes={"keyframes": "motion/keyframes/{shard}.parquet"},
-        reads={"videos": VIDEOS, "signal": Read("decode.signal", when=computed("motion.keyframes"))},
+        reads={
+            "videos": VIDEOS,
+            "signal": Read("decode.signal", when=computed("motion.keyframes")),
+            "poses": Read("poses.poses", when=from_poses),
+        },
         settings="motion.keyframes",
         per="videos",
         follows="all",
@@ -37,7 +52,7 @@ STAGES = (
         "pose_clips",
         module="pipeline.motion.pose_clips",
         writes={"pose_clips": "motion/pose_clips/{shard}.zarr.zip"},
-        reads={"poses": "poses.poses", "keyframes": "keyframes.keyframes"},
+        reads={"poses": "poses.poses", "keyframes": Read("keyframes.keyframes", when=around_keyframes)},
         settings="motion.pose_clips",
         per="videos",
         memory_mb=4000,

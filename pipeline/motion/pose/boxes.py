@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from pipeline.data.readers import VideoError
 from pipeline.jobs.stage import StageError
 
 COLUMNS = ("video_id", "frame", "x0", "y0", "x1", "y1")
@@ -27,7 +28,11 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise StageError(f"{path} does not exist; motion.poses.boxes_path names the table of annotated boxes")
     try:
-        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
+        if path.suffix == ".parquet":
+            table = pyarrow.parquet.read_table(path)
+        else:  # an id is text, also where it has digits alone
+            ids = pyarrow.csv.ConvertOptions(column_types={"video_id": pa.string()}, strings_can_be_null=False)
+            table = pyarrow.csv.read_csv(path, convert_options=ids)
     except (pa.ArrowException, OSError) as error:
         raise StageError(f"{path} is no table of boxes ({str(error).splitlines()[0]})") from None
     lacking = [name for name in COLUMNS if name not in table.column_names]
@@ -38,9 +43,17 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
         score = table["score"].to_numpy().astype(np.float64) if "score" in table.column_names else np.ones(len(table))
     except (ValueError, TypeError) as error:
         raise StageError(f"{path}: frame, box and score must be numbers ({error})") from None
-    ids = np.array([str(key) for key in table["video_id"].to_pylist()], object)
+    ids = np.array(table["video_id"].to_pylist(), object)
+    if not all(isinstance(key, str) and key for key in ids):
+        raise StageError(f"{path}: the column video_id holds {table['video_id'].type}; an id is text, such as 0001")
     rows = np.column_stack([numbers, score])  # [k, 6]
-    bad = ~np.isfinite(rows).all(1) | (rows[:, 0] < 0) | (rows[:, 3] <= rows[:, 1]) | (rows[:, 4] <= rows[:, 2])
+    bad = (
+        ~np.isfinite(rows).all(1)
+        | (rows[:, 0] < 0)
+        | (rows[:, 0] % 1 != 0)
+        | (rows[:, 3] <= rows[:, 1])
+        | (rows[:, 4] <= rows[:, 2])
+    )
     if bad.any():
         row = int(bad.argmax())
         raise StageError(
@@ -53,8 +66,20 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     return {ids[start]: part for start, part in zip(starts, np.split(rows, starts[1:]), strict=True)}
 
 
-def per_frame(rows: np.ndarray | None, n_frames: int) -> list[np.ndarray]:
-    """Boxes of one video by frame: ``n_frames`` arrays ``[k, 5]`` x0, y0, x1, y1, score."""
+def per_frame(rows: np.ndarray | None, n_frames: int, allowed: int = 0) -> list[np.ndarray]:
+    """Boxes of one video by frame: ``n_frames`` arrays ``[k, 5]`` x0, y0, x1, y1, score.
+
+    Args:
+        allowed: frames behind the end that may have boxes, which are left out.
+
+    Raises:
+        VideoError: boxes of further frames that the video does not have.
+    """
+    if rows is not None and len(rows) and rows[:, 0].max() >= n_frames + allowed:
+        raise VideoError(
+            "other_frames",
+            f"the table has boxes up to frame {rows[:, 0].max():.0f}, the video has {n_frames} frames, counted from 0",
+        )
     empty = np.zeros((0, 5))
     result = [empty] * n_frames
     for frame in np.unique(rows[:, 0]) if rows is not None else ():
