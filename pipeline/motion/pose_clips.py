@@ -104,7 +104,7 @@ def check_left(lost: dict[str, str], total: int, settings: PoseClips) -> None:
     video_id, words = next((key, words) for key, words in lost.items() if words.startswith(reason))
     raise stage.StageError(
         f"{len(lost)} of {total} videos with poses have no key clip left, {count} of them for {reason} "
-        f"(`{video_id}` {words.partition(': ')[2]}); change {KEYS[reason]}, or allow it with "
+        f"(`{video_id}`: {words.partition(': ')[2]}); change {KEYS[reason]}, or allow it with "
         f"motion.pose_clips.max_failed_fraction = {settings.max_failed_fraction}"
     )
 
@@ -129,10 +129,10 @@ def build(job: stage.Job) -> None:
         if keyframes is not None:
             frames = np.array(keyframes.get(video_id, ()), np.int32)
             if not len(frames):
-                lost[video_id] = "no_keyframes: has poses but no key frames"
+                lost[video_id] = "no_keyframes: poses, but no key frame"
                 continue
             if frames.max() >= n_frames:
-                lost[video_id] = f"other_frames: has key frames up to {frames.max()}, and poses of {n_frames} frames"
+                lost[video_id] = f"other_frames: key frames up to {frames.max()}, poses of {n_frames} frames"
                 continue
         part = cut(
             *(poses[name][span] for name in ("keypoints", "confidence", "present")),
@@ -144,7 +144,7 @@ def build(job: stage.Job) -> None:
             worst, count = Counter(part["reason"].tolist()).most_common(1)[0]
             figures = {"low_confidence": "mean_confidence", "person_jump": "max_step", "pose_jump": "min_cosine"}
             middle = f", median {np.median(part[figures[worst]]):.3g}" if worst in figures else ""
-            lost[video_id] = f"{worst}: lost all {len(part['kept'])} key clips, {count} by it{middle}"
+            lost[video_id] = f"{worst}: all {len(part['kept'])} key clips are dropped, {count} for this{middle}"
         parts.append(part)
         ids.append(video_id)
     for video_id, words in sorted(lost.items()):
