@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,9 +69,9 @@ def _from_numpy(path: Path) -> dict[str, Any]:
             return _with_text({"": content})
         with content:
             return _with_text({name: content[name] for name in content.files})
-    except OSError:
-        raise
     except Exception as error:  # numpy raises types of zip, of its header's parser and of its own
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a damaged zip's place before its start
+            raise
         what = "pickled Python objects, which are never loaded" if "pickle" in str(error) else type(error).__name__
         raise ForeignFileError(f"{path} is not a file of numpy arrays of numbers and text ({what})") from None
 

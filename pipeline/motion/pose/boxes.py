@@ -31,21 +31,22 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
         if path.suffix == ".parquet":
             table = pyarrow.parquet.read_table(path)
         else:  # an id is text, also where it has digits alone
-            ids = pyarrow.csv.ConvertOptions(column_types={"video_id": pa.string()}, strings_can_be_null=False)
-            table = pyarrow.csv.read_csv(path, convert_options=ids)
-    except (pa.ArrowException, OSError) as error:
-        raise StageError(f"{path} is no table of boxes ({str(error).splitlines()[0]})") from None
-    lacking = [name for name in COLUMNS if name not in table.column_names]
+            text = pyarrow.csv.ConvertOptions(column_types={"video_id": pa.string()}, strings_can_be_null=False)
+            table = pyarrow.csv.read_csv(path, convert_options=text)
+        lacking = [name for name in COLUMNS if table.column_names.count(name) != 1]
+        ids = [] if lacking else table["video_id"].to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise StageError(f"{path} is no table of boxes ({str(error).splitlines()[0][:200]})") from None
     if lacking:
-        raise StageError(f"{path} lacks the column {lacking[0]}; a table of boxes has {', '.join(COLUMNS)}")
+        raise StageError(f"{path} lacks the column {lacking[0]}; a table of boxes has {', '.join(COLUMNS)}, each once")
+    if not all(isinstance(key, str) and key for key in ids):
+        raise StageError(f"{path}: the column video_id holds {table['video_id'].type}; an id is text, such as 0001")
     try:
         numbers = np.stack([table[name].to_numpy().astype(np.float64) for name in COLUMNS[1:]], 1)
         score = table["score"].to_numpy().astype(np.float64) if "score" in table.column_names else np.ones(len(table))
-    except (ValueError, TypeError) as error:
-        raise StageError(f"{path}: frame, box and score must be numbers ({error})") from None
-    ids = np.array(table["video_id"].to_pylist(), object)
-    if not all(isinstance(key, str) and key for key in ids):
-        raise StageError(f"{path}: the column video_id holds {table['video_id'].type}; an id is text, such as 0001")
+    except (ValueError, TypeError, KeyError) as error:
+        raise StageError(f"{path}: frame, box and score must be numbers ({str(error)[:200]})") from None
+    ids = np.array(ids, object)
     rows = np.column_stack([numbers, score])  # [k, 6]
     bad = (
         ~np.isfinite(rows).all(1)
@@ -62,7 +63,9 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
         )
     order = np.argsort(ids.astype(str), kind="stable")
     ids, rows = ids[order], rows[order]
-    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.zeros(0, int)
+    if not len(ids):
+        return {}
+    starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
     return {ids[start]: part for start, part in zip(starts, np.split(rows, starts[1:]), strict=True)}
 
 
