@@ -101,6 +101,7 @@ class Lengths:
     def fit(self, video_id: str, item: Pose, allowed: int) -> Pose:
         """Raises: VideoError: see `fitted`."""
         count = self.n_frames(video_id)
+        item = {**item, "video_frames": count}
         if count is None:
             return item
         self.known[video_id] = len(item["present"]), count
@@ -217,7 +218,7 @@ def _all_ids(job: stage.Job) -> list[str]:
 def _imported(
     job: stage.Job, settings: Poses, videos: Videos, skeleton: Definition
 ) -> Iterator[tuple[str, Pose | VideoError, dict[str, Any]]]:
-    """Poses of each video, and what the provenance should say of their lengths.
+    """Poses of each video, and what was chosen about them; the provenance has nothing to say of networks.
 
     Raises:
         StageError: the files as a whole do not fit the videos.
@@ -236,7 +237,7 @@ def _imported(
                 item = lengths.fit(video_id, imported(video_id), settings.max_frame_difference)
             except VideoError as error:
                 item = error
-            yield video_id, item, {"lengths_checked": len(lengths.known)}
+            yield video_id, item, {}
     lengths.check(settings)
 
 
@@ -248,13 +249,14 @@ def build(job: stage.Job) -> None:
     extra: dict[str, Any] = {}
     results: dict[str, dict[str, np.ndarray]] = {}
     failed: dict[str, str] = {}
-    notes: dict[str, str] = {}
+    chosen: dict[str, dict[str, Any]] = {"note": {}, "video_frames": {}}
     found = (_computed if settings.source == "computed" else _imported)(job, settings, videos, skeleton)
     for video_id, item, extra in found:  # noqa: B007 — what the last one says holds for all
         try:
             if isinstance(item, VideoError):
                 raise item
-            notes[video_id] = item.pop("note", "")
+            for name, known in chosen.items():
+                known[video_id] = item.pop(name, "" if name == "note" else None)
             results[video_id] = finish(item, settings)
         except VideoError as error:
             failed[video_id] = str(error)
@@ -276,7 +278,11 @@ def build(job: stage.Job) -> None:
     job.write_arrays(
         "poses",
         arrays,
-        {"video_id": ids, "note": [notes[key] for key in ids], "skeleton": skeleton.model_dump(mode="json")},
+        {
+            "video_id": ids,
+            "skeleton": skeleton.model_dump(mode="json"),
+            **{name: [known[key] for key in ids] for name, known in chosen.items() if settings.source != "computed"},
+        },
         n_ok=len(ids),
         failed=failed,
         **extra,

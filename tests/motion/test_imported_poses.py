@@ -91,7 +91,7 @@ def test_poses_of_every_frame_are_taken_and_the_check_is_recorded(root, monkeypa
     write(root, LENGTHS)
     arrays, about = poses(root, monkeypatch)
     assert about["video_id"] == list(LENGTHS) and np.diff(arrays["offsets"]).tolist() == list(LENGTHS.values())
-    assert about["provenance"]["lengths_checked"] == 4 and about["note"] == [""] * 4
+    assert about["video_frames"] == list(LENGTHS.values()) and about["note"] == [""] * 4
     assert about["provenance"]["inputs"].keys() >= {"imported", "skeleton/coco.yaml"}
 
 
@@ -177,7 +177,7 @@ def test_without_videos_nothing_is_checked_and_that_is_recorded(root, monkeypatc
     table_of(root, dict.fromkeys(LENGTHS), on_disk=False)
     write(root, dict.fromkeys(LENGTHS, 40))
     arrays, about = poses(root, monkeypatch)
-    assert len(arrays["present"]) == 160 and about["provenance"]["lengths_checked"] == 0
+    assert len(arrays["present"]) == 160 and about["video_frames"] == [None] * 4
 
 
 def test_every_shipped_skeleton_and_one_of_ones_own_can_be_imported(root, monkeypatch):
