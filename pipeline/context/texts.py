@@ -32,10 +32,10 @@ def read_candidates(path: Path) -> list[str]:
 
 
 def find_candidates(job: Job, settings: Texts) -> dict[str, list[str]]:
-    """Candidates of every type: those of the stage `candidates` where it ran, else from the configured files.
+    """Candidates of each type that has some: of the stage `candidates` where it ran, else from the configured files.
 
     Raises:
-        StageError: a type has no file, or a file cannot be read.
+        StageError: no type has a file, or a file cannot be read.
     """
     if job.given("candidates"):
         table, _ = job.read_table("candidates")
@@ -43,11 +43,13 @@ def find_candidates(job: Job, settings: Texts) -> dict[str, list[str]]:
         for kind, text in zip(table["type"].to_pylist(), table["text"].to_pylist(), strict=True):
             if kind in found:
                 found[kind].append(text)
-        return {kind: list(dict.fromkeys(texts)) for kind, texts in found.items()}
-    if set(settings.candidates) != set(TYPES):
-        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)}")
+        return {kind: list(dict.fromkeys(texts)) for kind, texts in found.items() if texts}
+    if not settings.candidates:
+        raise StageError(
+            f"context.texts.candidates must name a file for each of {', '.join(TYPES)} that is to be learned"
+        )
     found = {}
-    for kind in TYPES:
+    for kind in (kind for kind in TYPES if kind in settings.candidates):
         named = settings.candidates[kind]
         # The project ships lists for the published data sets; a list below the data set's own root comes first.
         places = [
@@ -89,14 +91,14 @@ def build(job: Job) -> None:
     _, described = job.read_table("index")
     class_names = described["class_names"]
     candidates = find_candidates(job, settings)
-    kinds = [kind for kind in TYPES for _ in candidates[kind]]
-    texts = [text for kind in TYPES for text in candidates[kind]]
+    kinds = [kind for kind, found in candidates.items() for _ in found]
+    texts = [text for found in candidates.values() for text in found]
     extra = {}
     if settings.source == "tensor":
         from pipeline.exchange.tensors import load_matrix
 
         matrices = []
-        for kind in TYPES:
+        for kind in candidates:
             rows = load_matrix(job, f"texts_{kind}", settings.path.get(kind, ""), settings.array)
             matrix = rows.values if rows.ids is None else in_order(rows, candidates[kind], settings.path[kind])
             if len(matrix) != len(candidates[kind]):

@@ -31,6 +31,7 @@ REASONS = {
     "damaged": "a video that cannot be decoded, or that holds less of its promise than `data.decode.min_fraction`",
     "too_short": "fewer frames than the stage needs",
     "no_person": "no frame holds a person",
+    "other_frames": "imported poses, boxes or key frames have other frames than the video",
     "crashed": "native code of the decoder crashed on it",
     "too_slow": "the decoder hangs, or needs longer than `runtime.decoder.seconds`",
     "too_large": "decoding needs more memory than `runtime.decoder.memory_mb`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -70,9 +71,9 @@ def _from_numpy(path: Path) -> dict[str, Any]:
             return _with_text({"": content})
         with content:
             return _with_text({name: content[name] for name in content.files})
-    except OSError:
-        raise
     except Exception as error:  # numpy raises types of zip, of its header's parser and of its own
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a damaged zip's place before its start
+            raise
         what = "pickled Python objects, which are never loaded" if "pickle" in str(error) else type(error).__name__
         raise ForeignFileError(f"{path} is not a file of numpy arrays of numbers and text ({what})") from None
 
@@ -249,6 +250,7 @@ class Rows:
         Raises:
             ForeignFileError: two names are the same video.
         """
+        self._names, self._ids, self._where = names, all_ids, where
         self._row: dict[str, int] = {}
         tails: dict[str, list[int]] = {}
         for row, name in enumerate(names):
@@ -264,22 +266,30 @@ class Rows:
         """Row of a video id, None where the file has none."""
         return self._row.get(key, self._row_of_tail.get(_tail(key)))
 
+    def check_some(self) -> None:
+        """Raises: ForeignFileError: the file has none of the data set's videos."""
+        if all(self.find(key) is None for key in self._ids):
+            raise ForeignFileError(
+                f"{self._where} has none of the {len(self._ids)} videos: it names {_examples(self._names)}, the data "
+                f"set {_examples(self._ids)}"
+            )
+
+
+def _examples(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:3])
+    return f"{shown}{', …' if len(names) > 3 else ''}" or "nothing"
+
 
 def by_id(found: Mapping[str, T], all_ids: list[str], where: str) -> dict[str, T]:
     """Video id → what a file holds under the name that it uses.
 
     Raises:
-        ForeignFileError: no name is that of a video, or two are of one.
+        ForeignFileError: it has none of the videos, or two names are of one.
     """
     names = list(found)
     rows = Rows(names, all_ids, where)
-    result = {key: found[names[row]] for key in all_ids if (row := rows.find(key)) is not None}
-    if not result and names:
-        raise ForeignFileError(
-            f"{where}: none of its {len(names)} names is a video of the data set, for example `{names[0]}`; ids are "
-            f"such as `{next(iter(all_ids), '')}`"
-        )
-    return result
+    rows.check_some()
+    return {key: found[names[row]] for key in all_ids if (row := rows.find(key)) is not None}
 
 
 def _tail(key: str) -> str:

@@ -155,19 +155,42 @@ def _baseline(signal: np.ndarray, degree: int) -> np.ndarray:
     return fit
 
 
+def joint_speed(keypoints: np.ndarray) -> np.ndarray:
+    """A motion signal without pixels: how far the joints moved since the frame before, in pixels, mean over joints.
+
+    Args:
+        keypoints: `[F, J, 2]`; a joint with a NaN is missing.
+
+    Returns:
+        float64 `[F]`, entry 0 is 0; linear between its neighbours where two frames share no joint.
+    """
+    distance = np.linalg.norm(np.diff(keypoints.astype(np.float64), axis=0), axis=2)  # [F - 1, J]
+    both = np.isfinite(distance)
+    known = both.any(1)
+    if not known.any():
+        return np.zeros(len(keypoints))
+    speed = np.where(both, distance, 0).sum(1) / np.maximum(both.sum(1), 1)
+    return np.r_[0, np.interp(np.arange(len(speed)), np.flatnonzero(known), speed[known])]
+
+
 def read_published(path: Path) -> dict[str, list[int]]:
     """Key frames that someone else detected: lines `video_id frame frame ...`, with blanks, commas or semicolons.
 
+    Frames are counted from 0.
+
     Raises:
-        StageError: the file is missing or a line holds something else than frame numbers.
+        StageError: the file is missing, a video is there twice, or a line holds something else than frame numbers.
     """
-    found = {}
+    found: dict[str, list[int]] = {}
     for number, line in lines_of(path, "motion.keyframes.path names it, below the data set's root"):
-        video_id, *frames = re.split(r"[\s,;]+", line.rstrip(",;"))
-        try:
-            found[unquoted(video_id)] = sorted({int(frame) for frame in frames if int(frame) >= 0})
-        except ValueError:
-            raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers") from None
+        video_id, *frames = re.split(r"[\s,;]+", line.strip().rstrip(",;"))
+        video_id = unquoted(video_id)
+        if video_id in found:
+            raise stage.StageError(f"{path}, line {number}: the video {video_id[:80]} is there twice")
+        # Longer numbers are no frames of a video.
+        if not all(re.fullmatch("[0-9]{1,9}", frame) for frame in frames):
+            raise stage.StageError(f"{path}, line {number}: expected a video id and frame numbers")
+        found[video_id] = sorted({int(frame) for frame in frames})
     return found
 
 
@@ -186,12 +209,16 @@ def build(job: stage.Job) -> None:
             else:
                 failed[video_id] = f"no_keyframes: {path.name} names none"
     else:
-        ((signal, described),) = job.read_arrays("signal")
+        ((arrays, described),) = job.read_arrays("signal" if settings.source == "computed" else "poses")
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
-        values = signal["diff_sum" if settings.measure == "sum" else "diff_count"]
         for row, video_id in enumerate(described["video_id"]):
+            span = slice(arrays["offsets"][row], arrays["offsets"][row + 1])
+            if settings.source == "poses":
+                signal = joint_speed(arrays["keypoints"][span])
+            else:
+                signal = arrays["diff_sum" if settings.measure == "sum" else "diff_count"][span]
             frames[video_id] = detect_keyframes(
-                values[signal["offsets"][row] : signal["offsets"][row + 1]],
+                signal,
                 threshold=settings.threshold,
                 threshold_long=settings.threshold_long,
                 long_video=settings.long_video,

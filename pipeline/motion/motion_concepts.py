@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,11 +129,11 @@ def build(job: stage.Job) -> None:
     parts: dict[str, list[np.ndarray]] = {"poses": [], "row": [], "start": []}
     failed: dict[str, str] = {}
     dropped: Counter[str] = Counter()
-    skeleton_name = "coco"
+    skeleton: Any = "coco"
     for arrays, described in job.read_arrays("pose_clips"):
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
         dropped.update(reason for reason in described["reason"] if reason)
-        skeleton_name = described["skeleton"]
+        skeleton = described["skeleton"]
         row = videos.rows_of(described["video_id"])[arrays["row"]] if len(arrays["row"]) else arrays["row"]
         kept = arrays["kept"] & (row >= 0)
         parts["poses"].append(arrays["poses"][kept])
@@ -190,7 +191,7 @@ def build(job: stage.Job) -> None:
     job.write_arrays(
         "motion_concepts",
         arrays,
-        {"names": names, "skeleton": skeleton_name, **content},
+        {"names": names, "skeleton": skeleton, **content},
         n_ok=len(names),
         clips=len(flat),
     )

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 
 import numpy as np
 
 from pipeline.jobs import stage
 from pipeline.motion.keyframes import clip_windows, select_keyframes
 from pipeline.motion.normalise import normalise
-from pipeline.motion.quality import clip_quality, keep_clips
+from pipeline.motion.quality import clip_quality, keep_clips, largest_step
 from pipeline.motion.settings import PoseClips
 from pipeline.motion.skeleton import skeleton
+
+# What decides about each reason that leaves a video without a key clip.
+KEYS = {
+    "no_person": "motion.poses.max_gap or min_person_confidence",
+    "low_confidence": "motion.pose_clips.min_confidence",
+    "person_jump": "motion.pose_clips.max_step",
+    "pose_jump": "motion.pose_clips.min_cosine",
+    "no_keyframes": "motion.keyframes",
+    "other_frames": "motion.keyframes.path",
+}
 
 
 def select(keyframes: np.ndarray, n_frames: int, video_id: str, settings: PoseClips) -> np.ndarray:
@@ -47,7 +58,7 @@ def cut(
 
     Returns:
         ``poses`` float32 ``[s, L, J, 2]`` in [0, 1]; ``keyframe``, ``start`` int32 ``[s]``; ``mean_confidence``,
-        ``min_cosine`` float32 ``[s]``; ``kept`` bool ``[s]``; ``reason`` of each dropped clip.
+        ``min_cosine``, ``max_step`` float32 ``[s]``; ``kept`` bool ``[s]``; ``reason`` of each dropped clip.
     """
     keyframe = select_keyframes(keyframes, settings.per_video)
     start, frames = clip_windows(keyframe, len(keypoints), settings.length)  # [s], [s, L]
@@ -56,12 +67,15 @@ def cut(
     keyframe, frames = keyframe[first], frames[first]
     points, sure = keypoints[frames], confidence[frames]  # [s, L, J, 2], [s, L, J]
     mean_confidence, min_cosine = clip_quality(points, sure, mode=settings.cosine_on, hips=hips)
+    max_step = largest_step(points)
     kept, reason = keep_clips(
         mean_confidence,
         min_cosine,
         present[frames].all(1),
+        max_step,
         min_confidence=settings.min_confidence,
         min_cosine_threshold=settings.min_cosine,
+        max_step_threshold=settings.max_step,
     )
     return {
         "poses": normalise(points, settings.normalise),
@@ -69,33 +83,57 @@ def cut(
         "start": start,
         "mean_confidence": mean_confidence,
         "min_cosine": min_cosine,
+        "max_step": max_step,
         "kept": kept,
         "reason": reason,
     }
+
+
+def check_left(lost: dict[str, str], total: int, settings: PoseClips) -> None:
+    """Stop where too few videos have a key clip left: nothing later could mend it.
+
+    Args:
+        lost: video id → the reason, ``key: words``; total: videos with poses.
+
+    Raises:
+        StageError: more than the allowed part is lost; a shard with a single one says nothing.
+    """
+    if len(lost) <= max(1, settings.max_failed_fraction * total):
+        return
+    (reason, count), *_ = Counter(words.partition(":")[0] for words in lost.values()).most_common()
+    video_id, words = next((key, words) for key, words in lost.items() if words.startswith(reason))
+    raise stage.StageError(
+        f"{len(lost)} of {total} videos with poses have no key clip left, {count} of them for {reason} "
+        f"(`{video_id}`: {words.partition(': ')[2]}); change {KEYS[reason]}, or allow it with "
+        f"motion.pose_clips.max_failed_fraction = {settings.max_failed_fraction}"
+    )
 
 
 def build(job: stage.Job) -> None:
     """Write the key clips of one shard."""
     settings = PoseClips.model_validate(job.settings)
     ((poses, described),) = job.read_arrays("poses")
-    table, _ = job.read_table("keyframes")
-    keyframes = dict(zip(table["video_id"].to_pylist(), table["frames"].to_pylist(), strict=True))
+    keyframes = None
+    if settings.selection == "keyframes":
+        table, _ = job.read_table("keyframes")
+        keyframes = dict(zip(table["video_id"].to_pylist(), table["frames"].to_pylist(), strict=True))
     joints = skeleton(described["skeleton"])
 
     parts: list[dict[str, np.ndarray]] = []
     ids: list[str] = []
-    failed = {item["video_id"]: item["reason"] for item in described["failed"]}
+    lost: dict[str, str] = {}
     for row, video_id in enumerate(described["video_id"]):
-        if video_id not in keyframes:
-            failed[video_id] = "no_keyframes: the video has poses but no key frames"
-            continue
         span = slice(poses["offsets"][row], poses["offsets"][row + 1])
         n_frames = span.stop - span.start
-        # Imported key frames may point behind the last annotated frame.
-        frames = np.array([frame for frame in keyframes[video_id] if frame < n_frames], np.int32)
-        if not len(frames):
-            failed[video_id] = f"no_keyframes: none of the key frames lies in the {n_frames} frames with poses"
-            continue
+        frames = np.zeros(0, np.int32)
+        if keyframes is not None:
+            frames = np.array(keyframes.get(video_id, ()), np.int32)
+            if not len(frames):
+                lost[video_id] = "no_keyframes: poses, but no key frame"
+                continue
+            if frames.max() >= n_frames:
+                lost[video_id] = f"other_frames: key frames up to {frames.max()}, poses of {n_frames} frames"
+                continue
         part = cut(
             *(poses[name][span] for name in ("keypoints", "confidence", "present")),
             select(frames, n_frames, video_id, settings),
@@ -103,10 +141,16 @@ def build(job: stage.Job) -> None:
             joints.hips,
         )
         if not part["kept"].any():
-            worst = max(set(part["reason"]), key=part["reason"].tolist().count)
-            failed[video_id] = f"no_clip_kept: all {len(part['kept'])} key clips dropped, mostly: {worst}"
+            worst, count = Counter(part["reason"].tolist()).most_common(1)[0]
+            figures = {"low_confidence": "mean_confidence", "person_jump": "max_step", "pose_jump": "min_cosine"}
+            middle = f", median {np.median(part[figures[worst]]):.3g}" if worst in figures else ""
+            lost[video_id] = f"{worst}: all {len(part['kept'])} key clips are dropped, {count} for this{middle}"
         parts.append(part)
         ids.append(video_id)
+    for video_id, words in sorted(lost.items()):
+        stage.logger.warning("%s: %s", video_id, words)
+    check_left(lost, len(described["video_id"]), settings)
+    failed = {item["video_id"]: item["reason"] for item in described["failed"]} | lost
 
     row_of = np.concatenate([np.full(len(part["kept"]), row) for row, part in enumerate(parts)] or [[]])
     shape = (settings.length, len(joints.joints), 2)
@@ -119,6 +163,7 @@ def build(job: stage.Job) -> None:
         "start": np.int32,
         "mean_confidence": np.float32,
         "min_cosine": np.float32,
+        "max_step": np.float32,
         "kept": bool,
     }
     for name, dtype in dtypes.items():

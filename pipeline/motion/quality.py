@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.data.tracks import steps
+
 
 def clip_quality(
     keypoints: np.ndarray,
@@ -61,13 +63,30 @@ def clip_quality(
     return mean_confidence, cosine.min(axis=1).astype(np.float32)
 
 
+def largest_step(keypoints: np.ndarray) -> np.ndarray:
+    """How far the person moves between two adjacent frames at most, see `pipeline.data.tracks.steps`.
+
+    Cosines of centred poses do not see that another person takes the place of one who holds himself alike.
+
+    Args:
+        keypoints: pixel coordinates `[n, L, J, 2]`; a joint with a NaN is missing.
+
+    Returns:
+        float32 `[n]`; 0 for clips of a single frame, infinity if some adjacent poses share too few joints.
+    """
+    moved = np.nan_to_num(steps(keypoints[:, :-1].astype(np.float64), keypoints[:, 1:].astype(np.float64)), nan=np.inf)
+    return moved.max(axis=1, initial=0).astype(np.float32)
+
+
 def keep_clips(
     mean_confidence: np.ndarray,
     min_cosine: np.ndarray,
     has_person: np.ndarray,
+    max_step: np.ndarray | None = None,
     *,
     min_confidence: float = 0.5,
     min_cosine_threshold: float = 0.92,
+    max_step_threshold: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decide which pose clips to keep; a clip is dropped whole.
 
@@ -77,22 +96,26 @@ def keep_clips(
         mean_confidence: `[n]`, from `clip_quality`.
         min_cosine: `[n]`, from `clip_quality`; NaN fails.
         has_person: bool `[n]` or, per frame, `[n, L]`; a clip needs a person in every frame.
+        max_step: `[n]`, from `largest_step`.
         min_confidence: smallest mean confidence that is kept.
         min_cosine_threshold: smallest similarity of adjacent poses that is kept.
+        max_step_threshold: largest step that is kept; None keeps all.
 
     Returns:
         kept: bool `[n]`.
-        reason: str `[n]`: "" or the first of "no_person", "low_confidence", "pose_jump" that
-            applies.
+        reason: str `[n]`: "" or the first of "no_person", "low_confidence", "person_jump",
+            "pose_jump" that applies.
     """
     person = has_person.reshape(len(has_person), -1).all(axis=1)
+    far = np.zeros(len(person), bool) if max_step_threshold is None else ~(max_step <= max_step_threshold)
     reason = np.select(
         [
             ~person,
             ~(mean_confidence >= min_confidence),  # not "<": NaN must fail
+            far,
             ~(min_cosine >= min_cosine_threshold),
         ],
-        ["no_person", "low_confidence", "pose_jump"],
+        ["no_person", "low_confidence", "person_jump", "pose_jump"],
         default="",
     )
     return reason == "", reason

@@ -5,6 +5,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
+from pipeline.motion.skeleton import shipped
 from pipeline.settings import SHA256, Section
 
 
@@ -15,7 +16,20 @@ class Poses(Section):
         "skeleton pickle, read safely; arrays: .npy, .npz, .mat or .pt (docs/exchange.md)",
     )
     path: str = Field("", description="file or folder of imported poses, relative to the root of the data set")
-    skeleton: Literal["coco", "penn_action"] = "coco"
+    skeleton: str = Field(
+        "coco",
+        validate_default=True,
+        description="coco (17 joints), penn_action (13), jhmdb (15), mpii (16), kinect (20), ntu or openpose (25), or "
+        "a file of your own, relative to the root of the data set (docs/skeletons.md)",
+    )
+    first_frame: int | None = Field(
+        None,
+        ge=0,
+        description="number of the first frame in coco; if not given, 0 where some video has it, else 1",
+    )
+    max_frame_difference: int = Field(
+        0, ge=0, description="frames by which imported poses or boxes may be longer, or poses shorter, than their video"
+    )
     model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
     sha256: str = SHA256
@@ -41,12 +55,24 @@ class Poses(Section):
     max_gap: int = Field(5, ge=0, description="longest gap in frames that a track may have, and that is interpolated")
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
 
+    @pydantic.field_validator("skeleton")
+    @classmethod
+    def _shipped_by_name(cls, value: str) -> str:
+        if not value.endswith((".yaml", ".yml")) and value not in shipped():
+            raise ValueError(f"neither a skeleton's file (.yaml) nor one of {', '.join(shipped())}")
+        return shipped().get(value, value)
+
 
 class Keyframes(Section):
-    source: Literal["computed", "list"] = Field("computed", description="list: a text file `video_id frame frame …`")
+    source: Literal["computed", "list", "poses"] = Field(
+        "computed",
+        description="computed: where pixels change most; list: a text file `video_id frame frame …`, counted from 0; "
+        "poses: where joints move fastest, for poses without videos",
+    )
     path: str = ""
     measure: Literal["sum", "count"] = Field(
-        "sum", description="sum of differences (S) or count of changed pixels (official code, follows codec GOPs)"
+        "sum",
+        description="sum of differences (S) or count of changed pixels (official code, follows codec GOPs)",
     )
     threshold: float = Field(0.3, ge=0, le=1, description="relative peak height (official code)")
     threshold_long: float = Field(0.5, ge=0, le=1, description="the same for long videos (official code: +0.2)")
@@ -61,6 +87,12 @@ class PoseClips(Section):
     min_confidence: float = Field(0.5, ge=0, le=1, description="mean joint confidence (S)")
     min_cosine: float = Field(0.92, ge=-1, le=1, description="adjacent-frame similarity (S)")
     cosine_on: Literal["raw", "centred"] = "centred"
+    max_step: float | None = Field(
+        0.25,
+        gt=0,
+        description="adjacent-frame movement, median over the joints in extents of the pose; above it the person is "
+        "another one. Raise it for less than 15 frames per second",
+    )
     normalise: Literal["clip", "frame_axis"] = Field(
         "clip",
         description="clip: one scale per clip, aspect ratio kept; frame_axis: per frame and axis (official code)",
@@ -69,6 +101,9 @@ class PoseClips(Section):
         "keyframes", description="what the clips are cut around; random and uniform: frames to compare with (S Table 3)"
     )
     seed: int = Field(0, ge=0, description="of the random selection")
+    max_failed_fraction: float = Field(
+        0.5, ge=0, le=1, description="of the videos with poses, left without a key clip; above it the run stops"
+    )
 
 
 class MotionConcepts(Section):

@@ -1,7 +1,23 @@
 """The stages of the floor `motion`: poses, key frames, key clips and the concepts that they form."""
 
-from pipeline.data.stages import VIDEOS, videos_if_imported
+from pipeline.data.stages import VIDEOS
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
+
+
+def from_poses(section) -> bool:
+    """Whether key frames are found in the motion of the joints."""
+    return section.motion.keyframes.source == "poses"
+
+
+def from_a_list(section) -> bool:
+    """Whether someone else detected the key frames."""
+    return section.motion.keyframes.source == "list"
+
+
+def around_keyframes(section) -> bool:
+    """Whether clips are cut around key frames, and not around frames to compare with."""
+    return section.motion.pose_clips.selection == "keyframes"
+
 
 STAGES = (
     Stage(
@@ -17,7 +33,7 @@ STAGES = (
         per="videos",
         follows="all",
         opens_videos=True,
-        files=("motion.poses.path", "motion.poses.boxes_path"),
+        files=("motion.poses.path", "motion.poses.boxes_path", "motion.poses.skeleton"),
         checkpoints=("motion.poses.model", "motion.poses.detector"),
         costly=True,
         threads="encoder",
@@ -30,8 +46,9 @@ STAGES = (
         module="pipeline.motion.keyframes",
         writes={"keyframes": "motion/keyframes/{shard}.parquet"},
         reads={
-            "videos": videos_if_imported("motion.keyframes"),
+            "videos": Read("videos.videos", decides=False, when=from_a_list),
             "signal": Read("decode.signal", when=computed("motion.keyframes")),
+            "poses": Read("poses.poses", when=from_poses),
         },
         settings="motion.keyframes",
         per="videos",
@@ -44,7 +61,7 @@ STAGES = (
         "pose_clips",
         module="pipeline.motion.pose_clips",
         writes={"pose_clips": "motion/pose_clips/{shard}.zarr.zip"},
-        reads={"poses": "poses.poses", "keyframes": "keyframes.keyframes"},
+        reads={"poses": "poses.poses", "keyframes": Read("keyframes.keyframes", when=around_keyframes)},
         settings="motion.pose_clips",
         per="videos",
         memory_mb=4000,

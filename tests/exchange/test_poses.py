@@ -10,7 +10,8 @@ import torch
 
 from pipeline.data.readers import VideoError
 from pipeline.exchange.errors import ForeignFileError
-from pipeline.exchange.poses import Person, boxes_of, files_of, main_person, pose_reader
+from pipeline.exchange.persons import Person, boxes_of, main_person
+from pipeline.exchange.poses import Form, files_of, from_array, from_mmaction, pose_reader
 
 RNG = np.random.default_rng(0)
 F, J = 4, 17
@@ -27,7 +28,8 @@ def check(pose, points=POINTS, scores=SCORES, present=(True,) * F):
     np.testing.assert_allclose(pose["keypoints"], points, rtol=1e-6)
     np.testing.assert_allclose(pose["confidence"], scores, rtol=1e-6)
     assert pose["present"].tolist() == list(present)
-    assert {name: value.dtype for name, value in pose.items()} == {
+    about = ("note", "open_end")
+    assert {name: value.dtype for name, value in pose.items() if name not in about} == {
         "keypoints": np.float32,
         "confidence": np.float32,
         "box": np.float32,
@@ -43,6 +45,11 @@ def test_boxes_enclose_the_joints_that_are_there():
 
 
 # -------------------------------------------------------------------------------------------------------------- arrays
+
+
+def with_third(values):
+    """x, y and a third column ``[F, J, 3]``."""
+    return np.concatenate([POINTS, np.broadcast_to(values, (F, J))[..., None]], 2)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".pt"])
@@ -80,13 +87,128 @@ def test_one_file_for_all_and_joints_that_are_missing(tmp_path):
         (POINTS[:0], "has no frame"),
         (POINTS.reshape(F, -1), "holds 0 arrays"),
         (np.zeros((F, J, 4)), r"not frames × joints × 2 or 3 but \[4, 17, 4\]|is not frames"),
-        (np.full((F, J, 3), np.nan), "NaN or infinity"),
+        (np.full((F, J, 3), np.nan), "no joint: all are missing"),
+        (np.zeros((F, J, 2)), "no joint: all are missing"),
+        (np.full((F, J, 2), -1.0), "no joint: all are missing"),
+        (np.full((F, J, 2), np.inf), "holds infinity"),
+        (with_third(np.nan), "NaN as the confidence"),
+        (with_third(100 * SCORES), r"confidences from 3\d\.\d+ to 9\d\.\d+, which must be 0 to 1 \(per cent"),
+        (with_third(2 + SCORES), "the depth of three-dimensional joints"),
+        (with_third(SCORES - 0.5), "confidences from -0.1"),
+        (POINTS / 200, r"coordinates from 0\.0\d+ to 0\.99\d+, which must be pixels"),
+        (np.moveaxis(POINTS, 0, 2), r"not frames × joints × 2 or 3 but \[17, 2, 4\]"),
     ],
 )
 def test_bad_arrays_are_told(values, words, tmp_path):
     np.save(tmp_path / "run__a.npy", values)
     with pytest.raises(VideoError, match=words):
         read("arrays", tmp_path)
+
+
+@pytest.mark.parametrize("missing", [(0, 0), (-1, -1), (np.nan, np.nan)])
+@pytest.mark.parametrize("with_confidence", [True, False])
+def test_every_way_to_write_a_missing_joint(missing, with_confidence):
+    values = with_third(SCORES) if with_confidence else POINTS.copy()
+    values[1, 3, :2] = missing
+    pose = from_array(values, J, "a")
+    assert np.argwhere(np.isnan(pose["keypoints"]).any(2)).tolist() == [[1, 3]]
+    assert np.argwhere(pose["confidence"] == 0).tolist() == [[1, 3]]
+    # The box does not reach to the corner.
+    np.testing.assert_allclose(pose["box"][1, :2], np.delete(POINTS[1], 3, 0).min(0))
+
+
+def test_a_zero_on_one_axis_is_a_place_and_not_a_missing_joint():
+    values = POINTS.copy()
+    values[0, 0] = 0, 80
+    assert np.isfinite(from_array(values, J, "a")["keypoints"]).all()
+
+
+def test_axes_in_the_other_order(tmp_path):
+    np.save(tmp_path / "run__a.npy", with_third(SCORES)[..., [1, 0, 2]])
+    check(pose_reader("arrays", tmp_path, Form(J, axes="yx"), IDS)("run__a"))
+
+
+# ------------------------------------------------------------------------------------------------------------- persons
+
+
+T = 40
+
+
+def walkers(distance, size=60, speed=1.0, second=0.9):
+    """Two persons ``[2, T, J, 3]`` who stand so many sizes apart and walk; the second is a little smaller."""
+    rng = np.random.default_rng(1)
+    body = rng.uniform(0, 1, (J, 2)) * (0.35, 1) * size
+    first = 100 + body + np.arange(T)[:, None, None] * (speed, 0) + rng.normal(0, 0.5, (T, J, 2))
+    other = first * 1.0
+    other = (other - other.mean(1, keepdims=True)) * second + other.mean(1, keepdims=True) + (distance * size, 0)
+    return np.concatenate([np.stack([first, other]), np.full((2, T, J, 1), 0.9)], 3)
+
+
+def changing(people, seed=0):
+    """The same in which both change places in the list in half of the frames."""
+    mixed = people.copy()
+    swapped = np.random.default_rng(seed).random(T) < 0.5
+    mixed[:, swapped] = people[::-1, swapped]
+    return mixed
+
+
+def listed(people):
+    """As an annotation of mmaction2, and as a file of COCO with and without tracks."""
+    yield {"frame_dir": "v", "keypoint": people[..., :2], "keypoint_score": people[..., 2]}
+    for tracked in (False, True):
+        yield [
+            {"image_id": f"{t}.jpg", "score": 0.9, "keypoints": person[t].ravel().tolist()}
+            | ({"track_id": number} if tracked else {})
+            for t in range(T)
+            for number, person in enumerate(people)
+        ]
+
+
+def imported(content, tmp_path):
+    if isinstance(content, dict):
+        return from_mmaction(content, Form(J), "v")
+    (tmp_path / "v.json").write_text(json.dumps(content))
+    return pose_reader("coco", tmp_path, J, ["v"])("v")
+
+
+@pytest.mark.parametrize("distance", [0.4, 1, 4])
+@pytest.mark.parametrize("form", range(3))
+def test_persons_who_change_places_in_a_list_are_told_apart(distance, form, tmp_path):
+    people = walkers(distance)
+    content = list(listed(changing(people)))[form]
+    pose = imported(content, tmp_path)
+    np.testing.assert_allclose(pose["keypoints"], people[0, ..., :2], rtol=1e-5)
+    assert "linked by overlap and pose" in pose["note"]
+
+
+@pytest.mark.parametrize("form", [0, 2])
+def test_a_list_that_says_who_is_who_is_believed(form, tmp_path):
+    """Also where two cross, and where a person of few frames per second moves fast."""
+    for speed in (1.0, 20.0):
+        people = walkers(0.0, speed=speed)
+        people[1, ..., 0] = people[1, ::-1, :, 0] + 3
+        people[1] = people[1] * (1, 1, 1)
+        pose = imported(list(listed(people))[form], tmp_path)
+        assert "as listed" in pose["note"]
+        np.testing.assert_allclose(pose["keypoints"], people[0, ..., :2], rtol=1e-5)
+
+
+def test_the_main_person_is_the_track_that_covers_most():
+    def person(frame, size, track, x=100.0):
+        points = np.array([[x, 100, 1], [x + size, 100, 1], [x, 100 + size, 1], [x + size, 100 + size, 1]])
+        return Person(frame, points, np.array([x, 100, x + size, 100 + size]), track)
+
+    tracked = [person(0, 50, "1"), person(0, 90, "2"), person(1, 60, "1"), person(2, 60, "1"), person(2, 20, "3")]
+    chosen, note = main_person(tracked, 5)
+    assert [(item.frame, item.track) for item in chosen] == [(0, "1"), (1, "1"), (2, "1")]
+    assert note == "the largest of 3 persons, as listed"
+    # Without names the person in the first two frames and whoever stands elsewhere are not mixed.
+    loose = [person(0, 50, None), person(1, 52, None), person(1, 55, None, 400), person(2, 50, None)]
+    chosen, note = main_person(loose, 5)
+    assert [(item.frame, item.points[0, 0]) for item in chosen] == [(0, 100), (1, 100), (2, 100)]
+    assert note == "linked by overlap and pose: the list does not say who is who"
+    single = [person(0, 50, None), person(3, 50, None, 400)]
+    assert main_person(single, 5) == (single, "")
 
 
 # ------------------------------------------------------------------------------------------------------------ mmaction
@@ -134,7 +256,12 @@ def test_bare_names_of_mmaction(tmp_path):
         ({"keypoint_score": np.ones((1, F, J))}, "`keypoint_score` does not fit"),
         ({"total_frames": 9}, "has 4 frames, `total_frames` says 9"),
         ({"keypoint": np.zeros((0, F, J, 2)), "keypoint_score": np.zeros((0, F, J))}, "has no person"),
-        ({"keypoint": np.full((1, F, J, 2), np.nan), "keypoint_score": np.ones((1, F, J))}, "NaN or infinity"),
+        (
+            {"keypoint": np.full((1, F, J, 2), np.nan), "keypoint_score": np.ones((1, F, J))},
+            "no joint: all are missing",
+        ),
+        ({"keypoint": np.full((1, F, J, 2), np.inf), "keypoint_score": np.ones((1, F, J))}, "holds infinity"),
+        ({"keypoint_score": np.full((2, F, J), 97.5)}, "confidences from 97.5 to 97.5"),
         ({"keypoint": np.ones((1, F, 13, 2)), "keypoint_score": np.ones((1, F, 13))}, "13 joints"),
     ],
 )
@@ -206,23 +333,48 @@ def test_coco_of_one_video_per_file(tmp_path):
         read("coco", tmp_path, "run__b")
 
 
-def test_results_of_a_detector_without_images(tmp_path):
-    results = [
-        {"image_id": f"{frame}.jpg", "category_id": 1, "score": 1.5, "keypoints": points.ravel().tolist()}
-        for frame, points in enumerate(np.concatenate([POINTS, SCORES[..., None]], 2))
+def results(names=("",), first=0, start=0):
+    """What a detector writes: no images, and nothing of frames without a person."""
+    return [
+        {
+            "image_id": f"{name}{frame + first}.jpg",
+            "category_id": 1,
+            "score": 1.5,
+            "keypoints": points.ravel().tolist(),
+        }
+        for name in names
+        for frame, points in list(enumerate(np.concatenate([POINTS, SCORES[..., None]], 2)))[start:]
     ]
-    (tmp_path / "run__a.json").write_text(json.dumps(results))
+
+
+def test_results_of_a_detector_without_images(tmp_path):
+    (tmp_path / "run__a.json").write_text(json.dumps(results()))
     check(read("coco", tmp_path))
 
 
-def test_the_main_person_is_the_track_that_covers_most():
-    def person(frame, size, track):
-        return Person(frame, np.zeros((J, 3)), size, json.dumps(track))
+def test_all_videos_of_a_list_count_from_the_same_number(tmp_path):
+    """Where a person comes late, no frame 0 is named; that others have it says where the list begins."""
+    for first in (0, 1):
+        content = results(("run/a/",), first, start=1) + results(("run/b/",), first)
+        (tmp_path / "x.json").write_text(json.dumps(content))
+        pose = read("coco", tmp_path / "x.json")
+        assert pose["present"].tolist() == [False, True, True, True] and pose["open_end"]
+        assert pose["note"] == f"frames count from {first}"
+        np.testing.assert_allclose(pose["keypoints"][1:], POINTS[1:], rtol=1e-6)
+        for name in "ab":
+            part = results(start=int(name == "a"), first=first)
+            (tmp_path / f"run__{name}.json").write_text(json.dumps(part))
+        assert read("coco", tmp_path)["present"].tolist() == [False, True, True, True]
 
-    tracked = [person(0, 5, 1), person(0, 9, 2), person(1, 6, 1), person(2, 6, 1), person(2, 2, 1)]
-    assert [(item.frame, item.size) for item in main_person(tracked)] == [(0, 5), (1, 6), (2, 6)]
-    loose = [person(0, 5, None), person(0, 9, 2), person(1, 6, 1)]
-    assert [(item.frame, item.size) for item in main_person(loose)] == [(0, 9), (1, 6)]
+
+def test_frames_that_begin_late_are_no_frames_without_a_person(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps(coco(first=31)))
+    with pytest.raises(VideoError, match=r"other_frames: .* from 31 to 34, but the list counts from 1; motion\.poses"):
+        read("coco", tmp_path / "x.json")
+    check(pose_reader("coco", tmp_path / "x.json", Form(J, first_frame=31), IDS)("run__a"))
+    (tmp_path / "x.json").write_text(json.dumps(coco(("run/a", "run/b"), first=0)))
+    with pytest.raises(VideoError, match=r"from 0 to 3, but the list counts from 1"):
+        pose_reader("coco", tmp_path / "x.json", Form(J, first_frame=1), IDS)("run__a")
 
 
 def broken(**changes):
@@ -271,23 +423,42 @@ def test_a_bad_video_of_coco_fails_alone(content, words, tmp_path):
 
 
 def test_real_annotations_of_coco(real_data, tmp_path):
-    """The four pictures of a real file as the frames of one video; the oracle reads the JSON by hand."""
+    """The four pictures of a real file as videos of one frame; the oracle reads the JSON by hand."""
     content = json.loads((real_data / "coco_keypoints/coco/test_coco.json").read_text())
-    by_number = sorted(content["images"], key=lambda image: image["id"])
-    for frame, image in enumerate(by_number):
-        image["file_name"] = f"run/a/{frame}.jpg"
+    for number, image in enumerate(content["images"]):
+        image["file_name"] = f"run/{number}/0.jpg"
     (tmp_path / "x.json").write_text(json.dumps(content))
-    pose = read("coco", tmp_path / "x.json")
-    for frame, image in enumerate(by_number):
+    for number, image in enumerate(content["images"]):
+        pose = read("coco", tmp_path / "x.json", f"run__{number}", ids=[f"run__{k}" for k in range(4)])
         people = [item for item in content["annotations"] if item["image_id"] == image["id"] and item["num_keypoints"]]
         largest = max(people, key=lambda item: item["bbox"][2] * item["bbox"][3])
         x, y, flag = np.reshape(largest["keypoints"], (17, 3)).T
-        np.testing.assert_array_equal(pose["confidence"][frame], flag / 2)
-        np.testing.assert_allclose(pose["keypoints"][frame][flag > 0], np.stack([x, y], 1)[flag > 0])
-        assert np.isnan(pose["keypoints"][frame][flag == 0]).all()
+        np.testing.assert_array_equal(pose["confidence"], [flag / 2])
+        np.testing.assert_allclose(pose["keypoints"][0][flag > 0], np.stack([x, y], 1)[flag > 0])
+        assert np.isnan(pose["keypoints"][0][flag == 0]).all()
 
 
 # ------------------------------------------------------------------------------------------------------------- the one
+
+
+@pytest.mark.parametrize("source", ["coco", "arrays", "mmaction", "penn_action"])
+def test_a_list_of_other_videos_is_told_with_names_of_both(source, tmp_path):
+    """Ids are text: 1 is not 0001."""
+    ids = ["0001", "0002"]
+    place = tmp_path / {"coco": "x.json", "arrays": "x.npz", "mmaction": "x.pkl", "penn_action": ""}[source]
+    if source == "coco":
+        place.write_text(json.dumps(coco(("1", "2"))))
+    elif source == "arrays":
+        np.savez(place, **{"1": POINTS, "2": POINTS})
+    elif source == "mmaction":
+        write_mmaction(place, [annotation("1"), annotation("2")])
+    else:
+        (place / "1.mat").touch()
+    with pytest.raises(ForeignFileError, match=r"none of the 2 videos: .*1.*, the data set .*0001.*0002"):
+        pose_reader(source, place, J, ids)
+    if source in ("coco", "arrays"):
+        with pytest.raises(ForeignFileError, match=r"a file of none of the 2 videos"):
+            pose_reader(source, tmp_path, J, ids)
 
 
 def test_places_that_do_not_fit_the_source(tmp_path):

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.signal import MotionSignal
-from pipeline.motion.keyframes import clip_windows, detect_keyframes, read_published, select_keyframes
+from pipeline.jobs.stage import StageError
+from pipeline.motion.keyframes import (
+    clip_windows,
+    detect_keyframes,
+    joint_speed,
+    read_published,
+    select_keyframes,
+)
 
 
 def jumping_square(n_frames: int, jumps: list[int], noise: int = 0) -> np.ndarray:
@@ -201,3 +208,38 @@ def test_published_lists_keep_ids_as_text(tmp_path, encoding):
     path = tmp_path / "keyframes.txt"
     path.write_bytes('0001 8 3 3\r\n"0002",5,7\n10;1;\n\nnone\n'.encode(encoding))
     assert read_published(path) == {"0001": [3, 8], "0002": [5, 7], "10": [1], "none": []}
+
+
+def test_joint_speed_is_the_mean_distance_over_the_joints_that_are_there():
+    pose = np.zeros((6, 2, 2))
+    pose[2:, 0] = 3, 4  # joint 0 moves by 5 from frame 1 to 2
+    pose[4:, 1] = 0, 2
+    np.testing.assert_allclose(joint_speed(pose), [0, 0, 2.5, 0, 1, 0])
+    pose[1, 1] = np.nan  # then joint 0 alone tells
+    np.testing.assert_allclose(joint_speed(pose), [0, 0, 5, 0, 1, 0])
+    pose[3] = np.nan  # from frame 2 to 5 nothing is known of 3 and 4
+    np.testing.assert_allclose(joint_speed(pose), [0, 0, 5, 10 / 3, 5 / 3, 0])
+    assert joint_speed(np.full((4, 2, 2), np.nan)).tolist() == [0] * 4
+
+
+def test_key_frames_of_joints_are_where_they_move_fastest():
+    swing = np.zeros((60, 17, 2))
+    for frame in (15, 40):  # two quick movements of an arm
+        swing[:, 9, 0] += 80 / (1 + np.exp(frame - 0.4 - np.arange(60)))
+    assert detect_keyframes(joint_speed(swing), baseline_degree=0).tolist() == [15, 40]
+
+
+def test_published_key_frames_are_read_as_text(tmp_path):
+    path = tmp_path / "keyframes.txt"
+    path.write_text("0001 5 9 9 2\n\n0002\n")
+    assert read_published(path) == {"0001": [2, 5, 9], "0002": []}
+    for text, words in (
+        ("a 1\na 2\n", "line 2: the video a is there twice"),
+        ("a -1\n", "line 1: expected a video id and frame numbers"),
+        ("a 1.5\n", "line 1: expected"),
+        ("a ²\n", "line 1: expected"),
+        ("a " + "9" * 30, "line 1: expected"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(StageError, match=words):
+            read_published(path)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.motion.quality import clip_quality, keep_clips
+from pipeline.motion.quality import clip_quality, keep_clips, largest_step
 
 NAN = [np.nan, np.nan]
 
@@ -132,3 +132,57 @@ def test_keep_clips_needs_a_person_in_every_frame_and_takes_thresholds():
     )
     np.testing.assert_array_equal(kept, [True, False, False])
     assert list(reason) == ["", "no_person", "low_confidence"]
+
+
+def people(distance: float, size: float = 1.0, joints: int = 17) -> np.ndarray:
+    """Two persons over 25 frames `[2, 25, J, 2]` who hold themselves alike; how many body heights the other is away."""
+    rng = np.random.default_rng(3)
+    body = rng.uniform(0, 1, (joints, 2)) * (40, 100)
+    first = 300 + body + rng.normal(0, 1, (25, joints, 2))
+    other = (first - first.mean(1, keepdims=True)) * size + first.mean(1, keepdims=True) + (100 * distance, 0)
+    return np.stack([first, other])
+
+
+@pytest.mark.parametrize(("distance", "size"), [(0.4, 1), (1, 1), (5, 1), (1, 0.5), (0, 0.4), (0, 2.5)])
+def test_nobody_changes_place_with_another_without_a_step(distance, size):
+    """Beside, far away, nearer to the camera or behind: the cosine sees nothing of it."""
+    first, other = people(distance, size)
+    for frame in range(1, 25):
+        mixed = np.concatenate([first[:frame], other[frame:]])[None]
+        _, cosine = clip_quality(mixed, np.ones(mixed.shape[:3]), mode="centred", hips=(11, 12))
+        assert cosine > 0.92
+        step = largest_step(mixed)
+        kept, reason = keep_clips(np.ones(1), cosine, np.ones(1, bool), step, max_step_threshold=0.25)
+        assert (kept.tolist(), list(reason)) == ([False], ["person_jump"])
+
+
+def test_one_person_makes_no_step_that_counts():
+    """Also one who runs through the picture at 8 m/s, filmed at 25 frames per second: 0.32 m of 1.75 m."""
+    first, _ = people(1)
+    run = first + np.arange(25)[:, None, None] * (18.3, 0)
+    steps = largest_step(np.stack([first, run]))
+    assert steps.dtype == np.float32 and steps[0] < 0.05 and 0.15 < steps[1] < 0.25
+    # A step is a part of the pose's extent: the size of the picture does not matter.
+    np.testing.assert_allclose(largest_step(np.stack([first, run]) / 7), steps, rtol=1e-5)
+
+
+def test_steps_are_taken_over_joints_that_both_frames_have():
+    clip = people(1)[:1, :2].repeat(2, 0)
+    clip[0, 1, 2:] = np.nan  # two joints are too few to compare
+    clip[1, 1, 3:] = np.nan
+    assert np.isinf(largest_step(clip)[0]) and np.isfinite(largest_step(clip)[1])
+    assert largest_step(clip[:, :1]).tolist() == [0, 0]
+    assert keep_clips(np.ones(2), np.ones(2), np.ones(2, bool), largest_step(clip))[0].all()  # None: no such filter
+
+
+def test_real_annotations_hardly_ever_jump(real_data):
+    """What the default rests on: key clips of one annotated person, 25 frames each."""
+    from pipeline.exchange.penn_action import read_penn_action
+
+    largest = []
+    for path in sorted((real_data / "penn_action/annotations/labels").glob("*.mat"))[::20]:
+        keypoints = read_penn_action(path)["keypoints"]
+        starts = range(0, max(1, len(keypoints) - 25), 25)
+        largest += [float(largest_step(keypoints[None, start : start + 25])[0]) for start in starts]
+    finite = np.array(largest)[np.isfinite(largest)]
+    assert len(finite) > 0.9 * len(largest) and np.quantile(finite, 0.99) < 0.125

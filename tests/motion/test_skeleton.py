@@ -4,18 +4,34 @@ import numpy as np
 import pytest
 
 from pipeline.motion.drawing import draw_strip
-from pipeline.motion.skeleton import skeleton
+from pipeline.motion.skeleton import mirrored, read_definition, shipped, skeleton
 
-COCO_STANDING = {
-    "nose": (0.50, 0.05),
+NAMES = sorted(shipped())
+
+# How far a part is from the middle, to its own side, and how far down it is.
+STANDING = {
+    **dict.fromkeys(("nose", "head", "face"), (0, 0.05)),
+    "head_top": (0, 0.0),
     "eye": (0.03, 0.03),
     "ear": (0.06, 0.05),
+    "upper_neck": (0, 0.13),
+    "neck": (0, 0.15),
+    **dict.fromkeys(("thorax", "spine_shoulder", "shoulder_center"), (0, 0.2)),
     "shoulder": (0.12, 0.22),
     "elbow": (0.18, 0.38),
     "wrist": (0.20, 0.52),
+    "hand": (0.21, 0.56),
+    "hand_tip": (0.22, 0.6),
+    "thumb": (0.18, 0.57),
+    **dict.fromkeys(("belly", "spine", "spine_middle"), (0, 0.38)),
+    **dict.fromkeys(("pelvis", "mid_hip", "hip_center", "spine_base"), (0, 0.53)),
     "hip": (0.08, 0.55),
     "knee": (0.09, 0.77),
-    "ankle": (0.10, 1.00),
+    "ankle": (0.10, 0.96),
+    "heel": (0.09, 0.98),
+    "foot": (0.12, 1.0),
+    "big_toe": (0.12, 1.0),
+    "small_toe": (0.15, 1.0),
 }
 
 
@@ -23,9 +39,9 @@ def standing(name: str) -> np.ndarray:
     """A person facing the camera `[J, 2]`, whose left side is right in the picture."""
     pose = []
     for joint in skeleton(name).joints:
-        side, _, part = joint.rpartition("_")
-        x, y = COCO_STANDING["nose" if part == "head" else part]
-        pose.append((0.5 + x * (1 if side == "left" else -1) if side else x, y))
+        side = {"left": 1, "right": -1}.get(joint.partition("_")[0], 0)
+        x, y = STANDING[joint.partition("_")[2] if side else joint]
+        pose.append((0.5 + side * x, y))
     return np.array(pose)
 
 
@@ -73,24 +89,81 @@ def test_penn_action_is_the_annotation_order():
     assert penn.pairs == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12))
 
 
-@pytest.mark.parametrize("name", ["coco", "penn_action"])
+def test_the_shipped_skeletons():
+    counts = {"coco": 17, "jhmdb": 15, "kinect": 20, "mpii": 16, "ntu": 25, "openpose": 25, "penn_action": 13}
+    assert {name: len(skeleton(name).joints) for name in NAMES} == counts
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_joint_is_connected_and_mirrored_edges_exist(name):
     definition = skeleton(name)
-    mirror = {index: index for index in range(len(definition.joints))}
-    for left, right in definition.pairs:
-        mirror[left], mirror[right] = right, left
+    mirror = mirrored(definition)
+    joints = set(range(len(definition.joints)))
+    assert set(mirror) == joints and all(mirror[mirror[joint]] == joint for joint in joints)  # an involution
+    assert all(
+        definition.joints[left].removeprefix("left_") == definition.joints[right].removeprefix("right_")
+        for left, right in definition.pairs
+    )
+    sided = {joint for pair in definition.pairs for joint in pair}
+    assert not any(definition.joints[joint].startswith(("left", "right")) for joint in joints - sided)
+    assert {definition.hips, definition.shoulders} <= set(definition.pairs)
     edges = {frozenset(edge) for edge in definition.edges}
     assert len(edges) == len(definition.edges)
     assert {frozenset(mirror[joint] for joint in edge) for edge in edges} == edges
-    assert {joint for edge in edges for joint in edge} == set(mirror)
+    assert {joint for edge in edges for joint in edge} == joints
 
 
 def test_unknown_skeleton_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"'body_25': choose one of \['coco', 'penn_action'\]"):
+    with pytest.raises(ValueError, match=r"'body_25': choose one of \['coco', 'jhmdb', .* 'penn_action'\]"):
         skeleton("body_25")
 
 
-@pytest.mark.parametrize("name", ["coco", "penn_action"])
+OWN = (
+    "joints: [head, left_s, right_s, left_h, right_h]\nshoulders: left_s right_s\nhips: left_h right_h\nhead: [head]\n"
+)
+BONES = "bones: [left_s right_s, left_s left_h, right_s right_h]\n"
+
+
+def test_a_skeleton_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(OWN + BONES + "axes: yx\n")
+    definition = read_definition(path)
+    assert (definition.name, definition.axes) == ("mine", "yx")
+    # What an artifact holds of it is enough to draw and to mirror.
+    found = skeleton(definition.model_dump(mode="json"))
+    assert found == definition.skeleton() and found.edges == ((1, 2), (1, 3), (2, 4))
+    assert mirrored(found) == [0, 2, 1, 4, 3]
+    path.write_text(OWN + BONES + "pairs: [left_s right_h]\n")
+    assert mirrored(read_definition(path).skeleton()) == [0, 4, 2, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must name joints and bones"),
+        ("joints: [a", "is no skeleton's file"),
+        ("joints: [a, b, c]", "`bones`: Field required"),
+        (OWN, "`bones`: Field required"),
+        (OWN + "bones: [left_s right_s, left_s left_h]", "no bones lead from `head` to `right_h`"),
+        (OWN + "bones: [left_s right_shoulder]", "the bone `left_s right_shoulder` is not two of its joints"),
+        (OWN + "bones: [left_s left_s]", "the bone `left_s left_s` is not two"),
+        (OWN + BONES + "pairs: [left_s right_s, right_s left_h]", "the joint `right_s` is in two pairs"),
+        (OWN.replace("right_h]", "left_h]") + BONES, "the joint `left_h` is there twice"),
+        (OWN.replace("right_h]", "other]") + BONES, "the bone `right_s right_h` is not two"),
+        (OWN.replace("[head]", "[nose]") + BONES, "`nose` of the head is none of its joints"),
+        (OWN.replace("hips: left_h right_h", "") + BONES, "hips `left_hip right_hip` is not two"),
+        (OWN + BONES + "axis: yx", "`axis`: Extra inputs"),
+        (OWN + BONES + "axes: zyx", "`axes`: Input should be 'xy' or 'yx'"),
+    ],
+)
+def test_a_wrong_skeleton_is_told_in_one_line(text, words, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words) as told:
+        read_definition(tmp_path / "mine.yaml")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_left_is_blue_and_right_is_orange(name):
     picture = draw_strip(standing(name)[None], skeleton(name), height=128)
     assert picture.dtype == np.uint8

@@ -106,7 +106,15 @@ def imported(make_workspace, tmp_path_factory):
             "classifier": {"n_lambdas": 20},
         },
     }
-    workspace.configure({"datasets": {"mine": section}})
+    # Motion alone, without a file of key frames, candidates or embeddings; and objects alone, without poses.
+    motion = {
+        "dataset": "mine",
+        "motion": {"keyframes": {"source": "poses", "path": ""}},
+        "context": {"texts": {"candidates": {}, "path": {}}, "dual_encoder": {"path": {"all": "none.npz"}}},
+        "bottleneck": {"concept_layers": {"types": ["motion"]}},
+    }
+    objects = {"dataset": "mine", "bottleneck": {"concept_layers": {"types": ["object"]}}}
+    workspace.configure({"datasets": {"mine": section, "motion": motion, "objects": objects}})
     workspace.snakemake("results/mine/model.pt")
     return workspace, root, everyone, features, keypoints
 
@@ -168,6 +176,33 @@ def test_what_a_run_with_another_configuration_file_made_is_not_pruned(imported)
     workspace.command("prune", "results", "--everything", "--delete")
     assert not (workspace.folder / target).exists()
     assert (workspace.folder / "results/mine/model.pt").is_file()
+
+
+def test_motion_alone_needs_no_words(imported):
+    workspace, *_ = imported
+    targets = [f"results/motion/{name}" for name in ("model.pt", "report.html", "explain/explanations.png")]
+    jobs = workspace.jobs(workspace.snakemake(*targets))
+    assert "keyframes" in jobs
+    assert not jobs.keys() & {"texts", "dual_encoder", "concepts", "decode", "poses", "features"}
+    metrics = workspace.metrics("motion")
+    assert metrics["n_concepts"]["motion"] > 0 == metrics["n_concepts"]["object"] == metrics["n_concepts"]["scene"]
+    assert metrics["top1"] >= 8 / 9 and set(metrics["top1_by_type"]) == {"motion", "all"}
+    page = (workspace.folder / "results/motion/report.html").read_text()
+    assert 'id="motion"' in page and 'id="words"' not in page and "Objects and scenes" not in page
+    shown = workspace.command("summary", "results/motion").stdout
+    assert "motion" in shown and "object" not in shown and "scene" not in shown
+    keyframes, _ = read_table(next((workspace.folder / "results/motion/motion/keyframes").iterdir()))
+    assert all(0 < frame < F for frames in keyframes["frames"].to_pylist() for frame in frames)
+
+
+def test_objects_alone_need_no_poses(imported):
+    workspace, *_ = imported
+    jobs = workspace.jobs(workspace.snakemake("results/objects/model.pt", "results/objects/report.html"))
+    assert "concept_layers" in jobs and not jobs.keys() & {"poses", "keyframes", "pose_clips", "motion_concepts"}
+    metrics = workspace.metrics("objects")
+    assert metrics["n_concepts"]["object"] > 0 == metrics["n_concepts"]["motion"] == metrics["n_concepts"]["scene"]
+    page = (workspace.folder / "results/objects/report.html").read_text()
+    assert 'id="words"' in page and 'id="motion"' not in page
 
 
 def test_every_import_became_an_artifact_with_the_hash_of_its_file(imported):

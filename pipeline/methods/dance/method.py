@@ -1,5 +1,6 @@
 """DANCE joined with SALF-CBM, as the project knows it."""
 
+from pipeline.context.stages import collects_candidates
 from pipeline.methods.dance.settings import Bottleneck, Explain
 from pipeline.methods.dance.stages import STAGES
 from pipeline.methods.registry import Method
@@ -9,7 +10,22 @@ LANGUAGE = {"lf-cbm-entangled": "spatio_temporal", "lf-cbm-disentangled": "tempo
 
 def check(section) -> None:
     """Raises: ValueError: sections that do not fit each other."""
-    kinds = section.bottleneck.concept_layers.kinds
+    layers = section.bottleneck.concept_layers
+    kinds = layers.kinds
+    if layers.has_maps and not layers.words:
+        raise ValueError(
+            f"the kind {next(kind for kind in kinds if kind != 'dance')} locates objects and scenes, and "
+            f"bottleneck.concept_layers.types has none of them; for motion alone, kinds: [dance]"
+        )
+    collected, texts = collects_candidates(section), section.context.texts
+    offered = section.context.candidates.types if collected else list(texts.candidates)
+    lacking = [kind for kind in layers.words if offered and kind not in offered]
+    if lacking:
+        raise ValueError(
+            f"bottleneck.concept_layers.types has {lacking[0]}, but "
+            f"context.{'candidates.types' if collected else 'texts.candidates'} has not; name them there, or take "
+            f"{lacking[0]} off the types"
+        )
     imported = section.backbone.features.source != "computed"
     if imported and kinds != ["dance"]:
         raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")

@@ -8,6 +8,7 @@ from pydantic import Field
 from pipeline.settings import Section
 
 Kind = Literal["dance+salf", "dance", "salf"]
+Type = Literal["motion", "object", "scene"]
 
 
 class ConceptLayers(Section):
@@ -16,6 +17,12 @@ class ConceptLayers(Section):
         min_length=1,
         description="dance: all concepts see the whole clip; salf: objects and scenes as maps, no motion; dance+salf: "
         "motion and maps. The first makes model.pt, the others are reported beside it",
+    )
+    types: list[Type] = Field(
+        default=["motion", "object", "scene"],
+        min_length=1,
+        description="what concepts are about, any of these: [motion] alone needs no candidates and no dual encoder; "
+        "maps show objects and scenes",
     )
     optimizer: Literal["adam", "lbfgs"] = Field(
         "lbfgs", description="of the motion layer; its problem is convex, lbfgs gets as low in less time (S: adam)"
@@ -46,6 +53,21 @@ class ConceptLayers(Section):
     )
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether some model kind has motion concepts."""
+        return "motion" in self.types and set(self.kinds) != {"salf"}
+
+    @property
+    def words(self) -> list[Type]:
+        """Types of the concepts that words name."""
+        return [kind for kind in ("object", "scene") if kind in self.types]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether some model kind locates its concepts."""
+        return set(self.kinds) != {"dance"}
 
     def training(self) -> dict[str, Any]:
         """What every layer is trained with, as arguments."""

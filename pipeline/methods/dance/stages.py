@@ -10,12 +10,21 @@ MODULE = "pipeline.methods.dance"
 
 def has_motion(section) -> bool:
     """Whether some model kind of this data set has motion concepts."""
-    return any(kind != "salf" for kind in section.bottleneck.concept_layers.kinds)
+    return section.bottleneck.concept_layers.has_motion
 
 
 def has_maps(section) -> bool:
     """Whether some model kind of this data set locates its concepts."""
-    return any(kind != "dance" for kind in section.bottleneck.concept_layers.kinds)
+    return section.bottleneck.concept_layers.has_maps
+
+
+def learns_words(section) -> bool:
+    """Whether objects or scenes are learned."""
+    return bool(section.bottleneck.concept_layers.words)
+
+
+def learns_objects(section) -> bool:
+    return "object" in section.bottleneck.concept_layers.words
 
 
 def has_baselines(section) -> bool:
@@ -40,6 +49,8 @@ has_clips = computed("backbone.features")
 
 MOTION_CONCEPTS = {"motion_concepts": Read("motion_concepts.motion_concepts", when=has_motion)}
 MOTION_LABELS = {"motion_labels": Read("motion_concepts.motion_labels", when=has_motion)}
+CONCEPTS = {"concepts": Read("concepts.concepts", when=learns_words)}
+PSEUDO_LABELS = {"pseudo_labels": Read("concepts.pseudo_labels", when=learns_words)}
 MAPS = {"maps": Read("maps.maps", when=has_maps)}
 PROMPTS_AND_MAPS = {"prompts": Read("prompts.prompts", when=has_maps), **MAPS}
 SAMPLES = {"index": "index.index", "features": "features.features"}
@@ -74,8 +85,8 @@ BOTTLENECK_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
-            "concepts": "concepts.concepts",
-            "pseudo_labels": "concepts.pseudo_labels",
+            **CONCEPTS,
+            **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
         },
         settings="bottleneck.concept_layers",
@@ -106,7 +117,7 @@ BOTTLENECK_STAGES = (
         # Trained like the concept layers, whatever kinds those have.
         settings=(
             Setting("bottleneck.baselines", key="baselines"),
-            Setting("bottleneck.concept_layers", key="concept_layers", without=("kinds", "leakage_rank")),
+            Setting("bottleneck.concept_layers", key="concept_layers", without=("kinds", "types", "leakage_rank")),
             Setting("bottleneck.classifier", key="classifier"),
         ),
         when=has_baselines,
@@ -190,7 +201,7 @@ EXPLAIN_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
-            "pseudo_labels": "concepts.pseudo_labels",
+            **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
             **MODEL,
         },
@@ -209,7 +220,7 @@ EXPLAIN_STAGES = (
             "poses": Read("poses.poses", when=has_motion),
             "pose_clips": Read("pose_clips.pose_clips", when=has_motion),
             **MOTION_CONCEPTS,
-            "concepts": "concepts.concepts",
+            **CONCEPTS,
             **MAPS,
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",
@@ -239,9 +250,9 @@ TRUTH_STAGES = (
             "index": "index.index",
             "truth": "generate.truth",
             "poses": "poses.poses",
-            "dual_encoder": "dual_encoder.dual_encoder",
+            "dual_encoder": Read("dual_encoder.dual_encoder", when=learns_words),
         },
-        settings=(Setting("context.texts", key="texts"),),
+        settings=(Setting("context.texts", key="texts", when=learns_words),),
         when=_both(is_generated, has_motion),
         checkpoints=("context.texts.model",),
         memory_mb=6000,
@@ -256,7 +267,7 @@ TRUTH_STAGES = (
             "clips": "decode.clips",
             **TUNED,
             **MAPS,
-            "pseudo_labels": "concepts.pseudo_labels",
+            **PSEUDO_LABELS,
             "concept_layers": "concept_layers.concept_layers",
             "classifier": "classifier.classifier",
         },
@@ -265,7 +276,7 @@ TRUTH_STAGES = (
             *MAPS_OF_TRUTH,
             Setting("context.prompts", key="prompts"),
         ),
-        when=_both(is_generated, has_maps),
+        when=_both(is_generated, has_maps, learns_objects),
         checkpoints=("backbone.features.model", "context.prompts.model"),
         threads="all",
         memory_mb=8000,

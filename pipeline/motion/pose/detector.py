@@ -14,7 +14,7 @@ from pipeline.store.atomic import StageError
 
 # The published processor: both sides scaled to 640, pixels in [0, 1].
 SETTINGS = {"do_normalize": False, "size": {"height": 640, "width": 640}, "resample": 2}
-# Unsure boxes are handed on too: `pipeline.motion.pose.tracks.link` continues tracks with them.
+# Unsure boxes are handed on too: `pipeline.data.tracks.link` continues tracks with them.
 MIN_SCORE, MAX_BOXES = 0.1, 50
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from pipeline.data.readers import VideoError
+from pipeline.data.tracks import link, main_person
 from pipeline.encoding.batches import Collector, Shrinking, Stopwatch, ToDevice, ahead
 from pipeline.motion.pose.boxes import per_frame
 from pipeline.motion.pose.detector import PersonDetector, in_pixels
-from pipeline.motion.pose.tracks import link, main_person
 from pipeline.motion.pose.vitpose import PoseEstimator, in_frame
 from pipeline.motion.settings import Poses
 
@@ -283,13 +283,14 @@ class Estimation:
         """Choose the main person of a video whose boxes are all known, and send its frames to the pose network.
 
         Raises:
-            VideoError: nobody is there, or the video could not be read a second time.
+            VideoError: nobody is there, boxes are of other frames, or the video could not be read a second time.
         """
         settings = self.settings
         if settings.boxes == "detected":
             detections = [video.found[frame] for frame in range(video.n_frames)]
         else:
-            detections = per_frame((self.annotated or {}).get(video.video_id), video.n_frames)
+            annotated = (self.annotated or {}).get(video.video_id)
+            detections = per_frame(annotated, video.n_frames, settings.max_frame_difference)
         tracks = link(detections, settings.max_gap, settings.min_box_score)
         boxes = main_person(tracks, video.n_frames, settings.max_gap)
         there = np.isfinite(boxes[:, 0])

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -264,16 +266,33 @@ def test_a_table_of_boxes(tmp_path):
     )
     table = read_boxes(path)
     assert sorted(table) == ["a", "b"]
-    frames = per_frame(table["b"], 4)
+    with pytest.raises(VideoError, match=r"other_frames: .* up to frame 99, the video has 4 frames, counted from 0"):
+        per_frame(table["b"], 4)
+    frames = per_frame(table["b"], 4, allowed=96)
     assert [len(boxes) for boxes in frames] == [0, 0, 2, 0]
     np.testing.assert_array_equal(frames[2], [[0, 0, 5, 5, 0.5], [1, 1, 9, 9, 0.7]])
     assert [len(boxes) for boxes in per_frame(None, 2)] == [0, 0]
+
+
+def test_ids_of_boxes_are_text(tmp_path):
+    """0001 stays 0001, and nan and NULL are names like others."""
+    path = tmp_path / "boxes.csv"
+    names = ["0001", "0002", "1e3", "nan", "NULL"]
+    path.write_text("video_id,frame,x0,y0,x1,y1\n" + "".join(f'"{name}",0,1,2,3,4\n' for name in names))
+    assert sorted(read_boxes(path)) == sorted(names)
+    pq.write_table(
+        pa.table({"video_id": [1, 2], "frame": [0, 0], "x0": [1, 1], "y0": [1, 1], "x1": [2, 2], "y1": [2, 2]}),
+        tmp_path / "boxes.parquet",
+    )
+    with pytest.raises(StageError, match="video_id holds int64; an id is text, such as 0001"):
+        read_boxes(tmp_path / "boxes.parquet")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("video_id,frame,x0,y0,x1\n", "lacks the column y1"),
+        ("video_id,frame,x0,y0,x1,y1\na,0.5,5,0,6,9\n", "frame 0.5"),
         ("video_id,frame,x0,y0,x1,y1\na,0,5,0,5,9\n", r"row 1 \(a\): frame 0, box .* is no box"),
         ("video_id,frame,x0,y0,x1,y1\na,-1,5,0,6,9\n", "frame -1"),
         ("video_id,frame,x0,y0,x1,y1\na,zero,5,0,6,9\n", "must be numbers"),

@@ -29,7 +29,8 @@ import psutil
 
 PROJECT = Path(__file__).resolve().parents[3]
 SUFFIXES = {"zarr": ".zarr.zip", "parquet": ".parquet", "model": ".pt", "tensor": ".pt", "mat": ".mat"}
-SUFFIXES |= {"config": ".yaml", "labels": ".json"}
+SUFFIXES |= {"config": ".yaml", "labels": ".json", "coco": ".json", "mmaction": ".pkl", "poses": ".npz"}
+SUFFIXES |= {"boxes": ".csv", "skeleton": ".yaml"}
 # Writing, starting and connecting; Python reports them to its audit hooks, and lazy imports do none of it.
 ESCAPES = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pty.spawn", "socket.connect")
 ESCAPES += ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.move")
@@ -38,19 +39,23 @@ WRONG = ("crash", "hang", "escape", "memory", "wrong error", "wrong content")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception]]]:
-    """Kind → (how it is read, the error that it may raise)."""
+def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception] | tuple[type[Exception], ...]]]:
+    """Kind → (how it is read, the errors that it may raise)."""
     from pipeline.config import load as load_config
     from pipeline.context.texts import read_candidates
     from pipeline.data.lists import ListError, read_entries
     from pipeline.data.readers import VideoError
     from pipeline.data.settings import Index
+    from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.penn_action import read_penn_action
+    from pipeline.exchange.poses import pose_reader
     from pipeline.exchange.tensors import load_matrix
     from pipeline.jobs.stage import StageError
     from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.motion import keyframes, motion_concepts
+    from pipeline.motion.pose.boxes import read_boxes
     from pipeline.motion.settings import MotionConcepts
+    from pipeline.motion.skeleton import read_definition
     from pipeline.settings import ConfigError
     from pipeline.store.arrays import read_arrays
     from pipeline.store.atomic import ArtifactError
@@ -87,12 +92,24 @@ def readers() -> dict[str, tuple[Callable[[Path], Any], type[Exception]]]:
 
         return read
 
+    def poses(source: str) -> Callable[[Path], Any]:
+        def read(path: Path) -> Any:
+            found = pose_reader(source, path, 17, ["a", "b"])
+            return [found(video_id)["note"] for video_id in ("a", "b")]
+
+        return read
+
     return {
         "zarr": (artifact(read_arrays), ArtifactError),
         "parquet": (artifact(read_table), ArtifactError),
         "model": (read_model, ArtifactError),
         "tensor": (lambda path: load_matrix(job(path), "features", path.name), StageError),
         "mat": (read_penn_action, VideoError),
+        "coco": (poses("coco"), (ForeignFileError, VideoError)),
+        "mmaction": (poses("mmaction"), (ForeignFileError, VideoError)),
+        "poses": (poses("arrays"), (ForeignFileError, VideoError)),
+        "boxes": (read_boxes, StageError),
+        "skeleton": (read_definition, ValueError),
         "list": (entries("lists"), ListError),
         "generated": (entries("generated"), ListError),
         "labels": (labels, StageError),
@@ -305,7 +322,7 @@ def main() -> int:
     return int(any(total[outcome] for outcome in WRONG))
 
 
-READERS: dict[str, tuple[Callable[[Path], Any], type[Exception]]] = {}
+READERS: dict[str, tuple[Callable[[Path], Any], type[Exception] | tuple[type[Exception], ...]]] = {}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import pickle
 import pickletools
 import random
 import struct
@@ -25,6 +26,7 @@ import torch
 import yaml
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.motion import skeleton as skeletons
 from pipeline.store.arrays import write_arrays
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import KEY, write_table
@@ -100,6 +102,13 @@ def valid(kind: str) -> bytes:
             "action": "bowl",
         }
         return _file(lambda path: scipy.io.savemat(path, content, do_compression=True), ".mat")
+    if kind in ("coco", "mmaction", "poses"):
+        return _poses(kind, numbers)
+    if kind == "boxes":
+        rows = [f"{video},{frame},1,2,30,40,0.9" for video in ("0001", "b") for frame in range(4)]
+        return "\n".join(["video_id,frame,x0,y0,x1,y1,score", *rows, ""]).encode()
+    if kind == "skeleton":
+        return (Path(skeletons.__file__).parent / "skeletons" / "coco.yaml").read_bytes()
     if kind == "list":
         return "".join(f"videos/v{number}.mp4 {number % 2}\n" for number in range(12)).encode()
     if kind == "generated":
@@ -121,6 +130,32 @@ def valid(kind: str) -> bytes:
             "datasets": {"d": {"data": {"root": "r", "shards": 2}, "motion": {"poses": {"model": "m"}}}},
         }
     ).encode()
+
+
+def _poses(kind: str, numbers: np.random.Generator) -> bytes:
+    """Two persons in two videos of five frames, in one of the forms that others use."""
+    points = numbers.uniform(10, 200, (2, 5, 17, 3))
+    points[..., 2] = 0.9
+    points[1] += (150, 0, 0)
+    if kind == "mmaction":
+        annotation = {"keypoint": points[..., :2], "keypoint_score": points[..., 2], "total_frames": 5, "label": 0}
+        return pickle.dumps({"split": {}, "annotations": [{"frame_dir": video, **annotation} for video in "ab"]}, 4)
+    if kind == "poses":
+        return _file(lambda path: np.savez(path, a=points[0], b=points[1, ..., :2]), ".npz")
+    places = [(video, frame) for video in "ab" for frame in range(5)]
+    images = [{"id": n, "file_name": f"{video}/{frame:03d}.jpg"} for n, (video, frame) in enumerate(places)]
+    people = [
+        {
+            "image_id": n,
+            "keypoints": points[person, frame].round(2).ravel().tolist(),
+            "score": 0.9,
+            "bbox": [1, 2, 9, 9],
+        }
+        | ({"track_id": person} if video == "a" else {})
+        for n, (video, frame) in enumerate(places)
+        for person in range(2)
+    ]
+    return json.dumps({"images": images, "annotations": people}).encode()
 
 
 # ---------------------------------------------------------------------------------------------------- any file at all
@@ -632,6 +667,36 @@ def yaml_mutated(draw: Draw, content: bytes) -> bytes:
     return json.dumps(changed).encode()
 
 
+def pickled(draw: Draw, content: bytes) -> bytes:
+    """Other numbers in a pickle, calls in it, or other values where arrays were."""
+    what = draw.randrange(3)
+    if what == 0:
+        return _hostile_pickle(draw)
+    if what == 1:
+        return _pickles_mutated(draw, content)
+    value = pickle.loads(content)
+    annotation = value["annotations"][draw.randrange(2)]
+    annotation[draw.choice(sorted(annotation))] = _array_or_not(draw)
+    return pickle.dumps(value, draw.choice((0, 2, 4, 5)))
+
+
+def arrays_mutated(draw: Draw, content: bytes) -> bytes:
+    """Other shapes, types and numbers."""
+    values = {"a": _array_or_not(draw), "b": np.ones((5, 17, 2))}
+    return _file(lambda path: np.savez(path, **{key: np.asarray(value) for key, value in values.items()}), ".npz")
+
+
+def _array_or_not(draw: Draw) -> Any:
+    shape = draw.choice(
+        ((2, 5, 17, 2), (5, 17, 3), (5, 17, 2), (2, 5, 17), (0, 17, 2), (2, 0, 17, 2), (1, 5, 17, 3), ())
+    )
+    fill = draw.choice((0, 1, -1, 50, 1e-9, 1e38, 1e300, float("nan"), float("inf"), 97.5))
+    dtype = draw.choice((np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_, np.complex64, "U5", "M8[s]"))
+    with np.errstate(all="ignore"):
+        array = np.full(shape, 50 if np.dtype(dtype).kind in "iuUM" else fill).astype(dtype)
+    return draw.choice((array, array, array, array, None, "x", [1], 10**30, {}, b"x"))
+
+
 # A mutation that knows the structure of its file gets as far as one that does not is refused.
 KNOWING: dict[str, tuple[Callable[[Draw, bytes], bytes], ...]] = {
     "zarr": (zarr_mutated, zip_mutated),
@@ -639,6 +704,11 @@ KNOWING: dict[str, tuple[Callable[[Draw, bytes], bytes], ...]] = {
     "model": (tensor_mutated, zip_mutated),
     "tensor": (tensor_mutated, zip_mutated),
     "mat": (mat_mutated,),
+    "coco": (json_text,),
+    "mmaction": (pickled,),
+    "poses": (zip_mutated, arrays_mutated),
+    "boxes": (text_mutated,),
+    "skeleton": (yaml_mutated,),
     "list": (text_mutated,),
     "generated": (text_mutated,),
     "labels": (json_text,),

@@ -59,38 +59,47 @@ class Targets:
         return self.labels[train & self.labelled].any(0)
 
     def hidden_from(self, kind: str, samples: Samples, features: np.ndarray, rank: int) -> np.ndarray | None:
-        """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer; None for rank 0."""
-        if not rank:
-            return None
+        """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer.
+
+        None for rank 0, and where there is no other type.
+        """
         train, val = samples.split("train"), samples.split("val")
+        motion = self.labels[:, self.seen(train)]
+        is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
+        if not rank or is_own.all():
+            return None
         known = (train | val) & self.labelled & self.has_similarity
         if not known.any():
             raise stage.StageError(
                 "no video has both a kept key clip and an embedding, which bottleneck.concept_layers.leakage_rank "
                 "compares; set it to 0, or loosen motion.pose_clips"
             )
-        motion = self.labels[:, self.seen(train)]
         targets = np.concatenate([motion, self.similarity], 1)[known]
-        is_own = np.concatenate([np.full(motion.shape[1], "motion"), self.types]) == kind
         return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
-def read_targets(job: stage.Job, samples: Samples, with_motion: bool) -> Targets:
-    """Motion labels and similarities of the samples, joined by id."""
+def read_targets(job: stage.Job, samples: Samples, settings: ConceptLayers) -> Targets:
+    """Motion labels and similarities of the samples, joined by id, of the types that are learned."""
     motion_names: list[str] = []
     labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
-    if with_motion:
+    if settings.has_motion:
         table, described = job.read_table("motion_labels")
         motion_names = described["names"]
         hot = np.zeros((table.num_rows, len(motion_names)), np.float32)
         for row, concepts in enumerate(table["concepts"].to_pylist()):
             hot[row, concepts] = 1
         labels, labelled = samples.align(table["video_id"].to_pylist(), hot)
+    if not settings.words:
+        nothing = np.zeros((len(samples.videos), 0), np.float32)
+        known = np.ones(len(samples.videos), bool)
+        return Targets(motion_names, labels, labelled, [], np.array([], str), nothing, nothing, known)
     ((arrays, described),) = job.read_arrays("pseudo_labels")
     similarity, has_similarity = samples.align(described["video_id"], arrays["similarity"])
-    types = np.array(described["types"])
+    types, names = np.array(described["types"]), np.array(described["names"], object)
+    own = np.isin(types, settings.words)
+    texts = arrays["texts"][own]
     return Targets(
-        motion_names, labels, labelled, described["names"], types, arrays["texts"], similarity, has_similarity
+        motion_names, labels, labelled, names[own].tolist(), types[own], texts, similarity[:, own], has_similarity
     )
 
 
@@ -344,13 +353,13 @@ def train_layers(
     train = samples.split("train")
     rows: list[dict] = []
     weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
-    if set(settings.kinds) != {"salf"}:
+    if settings.has_motion:
         weight, found = _motion_layer(settings, samples, targets)
         weights.append(weight)
         rows += found
     if "dance" in settings.kinds:
         cutoff, rank = settings.projection_cutoff, settings.leakage_rank
-        weight, found = text_layers(settings, samples, targets, TYPES[1:], cutoff, rank)
+        weight, found = text_layers(settings, samples, targets, settings.words, cutoff, rank)
         weights.append(weight)
         rows += found
     arrays: dict[str, np.ndarray] = {}
@@ -392,14 +401,14 @@ def build(job: stage.Job) -> None:
     samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)
-    targets = read_targets(job, samples, with_motion=set(settings.kinds) != {"salf"})
-    candidates, _ = job.read_table("concepts")
+    targets = read_targets(job, samples, settings)
+    candidates = job.read_table("concepts")[0].to_pylist() if settings.words else []
     rows = [
         _row("", item["type"], item["text"], np.nan, False, f"{item['dropped_by']}: {item['reason']}")
-        for item in candidates.to_pylist()
-        if not item["kept"]
+        for item in candidates
+        if not item["kept"] and item["type"] in settings.words
     ]
-    places = read_places(job, samples, targets) if set(settings.kinds) != {"dance"} else None
+    places = read_places(job, samples, targets) if settings.has_maps else None
     arrays, content, found = train_layers(settings, samples, targets, places)
     rows += found
     for sentence in warnings_of(rows):

@@ -103,9 +103,9 @@ def _baselines(section: Dataset) -> Table:
 
 
 def _motion(section: Dataset) -> list[Table]:
-    """Comparisons of how motion concepts are found; none where they are imported."""
+    """Comparisons of how motion concepts are found; none where they are imported, or not learned."""
     settings = section.motion.motion_concepts
-    if settings.source != "discovered":
+    if settings.source != "discovered" or "motion" not in section.bottleneck.concept_layers.types:
         return []
     result = []
     if settings.n_concepts is not None:
@@ -177,7 +177,8 @@ def _motion(section: Dataset) -> list[Table]:
             ],
         )
     )
-    no_cosine, no_confidence = {"motion.pose_clips.min_cosine": -1.0}, {"motion.pose_clips.min_confidence": 0.0}
+    no_cosine = {"motion.pose_clips.min_cosine": -1.0, "motion.pose_clips.max_step": None}
+    no_confidence = {"motion.pose_clips.min_confidence": 0.0}
     result.append(
         Table(
             "pose_filters",
@@ -215,6 +216,7 @@ def _bottleneck(section: Dataset) -> list[Table]:
     types = [
         Variant(" + ".join(chosen), head=Head(types=chosen), paper={} if figure is None else {UCF101: figure})
         for chosen, figure in combinations.items()
+        if set(chosen) <= set(section.bottleneck.concept_layers.types)
     ]
     sources = [Variant("as configured", head=Head(types=("object", "scene")), paper={UCF101: 84.6})]
     if "attributes" in section.bottleneck.baselines.kinds:
@@ -227,6 +229,12 @@ def _bottleneck(section: Dataset) -> list[Table]:
         Variant("activation only", no_projection, paper={UCF101: 86.9}),
         Variant("none", {**no_activation, **no_projection}, paper={UCF101: 87.2}),
     ]
+    found = [
+        Table("sparsity", "Layer and sparsity", "Table 8", layers),
+        Table("types", "Types of concepts", "Table 9; its text says 86.8 for motion + object", types),
+    ]
+    if not section.bottleneck.concept_layers.words:
+        return found
     return [
         Table(
             "sources",
@@ -234,8 +242,7 @@ def _bottleneck(section: Dataset) -> list[Table]:
             "Table 5; there GPT-4o 84.6, LLaVa 82.9, names of ImageNet and Places 83.7, WordNet 84.2, attributes 81.8",
             sources,
         ),
-        Table("sparsity", "Layer and sparsity", "Table 8", layers),
-        Table("types", "Types of concepts", "Table 9; its text says 86.8 for motion + object", types),
+        *found,
         Table("filters", "Filters of objects and scenes", "Table 12", filters),
     ]
 

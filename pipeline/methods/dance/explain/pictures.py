@@ -74,22 +74,24 @@ def _reasons(axis, contributions: list[Contribution]) -> None:
 
 
 def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictures):
-    """One row per clip: its frames, the strongest contributions, and the medoid of the strongest motion concept."""
+    """One row per clip: its frames, the strongest contributions, and the medoid of the strongest motion concept, where
+    the model has some."""
     import matplotlib.pyplot as plt
 
     joints = skeleton(model.about["skeleton"])
+    widths = [1.2, 1, 1.2] if len(model.medoids) else [1.2, 1]
     figure, axes = plt.subplots(
         len(examples),
-        3,
-        figsize=(17, 2.5 * len(examples)),
+        len(widths),
+        figsize=(5 * sum(widths), 2.5 * len(examples)),
         squeeze=False,
-        width_ratios=[1.2, 1, 1.2],
+        width_ratios=widths,
         layout="constrained",
     )
     motion = [m for m, kind in enumerate(model.types) if kind == "motion"]
-    for (frames_axis, reasons_axis, strip_axis), example in zip(axes, examples, strict=True):
-        frames_axis.axis("off")
-        strip_axis.axis("off")
+    for (frames_axis, reasons_axis, *strip_axes), example in zip(axes, examples, strict=True):
+        for axis in (frames_axis, *strip_axes):
+            axis.axis("off")
         prediction = example["prediction"]
         verdict = (
             "right" if prediction.label == example["label"] else f"wrong, is {model.class_names[example['label']]}"
@@ -105,7 +107,7 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
             frames_axis.text(0.5, 0.5, "imported features: no frames", ha="center", va="center", fontsize=9)
         _reasons(reasons_axis, prediction.contributions[: settings.top_k])
         strongest = [item for item in prediction.contributions if item.type == "motion" and item.contribution > 0]
-        if strongest and len(model.medoids):
+        for strip_axis in strip_axes if strongest else ():
             strip_axis.imshow(
                 draw_strip(model.medoids[motion.index(strongest[0].index)], joints, settings.poses_per_strip)
             )

@@ -432,8 +432,10 @@ def build(job: Job) -> None:
         poses, pose_figures = quality.pose_quality(job)
         figures |= pose_figures
     if faithful:
+        own = [row for row, kind in enumerate(TYPES) if kind in model.types]
+        named = [f"{TYPES[row]} concepts" for row in own]
         figures["response"] = charts.matrix(
-            matrices["response"], [f"{kind} concepts" for kind in TYPES], list(TYPES), "react", "what was changed", 2
+            matrices["response"][own], named, list(TYPES), "react", "what was changed", 2
         )
         for part, found in faithful["clusters"].items():
             figures[f"clusters-{part}"] = charts.matrix(

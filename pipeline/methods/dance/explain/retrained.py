@@ -38,9 +38,7 @@ def other_validation(videos: VideoTable, label: np.ndarray, seed: int) -> VideoT
     split = videos.split.copy()
     development = np.isin(split, DEVELOPMENT)
     wanted = int((split == "val").sum())
-    group = np.array(
-        [name if name is not None else key for name, key in zip(videos.group, videos.video_id, strict=True)]
-    )
+    group = np.array([name or key for name, key in zip(videos.group, videos.video_id, strict=True)])
     split[development] = "train"
     for name in rng.permutation(np.unique(group[development])):
         own = development & (group == name)
@@ -151,8 +149,8 @@ def build(job: Job) -> None:
     model, arrays, described = read_run(job)
     samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
-    targets = read_targets(job, samples, with_motion=kind != "salf")
-    places = read_places(job, samples, targets) if kind != "dance" else None
+    targets = read_targets(job, samples, layers_settings)
+    places = read_places(job, samples, targets) if layers_settings.has_maps else None
     names = list(zip(model.types, model.concepts, strict=True))
     row_of = {key: row for row, key in enumerate(described["video_id"])}
     z_model = arrays["z"][[row_of[key] for key in samples.videos.video_id]].astype(np.float64)
@@ -179,8 +177,13 @@ def build(job: Job) -> None:
             layers, content, _ = train_layers(own, again, own_targets, own_places)
             concepts, z, choice = choose_pooling(kind, layers, content, again, classifier_settings)
         except stage.StageError as error:
-            # Of shuffled labels there may be nothing that can be learned, and a small set has no other validation.
-            job.warn(f"the run `{variant} {seed}` has no figures: {error}")
+            if variant == "shuffled":
+                # As it should be: of labels that mean nothing, no concept can be read.
+                stage.logger.info("shuffled %d: %s", seed, error)
+                table.append((variant, seed, "n_concepts", 0.0))
+                weights.append(np.zeros_like(model.weight))
+            else:  # a small set has no other validation
+                job.warn(f"the run `{variant} {seed}` has no figures: {error}")
             continue
         weight = choice.solution.weight
         run = {

@@ -32,11 +32,33 @@ def boxes_of(keypoints: np.ndarray) -> np.ndarray:
     return np.concatenate([keypoints.min(1), keypoints.max(1)], 1)
 
 
-def build(job: stage.Job) -> None:
-    """Write one row per figure."""
+def _of_dual_encoder(
+    job: stage.Job, split_of: dict[str, str], known: dict, row_of: dict[str, int]
+) -> list[tuple[str, float]]:
+    """How often the dual encoder finds the true object and scene among all: figure and value."""
     from pipeline.context.encoders import load_dual_encoder
     from pipeline.context.settings import Texts
 
+    rows = []
+    texts = Texts.model_validate(job.settings["texts"])
+    encoder = load_dual_encoder(texts.model, texts.revision, texts.sha256, job.runtime)
+    joined = join_shards(job, "dual_encoder", "embeddings")
+    for factor, vocabulary in (("object", OBJECTS), ("scene", SCENES)):
+        prompts = encoder.texts([texts.prompt.format(concept=name) for name in vocabulary])
+        for split in ("test", "shifted"):
+            rows_of_split = [i for i, key in enumerate(joined.video_id) if split_of.get(key) == split]
+            if rows_of_split:
+                picked = (joined.values[rows_of_split] @ prompts.T).argmax(1)
+                right = [
+                    vocabulary[p] == known[factor][row_of[joined.video_id[i]]]
+                    for p, i in zip(picked, rows_of_split, strict=True)
+                ]
+                rows.append((f"dual_encoder_{factor}_{split}", float(np.mean(right))))
+    return rows
+
+
+def build(job: stage.Job) -> None:
+    """Write one row per figure."""
     videos = read_index(job)
     ((truth, known),) = job.read_arrays("truth")
     row_of = {key: row for row, key in enumerate(known["video_id"])}
@@ -55,20 +77,7 @@ def build(job: stage.Job) -> None:
                     total[1] += number
     rows = [(f"pck_{split}_{which}", c / n) for (split, which), (c, n) in counts.items() if n]
 
-    texts = Texts.model_validate(job.settings["texts"])
-    encoder = load_dual_encoder(texts.model, texts.revision, texts.sha256, job.runtime)
-    joined = join_shards(job, "dual_encoder", "embeddings")
-    for factor, vocabulary in (("object", OBJECTS), ("scene", SCENES)):
-        prompts = encoder.texts([texts.prompt.format(concept=name) for name in vocabulary])
-        for split in ("test", "shifted"):
-            rows_of_split = [i for i, key in enumerate(joined.video_id) if split_of.get(key) == split]
-            if rows_of_split:
-                picked = (joined.values[rows_of_split] @ prompts.T).argmax(1)
-                right = [
-                    vocabulary[p] == known[factor][row_of[joined.video_id[i]]]
-                    for p, i in zip(picked, rows_of_split, strict=True)
-                ]
-                rows.append((f"dual_encoder_{factor}_{split}", float(np.mean(right))))
+    rows += _of_dual_encoder(job, split_of, known, row_of) if job.given("dual_encoder") else []
     rows += [(f"ceiling_{name}", value) for name, value in ceilings().items()]
     job.write_table("evaluation", pa.table({"figure": [r[0] for r in rows], "value": [float(r[1]) for r in rows]}))
 

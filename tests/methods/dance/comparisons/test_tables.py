@@ -18,8 +18,9 @@ def configured(project):
 
 def test_changes_reach_the_named_setting_and_nothing_else():
     before = Dataset()
-    after = changed(before, {"motion.pose_clips.length": 10, "context.texts.candidates": {"object": "o.txt"}})
-    assert after.motion.pose_clips.length == 10 and after.context.texts.candidates == {"object": "o.txt"}
+    candidates = {"object": "o.txt", "scene": "s.txt"}
+    after = changed(before, {"motion.pose_clips.length": 10, "context.texts.candidates": candidates})
+    assert after.motion.pose_clips.length == 10 and after.context.texts.candidates == candidates
     assert after.motion.pose_clips.per_video == before.motion.pose_clips.per_video
     assert before.motion.pose_clips.length == 25
     differ = {name for name in ("index", "poses", "pose_clips", "motion_concepts", "features", "concept_layers")}

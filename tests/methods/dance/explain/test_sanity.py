@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,12 @@ def test_another_validation_is_carved_by_group(videos):
         assert not set(videos.group[split == "val"]) & set(videos.group[split == "train"])
         assert set(label[split == "train"]) == {0, 1, 2}
     np.testing.assert_array_equal(other_validation(videos, label, 2).split, splits[2])
+
+
+def test_another_validation_where_nobody_named_a_group(videos):
+    """Then every video is a group of its own."""
+    split = other_validation(replace(videos, group=np.full(60, "", object)), videos.single_label(), 1).split
+    assert (split == "val").sum() == 8 and (split == "train").sum() == 32
 
 
 def test_shuffled_labels_stay_together_and_leave_the_rest():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.readers import open_video
-from pipeline.motion.pose.tracks import Track, filled, link, main_person, overlaps
+from pipeline.data.tracks import Track, filled, link, main_person, overlaps
 
 
 def person(x: float, y: float, width: float = 20, height: float = 50, score: float = 0.9) -> list[float]:
