@@ -163,6 +163,7 @@ def _computed(
     from pipeline.encoding.batches import Stopwatch
     from pipeline.encoding.checkpoints import weights_digest
     from pipeline.encoding.hardware import batch_size
+    from pipeline.exchange.matrices import by_id
     from pipeline.motion.pose.boxes import read_boxes
     from pipeline.motion.pose.estimate import Estimation
     from pipeline.motion.pose.vitpose import PoseEstimator
