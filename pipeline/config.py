@@ -284,9 +284,7 @@ def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
     datasets = Datasets(frame.datasets, source)
     for name in frame.datasets:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
-            raise ConfigError(
-                f"{source}:\n  `datasets.{name}`: names a folder; use up to 100 letters, digits, _ and -"
-            )
+            raise ConfigError(f"{source}:\n  `datasets.{name}`: names a folder; use up to 100 letters, digits, _ and -")
         _ = datasets[name]
     return Config(frame.data_root, frame.runtime, datasets)
 
