@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.data.entries import CONTROL, PICTURE_SUFFIXES, VIDEO_SUFFIXES, split_named
@@ -70,80 +70,100 @@ def _begins_like_video(path: Path) -> bool:
         return False
 
 
+@dataclass
+class _Seen:
+    """What lies in the folder of a class or, of lists, in a folder below that of the videos.
+
+    Attributes:
+        used: number of entries.
+        left: videos that are no entry; pictures: folders of pictures below it; others: files of other endings.
+        misnamed: those of the others that begin like a video.
+    """
+
+    used: int = 0
+    left: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)
+
+
+def _look(top: Path, taken: set[str], suffixes: tuple[str, ...], depth: int) -> dict[str, _Seen]:
+    """What lies in each folder at a depth, and all that is below it."""
+    seen: dict[str, _Seen] = defaultdict(_Seen)
+    for folder, names in _folders(top, taken):
+        key = "/".join(folder.split("/")[:depth])
+        found = seen[key]
+        for name in names:
+            place = f"{folder}/{name}".lstrip("/")
+            if place in taken:
+                found.used += 1
+            elif name.lower().endswith(suffixes):
+                found.left.append(place)
+            elif name.lower().endswith(PICTURE_SUFFIXES) and folder != key:
+                found.pictures += [folder] if folder not in found.pictures[-1:] else []
+            else:
+                found.others.append(place)
+    return seen
+
+
+def _look_into(top: Path, seen: dict[str, _Seen]) -> None:
+    """Move files that begin like a video from the others to the misnamed."""
+    looked: Counter[str] = Counter()
+    videos: set[str] = set()
+    for found in seen.values():
+        for place in found.others:
+            ending = os.path.splitext(place)[1].lower()
+            looked[ending] += 1
+            if (looked[ending] <= LOOKED_INTO or ending in videos) and _begins_like_video(top / place):
+                videos.add(ending)
+                found.misnamed.append(place)
+        found.others = [place for place in found.others if place not in found.misnamed]
+
+
 def unused(listing: Listing, source: str, root: Path) -> list[str]:
     """Videos (of ``source: images`` pictures) below the folder of the videos that are no entry, one line per folder.
 
     Where folders are classes, folders and files that hold or are no video are told too. A file with another ending
     counts as a video if it begins like one.
     """
-    top = root / listing.videos
+    top, by_class, pictures = root / listing.videos, source in ("folders", "images"), source == "images"
+    suffixes, what = (PICTURE_SUFFIXES, "pictures") if pictures else (VIDEO_SUFFIXES, "videos")
     prefix = f"{listing.videos.strip('./')}/".lstrip("/")
     taken = {entry.path.removeprefix(prefix) for entry in listing.entries}
-    suffixes = PICTURE_SUFFIXES if source == "images" else VIDEO_SUFFIXES
-    by_class = source in ("folders", "images")
-    splits = split_folders(top, suffixes) if by_class else {}
+    splits = set(split_folders(top, suffixes).values()) if by_class else set()
     depth = 2 if splits else 1
-
-    left: dict[str, list[str]] = defaultdict(list)  # folder of a class or, of lists, below the top → files
-    others: dict[str, list[str]] = defaultdict(list)
-    pictures: dict[str, list[str]] = defaultdict(list)
-    used: Counter[str] = Counter()
-    known: set[str] = set()
-    for folder, names in _folders(top, taken):
-        key = "/".join(folder.split("/")[:depth])
-        known.add(key)
-        for name in names:
-            place = f"{folder}/{name}".lstrip("/")
-            if place in taken:
-                used[key] += 1
-            elif name.lower().endswith(suffixes):
-                left[key].append(place)
-            elif name.lower().endswith(PICTURE_SUFFIXES) and folder != key:
-                pictures[key].append(folder)
-            else:
-                others[key].append(place)
-    looked: Counter[str] = Counter()
-    found: Counter[str] = Counter()
-    misnamed: dict[str, list[str]] = defaultdict(list)
-    for key, places in others.items() if source != "images" else ():
-        for place in places:
-            ending = os.path.splitext(place)[1].lower()
-            if looked[ending] < LOOKED_INTO or found[ending]:
-                looked[ending] += 1
-                if _begins_like_video(top / place):
-                    found[ending] += 1
-                    misnamed[key].append(place)
-
-    what = "pictures" if source == "images" else "videos"
+    seen = _look(top, taken, suffixes, depth)
+    if not pictures:
+        _look_into(top, seen)
     lines = []
-    for key in sorted(known):
-        parts = key.split("/")
-        if left[key]:
-            told = f"{len(left[key])} {what}"
-            example = f"for example {left[key][0]}"
+    for key, found in sorted(seen.items()):
+        parts, where = key.split("/"), key or "the folder itself"
+        if found.left:
+            told, example = f"{len(found.left)} {what}", f"for example {found.left[0]}"
             if not by_class:
-                lines.append(f"{key or 'the folder itself'}: {told} are in no list of the data set, {example}")
-            elif splits and parts[0] and parts[0] not in splits.values():
+                lines.append(f"{where}: {told} are in no list of the data set, {example}")
+            elif splits and parts[0] not in {"", *splits}:
                 why = "has no class folders" if split_named(parts[0]) else "is none of train, val and test"
                 lines.append(f"the folder {key} {why}: its {told} are not read, {example}")
-            elif not key or (splits and len(parts) < depth):
+            elif not key or len(parts) < depth:
                 lines.append(f"{told} lie beside the class folders{f' in {key}' if key else ''}, {example}")
-            elif used[key]:
+            elif found.used:
                 lines.append(f"{key}: {told} in sub-folders are not read, {example}")
             else:
                 lines.append(f"the folder {key} is no class: its {told} lie in sub-folders, move them up")
-        if misnamed[key]:
-            told = f"{len(misnamed[key])} files are videos by their content and not by their ending"
-            lines.append(f"{key or 'the folder itself'}: {told}, for example {misnamed[key][0]}; rename them")
-        if by_class and len(parts) == depth and key:
-            rest = [place for place in others[key] if place not in misnamed[key]]
-            if pictures[key] and source == "folders":
-                told = f"{len(set(pictures[key]))} sub-folders of pictures are not read"
-                lines.append(f"{key}: {told}, for example {pictures[key][0]}; lists can name them as videos")
-            if not (used[key] or left[key] or misnamed[key] or pictures[key]):
-                lines.append(f"the folder {key} is no class, which has no {what[:-1]}")
-            elif rest:
-                lines.append(f"{key}: {len(rest)} files are no {what}, for example {os.path.basename(rest[0])}")
+        if found.misnamed:
+            told = f"{len(found.misnamed)} files are videos by their content and not by their ending"
+            lines.append(f"{where}: {told}, for example {found.misnamed[0]}; rename them")
+        if not by_class or not key or len(parts) < depth:
+            continue
+        if found.pictures:
+            told = f"{len(found.pictures)} sub-folders of pictures are not read, for example {found.pictures[0]}"
+            lines.append(f"{key}: {told}{'' if pictures else '; lists can name them as videos'}")
+        if not (found.used or found.left or found.misnamed or found.pictures):
+            lines.append(f"the folder {key} is no class, which has no {what[:-1]}")
+        elif found.others:
+            example = os.path.basename(found.others[0])
+            lines.append(f"{key}: {len(found.others)} files are no {what}, for example {example}")
     return first_lines(lines, "folders")
 
 
