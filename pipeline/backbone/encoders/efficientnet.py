@@ -47,9 +47,7 @@ def changes(pixels: torch.Tensor, at: list[int], reach: int) -> torch.Tensor:
     """
     grey = (pixels * pixels.new_tensor(BRIGHTNESS)[:, None, None]).sum(2)  # [b, T, h, w]
     last = grey.shape[1] - 1
-    before, now, after = (
-        grey[:, [min(max(frame + step, 0), last) for frame in at]] for step in (-reach, 0, reach)
-    )
+    before, now, after = (grey[:, [min(max(frame + step, 0), last) for frame in at]] for step in (-reach, 0, reach))
     change = torch.stack([now - before, after - now, after - before], 2).abs()
     return (GAIN * change).clamp_(max=2) - 1
 
@@ -84,7 +82,7 @@ class FramesAndChanges(Backbone):
         return self.model(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])  # [b, n, D, h, w]
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._look(pixels[:, self.seen(pixels.shape[1])]).movedim(2, -1)
+        return self._look(pixels[:, self.seen(pixels.shape[1])]).movedim(2, -1)  # [b, n, h, w, D]
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         at = self.seen(pixels.shape[1])

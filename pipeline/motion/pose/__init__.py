@@ -31,9 +31,7 @@ def load_estimator(
         StageError: it cannot be loaded, does not fit, or its architecture is none of those that are known here.
     """
     kind = ESTIMATORS[check_kind(name, revision, "pose estimators", ESTIMATORS)]
-    return kind(
-        name, revision, expert=expert, mirrored=mirrored, sha256=sha256, n_joints=n_joints, runtime=runtime
-    )
+    return kind(name, revision, expert=expert, mirrored=mirrored, sha256=sha256, n_joints=n_joints, runtime=runtime)
 
 
 def load_detector(

@@ -114,7 +114,9 @@ def decode_person(heads: dict[str, torch.Tensor]) -> torch.Tensor:
     joints = torch.arange(N_JOINTS, device=heat.device)
     offset = _at(heads["kpt_offset"].unflatten(-1, (N_JOINTS, 2)), places)[:, joints, joints]  # [n, 17, 2] y, x
     sure = _at(heat, places)[:, joints, joints]
-    return torch.stack([(places % width + offset[..., 1]) / width, (places // width + offset[..., 0]) / height, sure], -1)
+    return torch.stack(
+        [(places % width + offset[..., 1]) / width, (places // width + offset[..., 0]) / height, sure], -1
+    )
 
 
 def decode_people(heads: dict[str, torch.Tensor]) -> torch.Tensor:
