@@ -1,4 +1,4 @@
-"""Stage `pose_sheet`: skeletons over frames, and how many people were found; whoever looks sees whether poses are any."""
+"""Stage `pose_sheet`: skeletons over frames, and how many people were found: whether poses are any, to the eye."""
 
 from __future__ import annotations
 
