@@ -16,6 +16,7 @@ COMMANDS = (
     "pipeline.rules.commands",
     "pipeline.methods.commands",
     "pipeline.data.commands",
+    "pipeline.encoding.commands",
     "pipeline.methods.dance.bottleneck.commands",
     "pipeline.ablations.commands",
     "pipeline.methods.dance.explain.commands",

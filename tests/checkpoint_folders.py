@@ -76,6 +76,10 @@ def backbone(kind: str, folder: Path) -> Path:
         num_attention_heads=2, mlp_ratio=2, pred_hidden_size=24, pred_num_hidden_layers=1,
         pred_num_attention_heads=2, pred_num_mask_tokens=1, num_pooler_layers=1,
     )  # fmt: skip
+    if kind == "efficientnet_lite":
+        from pipeline.backbone.encoders.efficientnet import EfficientNetLite
+
+        return _fetched(EfficientNetLite, {"model_type": kind, "image_size": 64, "num_frames": 4, **TRUNK}, folder)
     make = {
         "videomae": lambda: transformers.VideoMAEForPreTraining(
             transformers.VideoMAEConfig(
@@ -177,6 +181,44 @@ def _port(kind: str, folder: Path) -> None:
     named = {"architectures": ["ViCLIP"]} if kind == "viclip" else {"model_type": "lavila"}
     (folder / "config.json").write_text(json.dumps({**named, **config}))
     copy_tokenizer(folder)
+
+
+# A trunk with all strides of the published ones.
+TRUNK = {"stem": 8, "stages": [[1, 8, 1, 1, 3], [2, 8, 2, 2, 3], [2, 12, 1, 2, 5], [2, 16, 1, 2, 3], [2, 20, 1, 2, 3]],
+         "last": 24}  # fmt: skip
+
+
+def _fetched(network: type, config: dict, folder: Path, **filled: float) -> Path:
+    """A network of this project's own, in the form that `conceptreel fetch` gives it: half precision, no batch norms.
+
+    Args:
+        filled: what heads give, nearly: their biases.
+    """
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for key, value in network(config).state_dict().items():
+        noise = torch.randn(value.shape, generator=generator)
+        state[key] = (noise * (2 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0.1 * noise).half()
+    for part, value in filled.items():
+        state[f"heads.{part}.1.bias"].fill_(value)
+        state[f"heads.{part}.1.weight"] *= 0.05
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def movenet(folder: Path, people: bool = False) -> Path:
+    """A MoveNet of input 64 × 64, for one person or for several."""
+    from pipeline.motion.pose.movenet import HEADS, MoveNetModel
+
+    kind, heads = ("movenet_multipose", list(HEADS)) if people else ("movenet", list(HEADS)[:4])
+    config = {"model_type": kind, "image_size": 64, "heads": heads, **TRUNK}
+    # Boxes of a few cells, and sure enough to be looked at.
+    filled = {"box_scale": 8, "box_offset": 0, "kpt_regress": 0, "center": 4, "kpt_heatmap": 4} if people else {}
+    return _fetched(MoveNetModel, config, folder, **filled)
 
 
 def pose(folder: Path, experts: int = 1) -> Path:

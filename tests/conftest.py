@@ -39,6 +39,20 @@ def checkpoint_folders():
     return module
 
 
+@pytest.fixture(scope="session")
+def fetched():
+    """Name of a small encoder → its folder; tests of published weights are skipped where they were not fetched."""
+    from pipeline.encoding.checkpoints import cache_folder
+
+    def folder(name: str) -> str:
+        place = cache_folder() / "small" / name
+        if not (place / "config.json").is_file():
+            pytest.skip(f"{place} is not there; run `conceptreel fetch small`")
+        return str(place)
+
+    return folder
+
+
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch) -> Path:
     """An empty cache of the hub, and no network."""

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,24 +25,35 @@ CONVERSIONS = {
     "openai/clip-vit-base-patch16": "refs/pr/10",
     "facebook/timesformer-base-finetuned-k400": "refs/pr/5",
 }
+# Where `conceptreel fetch` puts encoders; otherwise a folder of the user's cache.
+CACHE_VARIABLE = "CONCEPTREEL_CACHE"
 # What an encoder can need of a repository; weights of other frameworks and pickles stay where they are.
 WANTED = ("*.json", WEIGHTS, "model-*.safetensors", "merges.txt", "vocab.*", "*.model", "*.txt.gz")
 PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".h5", ".msgpack")
 SETTINGS_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
 
+def cache_folder() -> Path:
+    """Folder of what `conceptreel fetch` brings, by family: ``$CONCEPTREEL_CACHE``, or below ``$XDG_CACHE_HOME``."""
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(CACHE_VARIABLE) or Path(user, "conceptreel"))
+
+
 def locate(name: str, revision: str = "main") -> Path:
-    """The folder of a checkpoint: below the project, below the run folder, or the hub's cache.
+    """The folder of a checkpoint: below the project, below the run folder, what was fetched, or the hub's cache.
 
     Raises:
         StageError: there is no such folder, and the hub does not have it or cannot be reached.
     """
-    folders = [folder for folder in (PROJECT / name, Path(name)) if folder.is_dir()]
+    places = (PROJECT / name, Path(name), cache_folder() / name)
+    folders = [folder for folder in places if folder.is_dir()]
     for folder in folders:
         if (folder / "config.json").is_file():
             return folder
     if folders:
         raise StageError(f"`{name}` has no readable config.json; an encoder is a folder with it and {WEIGHTS}")
+    if name.startswith("small/"):
+        raise StageError(f"`{name}` is not in {cache_folder()}; run `conceptreel fetch small` once")
     return _from_hub(name, revision)
 
 

@@ -63,8 +63,8 @@ def draw_strip(
     for position, frame in enumerate(frames):
         centre = np.array([(position + 0.5) * panel - (left + right) / 2 * unit, _MARGIN * size])
         if position > 0:
-            _draw_pose(canvas, poses[frames[position - 1]] * unit + centre, skeleton, unit, _GHOST)
-        _draw_pose(canvas, poses[frame] * unit + centre, skeleton, unit)
+            draw_pose(canvas, poses[frames[position - 1]] * unit + centre, skeleton, unit, _GHOST)
+        draw_pose(canvas, poses[frame] * unit + centre, skeleton, unit)
         start = np.array([position * panel + 0.12 * panel, 0.97 * size])
         bar = np.array([0.76 * panel, 0])
         progress = frame / max(len(poses) - 1, 1)
@@ -73,7 +73,7 @@ def draw_strip(
     return cv2.resize(canvas, (canvas.shape[1] // _OVERSAMPLING, height), interpolation=cv2.INTER_AREA)
 
 
-def _draw_pose(
+def draw_pose(
     canvas: np.ndarray,
     points: np.ndarray,
     skeleton: Skeleton,

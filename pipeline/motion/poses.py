@@ -164,11 +164,11 @@ def _computed(
     from pipeline.encoding.checkpoints import weights_digest
     from pipeline.encoding.hardware import batch_size
     from pipeline.exchange.matrices import by_id
+    from pipeline.motion.pose import load_detector, load_estimator
     from pipeline.motion.pose.boxes import read_boxes
     from pipeline.motion.pose.estimate import Estimation
-    from pipeline.motion.pose.vitpose import PoseEstimator
 
-    estimator = PoseEstimator(
+    estimator = load_estimator(
         settings.model,
         settings.revision,
         settings.expert,
@@ -180,10 +180,8 @@ def _computed(
     about = estimator.record(settings.model, settings.revision)
     detector = annotated = None
     if settings.boxes == "detected":
-        from pipeline.motion.pose.detector import PersonDetector
-
         named = settings.detector, settings.detector_revision
-        detector = PersonDetector(*named, settings.detector_sha256, job.runtime)
+        detector = load_detector(*named, settings.detector_sha256, job.runtime)
         about["detector_weights"] = weights_digest(*named)
     elif settings.boxes == "annotations":
         annotated = by_id(read_boxes(job.root / settings.boxes_path), all_ids(job), settings.boxes_path)

@@ -21,6 +21,7 @@ ALLOWED = {
         "motion.poses",
         "motion.keyframes",
         "motion.pose_clips",
+        "motion.sheet",
         "context.candidates",
         "context.texts",
         "context.concepts",
@@ -49,6 +50,7 @@ ALLOWED = {
 COMMANDS = (
     "ablations",
     "data",
+    "encoding",
     "inspection",
     *(f"methods.dance.{part}" for part in ("bottleneck", "exchange", "explain")),
 )

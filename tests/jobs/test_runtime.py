@@ -14,8 +14,8 @@ TAKERS = {
     "load_backbone",
     "load_dual_encoder",
     "build_classifier",
-    "PoseEstimator",
-    "PersonDetector",
+    "load_estimator",
+    "load_detector",
     "VideoPredictor",
     "Plan",
 }

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.backbone.encoders.base import CONVOLUTIONAL, IMAGE, VIDEO, Backbone, encode
+from pipeline.backbone.encoders.efficientnet import EfficientNetLite, FramesAndChanges
 from pipeline.backbone.encoders.image import Convolutional, ImageTransformer
 from pipeline.backbone.encoders.video import VJEPA2, TimeSformer, VideoMAE
 from pipeline.encoding.checkpoints import check_kind, config_of, processor_settings
-from pipeline.encoding.loading import load_model
+from pipeline.encoding.loading import load_model, load_tensors
 from pipeline.encoding.pixels import Preprocessing
 from pipeline.jobs.runtime import AUTO, Runtime
 
@@ -64,6 +65,10 @@ FAMILIES = {
     "convnext": Family("ConvNextModel", Convolutional, None, ("classifier.",), "bicubic"),
 }
 
+# Of this package's own, as `conceptreel fetch` brings it.
+LITE = "efficientnet_lite"
+HALF = (0.5, 0.5, 0.5)
+
 
 def load_backbone(
     name: str, revision: str = "main", cls_token: bool = False, sha256: str = "", runtime: Runtime = AUTO
@@ -79,10 +84,14 @@ def load_backbone(
     """
     import transformers
 
-    kind = check_kind(name, revision, "backbones", FAMILIES)
+    kind = check_kind(name, revision, "backbones", (*FAMILIES, LITE))
+    config = config_of(name, revision)
+    if kind == LITE:
+        lite = load_tensors(EfficientNetLite(config), name, revision, sha256, runtime)
+        side = lite.config.image_size
+        return FramesAndChanges(lite, Preprocessing(HALF, HALF, (side, side), "bilinear"), runtime, cls_token)
     family = FAMILIES[kind]
     settings = processor_settings(name, revision)
-    config = config_of(name, revision)
     # A fine-tuned VideoMAE normalises the mean of its tokens; the bare model would lose that layer.
     tuned = kind == "videomae" and "VideoMAEForVideoClassification" in (config.get("architectures") or [])
     if tuned and config.get("use_mean_pooling", True):

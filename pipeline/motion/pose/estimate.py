@@ -248,7 +248,7 @@ class Estimation:
         Args:
             frames: of the person only, on the device, ``[there.sum(), H, W, 3]``; boxes: likewise ``[there.sum(), 4]``.
         """
-        n_joints = self.estimator.model.config.num_labels
+        n_joints = self.estimator.n_joints
         points = np.full((len(there), n_joints, 2), np.nan, np.float32)
         sure = np.zeros((len(there), n_joints), np.float32)
         around = np.full((len(there), 4), np.nan, np.float32)

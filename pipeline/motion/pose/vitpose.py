@@ -112,6 +112,19 @@ def decode_heatmaps(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     return torch.stack([x, y], -1).to(step.dtype) + step, confidence.clamp(0, 1)
 
 
+def check_joints(name: str, given: int, wanted: int | None) -> None:
+    """Compare the joints that a checkpoint gives with those of the skeleton, None for any.
+
+    Raises:
+        StageError: they differ.
+    """
+    if wanted not in (None, given):
+        raise StageError(
+            f"`{name}` gives {given} joints, the skeleton has {wanted}; take another checkpoint, or the skeleton that "
+            f"it was trained for (motion.poses.skeleton)"
+        )
+
+
 # Which data set each expert of ViTPose++ learned (Xu et al. 2023); published files hold the head of the first only.
 EXPERTS = ("COCO", "AI Challenger", "MPII", "AP-10K", "APT-36K", "COCO-WholeBody")
 
@@ -155,11 +168,8 @@ class PoseEstimator(Encoder):
         self.height, self.width = self.model.config.backbone_config.image_size
         self.expert = self._expert(name, expert)
         self.mirrored = list(mirrored)
-        if n_joints not in (None, self.model.config.num_labels):
-            raise StageError(
-                f"`{name}` gives {self.model.config.num_labels} joints, the skeleton has {n_joints}; take another "
-                f"checkpoint, or the skeleton that it was trained for (motion.poses.skeleton)"
-            )
+        self.n_joints = self.model.config.num_labels
+        check_joints(name, self.n_joints, n_joints)
 
     def _expert(self, name: str, expert: int | None) -> int | None:
         n_experts = self.model.config.backbone_config.num_experts
