@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline.data.readers import BackendError, Video, VideoError, open_video, say_once
+from pipeline.data.settings import MIN_FRACTION
 from pipeline.store.code import PROJECT
 
 SECONDS = 600.0
@@ -116,7 +117,7 @@ class Decoder:
         path: str | os.PathLike[str],
         backend: str = "decord",
         frames: tuple[int, int] | None = None,
-        **options: float,
+        min_fraction: float = MIN_FRACTION,
     ) -> Iterator[RemoteVideo]:
         """Open a video as `pipeline.data.readers.open_video` does.
 
@@ -127,7 +128,7 @@ class Decoder:
         budget = _Budget(self.seconds)
         name = Path(path).name
         request = {"ask": "open", "path": os.fsencode(path).hex(), "backend": backend, "frames": frames}
-        header, timestamps = self.ask({**request, "options": options}, name, budget)
+        header, timestamps = self.ask({**request, "min_fraction": min_fraction}, name, budget)
         if header["instead"]:
             say_once(header["instead"])
         try:
@@ -290,7 +291,7 @@ class _Worker:
     def _open(self, path: str, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
         self._video = None
         frames = request["frames"] and tuple(request["frames"])
-        self._video = open_video(path, request["backend"], frames, **request["options"])
+        self._video = open_video(path, request["backend"], frames, request["min_fraction"])
         return self._describe("opened")
 
 

@@ -193,13 +193,14 @@ class Video:
             except _GaveUp as error:
                 stop = str(error)
             self.note = "; ".join(filter(None, (self.note, f"at frame {decoded}: {stop}")))
+        # How far the first decoder gets is a matter of chance; neither a result nor a reason may depend on that.
+        certain = "; ".join(filter(None, (self._probe.remark, f"at frame {len(times)}: {stop}")))
         if len(times) < decoded:
-            # How far the first decoder got is then a matter of chance, and a result must not depend on that.
-            raise VideoError("damaged", f"{self._name}: two decoders disagree ({self.note})")
+            raise VideoError("damaged", f"{self._name}: two decoders disagree ({certain})")
         promised = round(self.n_frames / self._probe.share)
-        self.note = f"{decoded} of {promised} frames decode ({self.note})"
         if decoded < max(1, self._min_fraction * promised):
-            raise VideoError("damaged", f"{self._name}: {self.note}")
+            raise VideoError("damaged", f"{self._name}: {decoded} of {promised} frames decode ({certain})")
+        self.note = f"{decoded} of {promised} frames decode ({self.note})"
         # Frames are missing, so the times of the packets no longer belong to them one by one.
         if None in times:
             self.timestamps = self.timestamps[:decoded]
@@ -250,7 +251,8 @@ class Excerpt(Video):
         found = max(0, index + 1 - self._first)
         promised = round(self.n_frames / self._probe.share)
         if found < max(1, self._min_fraction * promised):
-            raise VideoError("damaged", f"{self._name}: {found} of {promised} frames decode ({self.note})")
+            certain = "; ".join(filter(None, (self._probe.remark, f"at frame {index + 1} of the film it ends")))
+            raise VideoError("damaged", f"{self._name}: {found} of {promised} frames decode ({certain})")
         self.timestamps = since_first(self._whole.timestamps[self._first : self._first + found])
         self.fps = rate_of(self.timestamps, self.fps)
 

@@ -87,7 +87,9 @@ class Index(Section):
 
 
 class Decode(Section):
-    backend: Literal["decord", "pyav", "torchcodec"] = "decord"
+    backend: Literal["decord", "pyav", "torchcodec"] = Field(
+        "decord", description="pyav goes on where another one fails, and decodes where decord is not installed"
+    )
     n_frames: int = Field(16, ge=1, description="frames of the model clip (S: 16)")
     sampling: Literal["uniform", "dense"] = Field("uniform", description="S: dense for UCF-101, uniform elsewhere")
     stride: int = Field(4, ge=1, description="frame distance of dense sampling")

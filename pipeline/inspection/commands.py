@@ -70,9 +70,12 @@ def _print_decoding(reports: list[Any]) -> None:
     from collections import Counter
 
     decoders = {(report.stage, key): name for report in reports for key, name in report.decoders.items()}
+    if decoders:
+        print()
     for stage in dict.fromkeys(stage for stage, _ in decoders):
         counted = Counter(name for (own, _), name in decoders.items() if own == stage).most_common()
-        print(f"\ndecoded for {stage}: {', '.join(f'{count} by {name}' for name, count in counted)}")
+        words = ", ".join(f"{count} by {name}" for name, count in counted)
+        print(f"decoded for {stage}: {words}")
     notes: dict[tuple[str, str], list[str]] = {}
     for report in reports:
         for key, note in report.unusual.items():

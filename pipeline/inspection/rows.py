@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.inspection.cache import InspectionError, attributes_of, nearest
 from pipeline.inspection.text import shape
 from pipeline.store.arrays import Arrays
-from pipeline.store.inspect import inspect_artifact
+from pipeline.store.inspect import inspect_artifact, texts_by_video
 from pipeline.store.tables import read_table
 
 # Arrays whose videos are not along the first axis; and arrays and attributes that have nothing to do with videos, but
@@ -98,9 +98,9 @@ def _of_arrays(path: Path, video_id: str) -> VideoRows:
         if video_id in failed:
             rows.failed = failed[video_id]
             return rows
-        for name, column in (("decoder", "decoders"), ("note", "notes")):
-            if video_id in attributes["provenance"].get(column, {}):
-                rows.values[name] = attributes["provenance"][column][video_id]
+        for name, part in (("decoder", "decoders"), ("note", "notes")):
+            if text := texts_by_video(attributes["provenance"], part).get(video_id):
+                rows.values[name] = text
         if not index.video_id:
             raise InspectionError(f"{path} has no rows of videos; it holds {', '.join(index.shapes)}")
         if video_id not in index.video_id:

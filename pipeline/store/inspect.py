@@ -127,12 +127,18 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.shape, report.dtype = largest["shape"], largest["dtype"]
         report.rows = largest["shape"][0]
     report.failed = attributes.get("failed", [])
-    report.decoders, report.unusual = record.get("decoders", {}), record.get("notes", {})
+    report.decoders, report.unusual = texts_by_video(record, "decoders"), texts_by_video(record, "notes")
     report.notes = [line for name in NOTES for line in attributes.get(name, [])]
     git = record.get("git", {})
     report.revision = git.get("revision", "")[:10] + ("+" if git.get("dirty") else "")
     report.stale = _changed_code(record)
     return report, attributes
+
+
+def texts_by_video(record: dict[str, Any], name: str) -> dict[str, str]:
+    """A part of a provenance that says something about single videos; empty where it says nothing."""
+    found = record.get(name)
+    return {str(key): str(text) for key, text in found.items()} if isinstance(found, dict) else {}
 
 
 def _changed_code(record: dict[str, Any]) -> str:
