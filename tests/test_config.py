@@ -63,6 +63,15 @@ def test_recipes_of_fine_tuning_are_those_of_the_supplement(project):
             },
             ["finetune.enabled has no use"],
         ),
+        (
+            {"datasets": {"d": {"bottleneck": {"concept_layers": {"types": ["motion"]}}}}},
+            ["the kind dance+salf locates objects and scenes", "kinds: [dance]"],
+        ),
+        (
+            {"datasets": {"d": {"context": {"texts": {"candidates": {"object": "o.txt"}}}}}},
+            ["types has scene, but context.texts.candidates has not"],
+        ),
+        ({"datasets": {"d": {"motion": {"poses": {"skeleton": "openpoze"}}}}}, ["nor one of coco, jhmdb, kinect"]),
     ],
 )
 def test_mistakes_are_told_in_the_words_of_the_file(raw, words):
@@ -87,6 +96,26 @@ def test_a_mistake_in_one_section_stops_no_other(tmp_path):
         validate(raw)
     with pytest.raises(ConfigError, match="devise"):
         opened({"runtime": {"devise": "cpu"}})
+
+
+@pytest.mark.parametrize("types", [["motion"], ["object"], ["scene", "motion"], ["motion", "object", "scene"]])
+def test_only_what_the_types_need_is_asked_for(types):
+    """Stages behind a model, for every kind that can have these types."""
+    from pipeline.rules.graph import closure
+
+    words = {"object": "o.txt", "scene": "s.txt"}
+    for kind in ("dance", "salf", "dance+salf"):
+        if kind != "dance" and types == ["motion"]:
+            continue
+        layers = {"kinds": [kind], "types": types}
+        texts = {"candidates": {name: path for name, path in words.items() if name in types}}
+        raw = {"bottleneck": {"concept_layers": layers}, "context": {"texts": texts}}
+        asked = set(closure(validate({"datasets": {"d": raw}}).datasets["d"], ["report"]))
+        assert ({"poses", "motion_concepts"} <= asked) == ("motion" in types and kind != "salf")
+        assert ({"texts", "dual_encoder", "concepts"} <= asked) == (types != ["motion"])
+        assert ({"prompts", "maps"} <= asked) == (kind != "dance")
+        assert {"poses", "motion_concepts"} <= asked or not {"poses", "motion_concepts", "pose_clips"} & asked
+        assert types != ["motion"] or not {"texts", "dual_encoder", "concepts", "candidates"} & asked
 
 
 def test_unknown_data_set_names_the_nearest(project):

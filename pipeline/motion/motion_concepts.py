@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from typing import Any
 
@@ -24,6 +23,7 @@ from pipeline.motion.finch import (
     medoids,
     refine_to,
 )
+from pipeline.motion.pose_clips import KEYS
 from pipeline.motion.settings import MotionConcepts
 
 
@@ -132,8 +132,8 @@ def build(job: stage.Job) -> None:
     skeleton: Any = "coco"
     for arrays, described in job.read_arrays("pose_clips"):
         failed.update({item["video_id"]: item["reason"] for item in described["failed"]})
-        dropped.update(reason for reason in described["reason"] if reason)
         skeleton = described["skeleton"]
+        dropped.update(reason for reason in described["reason"] if reason)
         row = videos.rows_of(described["video_id"])[arrays["row"]] if len(arrays["row"]) else arrays["row"]
         kept = arrays["kept"] & (row >= 0)
         parts["poses"].append(arrays["poses"][kept])
@@ -161,11 +161,10 @@ def build(job: stage.Job) -> None:
         # Rule 9 of the cache: clusters see train and validation videos only; all others are assigned afterwards.
         seen = np.isin(videos.split[row], DEVELOPMENT)
         if seen.sum() < 4:
-            why = ", ".join(f"{count} for {reason}" for reason, count in dropped.most_common())
+            (reason, count), *_ = dropped.most_common(1) or [("no_keyframes", 0)]
             raise stage.StageError(
                 f"only {int(seen.sum())} key clips of train and validation videos passed the filters, and 4 are "
-                f"needed; {dropped.total()} were dropped{f' ({why})' if why else ''}, and {len(failed)} videos have "
-                f"none left: loosen motion.pose_clips.min_confidence or min_cosine"
+                f"needed; {dropped.total()} clips fell to them, {count} for {reason}; change {KEYS[reason]}"
             )
         labels = np.full(len(flat), -1, np.int32)
         labels[seen], sizes = discover(flat[seen], row[seen], settings)

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import argparse
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.signal import MotionSignal
-from pipeline.jobs.stage import StageError
+from pipeline.jobs.runtime import RUNTIME_VARIABLE
+from pipeline.jobs.stage import Job, StageError
 from pipeline.motion.keyframes import (
+    build,
     clip_windows,
     detect_keyframes,
     joint_speed,
     read_published,
     select_keyframes,
 )
+from pipeline.motion.settings import Keyframes
+from pipeline.store.tables import read_table
 
 
 def jumping_square(n_frames: int, jumps: list[int], noise: int = 0) -> np.ndarray:
@@ -243,3 +251,40 @@ def test_published_key_frames_are_read_as_text(tmp_path):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(StageError, match=words):
             read_published(path)
+
+
+def test_key_frames_of_other_videos_are_told(tmp_path, monkeypatch):
+    """`1` is not `0001`; paths and bare names that are unique are found."""
+
+    def made(text: str) -> tuple[dict, list]:
+        (tmp_path / "keyframes.txt").write_text(text)
+        call = {"shard": "", "threads": 1, "dataset": "mine"}
+        table = pa.table(
+            {
+                "video_id": ["run__0001", "run__0002"],
+                "path": ["run/0001.mp4", "run/0002.mp4"],
+                "listed": ["train"] * 2,
+                "status": ["ok"] * 2,
+                "developed": [True] * 2,
+                "first_frame": pa.nulls(2, pa.int32()),
+                "end_frame": pa.nulls(2, pa.int32()),
+            }
+        )
+        videos = str(tmp_path / "videos.parquet")
+        job = argparse.Namespace(settings="{}", input=[], output=[["videos", videos]], **call)
+        Job("videos", "pipeline.data.videos", job).write_table("videos", table)
+        monkeypatch.setenv(RUNTIME_VARIABLE, json.dumps({"roots": {"mine": str(tmp_path)}}))
+        settings = Keyframes(source="list", path="keyframes.txt").model_dump_json()
+        out = tmp_path / "keyframes.parquet"
+        job = argparse.Namespace(
+            settings=settings, input=[["videos", videos]], output=[["keyframes", str(out)]], **call
+        )
+        build(Job("keyframes", "pipeline.motion.keyframes", job))
+        found, about = read_table(out)
+        return dict(zip(found["video_id"].to_pylist(), found["frames"].to_pylist(), strict=True)), about["failed"]
+
+    assert made("run/0001.mp4 3 9\n0002 4\n") == ({"run__0001": [3, 9], "run__0002": [4]}, [])
+    found, failed = made("run__0001 3\n")
+    assert found == {"run__0001": [3]} and failed[0]["reason"] == "no_keyframes: keyframes.txt names none"
+    with pytest.raises(StageError, match=r"none of the 2 videos: it names '1', '2', the data set 'run__0001'"):
+        made("1 3\n2 4\n")

@@ -108,6 +108,18 @@ def faststart(path) -> bytes:
     return path.with_name("fast.mp4").read_bytes()
 
 
+def test_boxes_of_other_videos_or_frames_are_told(data, tmp_path, monkeypatch):
+    """Ids are text, frames count from 0: a table that counts from 1 has a box behind the last frame."""
+    lines = [f"{k},{f},10,4,118,127" for k in (0, 1) for f in range(6)]
+    (data / "others.csv").write_text("\n".join(["video_id,frame,x0,y0,x1,y1", *lines]) + "\n")
+    with pytest.raises(StageError, match=r"others\.csv has none of the 3 videos: it names '0', '1', the data set"):
+        poses(data, tmp_path, monkeypatch, boxes="annotations", boxes_path="others.csv")
+    lines = [f"v{k},{f},10,4,118,127" for k, n in ((0, 6), (1, 9)) for f in range(1, n + 1)]
+    (data / "from_1.csv").write_text("\n".join(["video_id,frame,x0,y0,x1,y1", *lines]) + "\n")
+    with pytest.raises(StageError, match="up to frame 9, the video has 9 frames, counted from 0"):
+        poses(data, tmp_path, monkeypatch, boxes="annotations", boxes_path="from_1.csv")
+
+
 def test_boxes_of_a_detector(data, tmp_path, monkeypatch, checkpoint_folders):
     from transformers import RTDetrForObjectDetection
 
