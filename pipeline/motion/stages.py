@@ -68,15 +68,6 @@ STAGES = (
         priority=WAITED_FOR,
     ),
     Stage(
-        "pose_sheet",
-        module="pipeline.motion.sheet",
-        writes={"sheet": "explain/poses.png"},
-        reads={"poses": "poses.poses", "pose_clips": "pose_clips.pose_clips", "clips": "decode.clips"},
-        when=lambda section: computed("motion.poses")(section) and computed("backbone.features")(section),
-        memory_mb=4000,
-        captions={"sheet": "poses.rst"},
-    ),
-    Stage(
         "motion_concepts",
         module="pipeline.motion.motion_concepts",
         writes={"motion_concepts": "motion/motion_concepts.zarr.zip", "motion_labels": "motion/motion_labels.parquet"},

@@ -183,6 +183,15 @@ EXPLAIN_STAGES = (
         captions={"motion_concepts": "motion_concepts.rst", "explanations": "explanations.rst"},
     ),
     Stage(
+        "pose_sheet",
+        module="pipeline.motion.sheet",
+        writes={"sheet": "explain/poses.png"},
+        reads={"poses": "poses.poses", "pose_clips": "pose_clips.pose_clips", "clips": "decode.clips"},
+        when=_both(has_motion, has_clips, computed("motion.poses")),
+        memory_mb=4000,
+        captions={"sheet": "poses.rst"},
+    ),
+    Stage(
         "sanity",
         module=f"{MODULE}.explain.sanity",
         writes={"sanity": "explain/sanity.zarr.zip", "sanity_table": "explain/sanity.parquet"},

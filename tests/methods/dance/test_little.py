@@ -93,7 +93,7 @@ def test_whatever_is_missing_is_a_result_or_one_line(tmp_path_factory, drawn):
             PLENTY,
             {"kept": {"train": 0.0, "val": 0.0}},
             "motion_concepts",
-            "only 0 key clips.*36 were dropped.*min_conf",
+            "only 0 key clips.*36 clips fell.*min_conf",
         ),
         (PLENTY, {"kept": {"val": 0.0}}, "concept_layers", "0 of 4 videos of the split `val`.*min_confidence"),
         (PLENTY, {"kept": {"train": 0.0}}, "concept_layers", "none of the .* seen in a training video.*min_confidence"),
