@@ -30,7 +30,7 @@ class Poses(Section):
     max_frame_difference: int = Field(
         0, ge=0, description="frames by which imported poses or boxes may be longer, or poses shorter, than their video"
     )
-    model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder of a ViTPose checkpoint")
+    model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder: ViTPose, MoveNet")
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
     sha256: str = SHA256
     expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO, the joints of published files)")
@@ -44,7 +44,7 @@ class Poses(Section):
         description="CSV or Parquet table of annotated boxes, relative to the root of the data set: video_id, frame, "
         "x0, y0, x1, y1, and score if there is one",
     )
-    detector: str = Field("PekingU/rtdetr_r50vd_coco_o365", description="hub id or folder of an RT-DETR checkpoint")
+    detector: str = Field("PekingU/rtdetr_r50vd_coco_o365", description="hub id or folder: RT-DETR, MoveNet MultiPose")
     detector_revision: str = "main"
     detector_sha256: str = SHA256
     min_box_score: float = Field(0.5, ge=0, le=1, description="boxes above it begin a track; others only continue one")
