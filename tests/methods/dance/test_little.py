@@ -1,4 +1,4 @@
-"""Sets in which too little is left: every stage gives a result, or one line that says what is missing and what to do."""
+"""Sets in which too little is left: each stage gives a result, or one line that says what is missing and what to do."""
 
 from __future__ import annotations
 
