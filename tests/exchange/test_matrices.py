@@ -69,8 +69,9 @@ def test_ids_that_are_numbers_are_refused(tmp_path):
 def test_what_a_file_holds_by_the_ids_of_the_data_set():
     ids = ["0001", "a__b", "c"]
     assert by_id({"a/b.mp4": 1, "0001": 2, "other": 3}, ids, "x") == {"a__b": 1, "0001": 2}
-    assert by_id({}, ids, "x") == {}
-    with pytest.raises(ForeignFileError, match=r"x: none of its 2 names is a video .*, for example `1`; ids are"):
+    with pytest.raises(ForeignFileError, match="x has none of the 3 videos: it names nothing"):
+        by_id({}, ids, "x")
+    with pytest.raises(ForeignFileError, match="x has none of the 3 videos: it names '1', '2', the data set '0001'"):
         by_id({"1": 1, "2": 2}, ids, "x")
 
 

@@ -133,8 +133,8 @@ def make_valid(folder: Path) -> dict[str, Known]:
         "mjpeg.avi": write(folder / "mjpeg.avi", "mjpeg", pix_fmt="yuvj420p"),
         "mpeg1.mpg": write(folder / "mpeg1.mpg", "mpeg1video", options={"bf": "0"}),
         "mpeg2.mpg": write(folder / "mpeg2.mpg", "mpeg2video", options={"bf": "0"}),
-        "h264.ts": write(folder / "h264.ts", options={"bf": "0"}),
-        "h264.flv": write(folder / "h264.flv"),
+        "h264_transport.ts": write(folder / "h264_transport.ts", options={"bf": "0"}),
+        "h264_flash.flv": write(folder / "h264_flash.flv"),
         "flash.flv": write(folder / "flash.flv", "flv"),
         "h263.3gp": write(folder / "h263.3gp", "h263", size=(176, 144)),
         "raw.avi": write(folder / "raw.avi", "rawvideo"),
@@ -174,7 +174,7 @@ def make_valid(folder: Path) -> dict[str, Known]:
     for name, source in (
         ("mkv_named.avi", "b_frames.mkv"),
         ("mp4_named.webm", "h264.mp4"),
-        ("ts_named.mp4", "h264.ts"),
+        ("ts_named.mp4", "h264_transport.ts"),
         ("no_extension", "h264.mp4"),
         ("name with [brackets] & ümläut.mp4", "h264.mp4"),
     ):
@@ -194,7 +194,7 @@ def make_valid(folder: Path) -> dict[str, Known]:
 def make_odd(folder: Path) -> None:
     """Files of which nobody can say beforehand what a decoder should make of them, or which hold no video."""
     write(folder / "no_key_frame_at_start.ts", options={"g": "12", "bf": "0"}, first_packet=5)
-    write(folder / "no_key_frame_at_start.mkv", options={"g": "12", "bf": "0"}, first_packet=5)
+    write(folder / "no_key_frame_first.mkv", options={"g": "12", "bf": "0"}, first_packet=5)
     write(folder / "no_key_frame_at_all.mkv", options={"g": "100", "bf": "0"}, first_packet=1)
     (folder / "two_sizes.ts").write_bytes(
         b"".join(_of(folder, f"part_{size[0]}.ts", size) for size in ((96, 64), (64, 96)))
@@ -326,7 +326,16 @@ def make_damaged(folder: Path, sources: list[str], seed: int) -> None:
         save("noise_in", content[:a] + draw.randbytes(500) + content[a:])
 
 
-SOURCES = ["h264.mp4", "fragmented.mp4", "b_frames.mkv", "vp9.webm", "mpeg4.avi", "mpeg2.mpg", "h264.ts", "h264.flv"]
+SOURCES = [
+    "h264.mp4",
+    "fragmented.mp4",
+    "b_frames.mkv",
+    "vp9.webm",
+    "mpeg4.avi",
+    "mpeg2.mpg",
+    "h264_transport.ts",
+    "h264_flash.flv",
+]
 
 
 def make(folder: Path, seed: int = 0) -> dict[str, Known]:
