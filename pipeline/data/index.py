@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import replace
 
@@ -15,8 +14,6 @@ from pipeline.data.table import columns_of
 from pipeline.data.unused import first_lines, with_findings
 from pipeline.jobs import stage
 from pipeline.store.places import VIDEOS_OF
-
-logger = logging.getLogger("conceptreel")
 
 FEW_VIDEOS = 5
 SEGMENTS = pa.list_(pa.struct({"start": pa.float64(), "end": pa.float64(), "label": pa.int32()}))
@@ -116,7 +113,7 @@ def build(job: stage.Job) -> None:
     listing = replace(listing, notes=[*listing.notes, *few_videos(listing)])
     entries = listing.entries
     for note in [*listing.notes, *listing.missing, *listing.unused, *listing.copies]:
-        logger.warning("%s: %s", job.dataset, note)
+        job.warn(note)
     failed = {entry.video_id: entry.problem for entry in entries if entry.problem}
     segments = [[segment._asdict() for segment in entry.segments] for entry in entries]
     columns = columns_of(entries) | {
@@ -129,9 +126,7 @@ def build(job: stage.Job) -> None:
     job.check_failures(failed, len(entries), settings.max_failed_fraction)
     check_splits(listing, settings)
     check_classes(listing, settings.unseen_classes)
-    content = {
-        name: getattr(listing, name) for name in ("class_names", "published", "notes", "missing", "unused", "copies")
-    }
+    content = {"class_names": listing.class_names, "published": listing.published}
     if job.videos_of:
         content[VIDEOS_OF] = job.videos_of
     job.write_table("index", pa.table(columns), content, failed=failed)

@@ -14,8 +14,6 @@ from pipeline.store.code import code_digest, path_of, recorded_definitions
 from pipeline.store.provenance import SCHEMA_VERSION
 from pipeline.store.tables import read_attributes
 
-# Attributes in sentences, of the index.
-NOTES = ("notes", "missing", "unused", "copies")
 # An edit that touches many definitions or files is told by the first of them.
 _LISTED = 5
 
@@ -128,7 +126,7 @@ def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
         report.rows = largest["shape"][0]
     report.failed = attributes.get("failed", [])
     report.decoders, report.unusual = texts_by_video(record, "decoders"), texts_by_video(record, "notes")
-    report.notes = [line for name in NOTES for line in attributes.get(name, [])]
+    report.notes = attributes.get("notes", [])
     git = record.get("git", {})
     report.revision = git.get("revision", "")[:10] + ("+" if git.get("dirty") else "")
     report.stale = _changed_code(record)

@@ -370,14 +370,13 @@ def test_the_index_says_what_is_left_out_and_what_is_there_twice(data, capsys):
     own = Index(source="folders", validation_by="video")
     index.build(data.job("index", own.model_dump(mode="json")))
     _, attributes = read_table(data.root / "index.parquet")
-    assert attributes["unused"] == ["1 videos lie beside the class folders, for example loose.wmv"]
     few = "4 videos are few; with less than 5 a class is hardly learned"
-    assert attributes["notes"] == [f"x: {few}", f"y: {few}"]
-    (line,) = attributes["copies"]
-    assert line.endswith("test/x/g.mp4 = train/x/a.mp4: figures would be too good; remove the copies")
+    told = attributes["provenance"]["warnings"]["index"]
+    assert told[:-1] == [f"x: {few}", f"y: {few}", "1 videos lie beside the class folders, for example loose.wmv"]
+    assert told[-1].endswith("test/x/g.mp4 = train/x/a.mp4: figures would be too good; remove the copies")
     assert main(["inspect", str(data.root / "index.parquet")]) == 0
     shown = capsys.readouterr().out
-    assert all(f"note: index: {text}" in shown for text in (line, *attributes["unused"], *attributes["notes"]))
+    assert all(f"warning: index: {text}" in shown for text in told)
 
 
 def test_one_label_per_video_or_a_line_that_says_what_to_do(data):

@@ -56,7 +56,7 @@ def test_kth_films_become_clips(make_workspace, tmp_path):
     rows = table.to_pylist()
     assert len(rows) == 12 and {row["group"] for row in rows if row["split"] == "test"} == {"person22"}
     assert attributes["published"] == {"train": 1528, "test": 863}
-    assert attributes["missing"] == [
+    assert attributes["provenance"]["warnings"]["index"][-2:] == [
         "train: 8 videos are listed, 1,528 are published",
         "test: 4 videos are listed, 863 are published",
     ]
