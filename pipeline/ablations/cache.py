@@ -113,23 +113,7 @@ class Cache:
                 for key, paths in inputs.items()
             }
             outputs = {key: folder / pattern.replace("{shard}", shard) for key, pattern in stage.writes.items()}
-            self.run(stage.module, stage.name, settings, own, outputs, shard)
-
-    def run(
-        self,
-        module: str,
-        name: str,
-        settings: str,
-        inputs: dict[str, list[Path]],
-        outputs: dict[str, Path],
-        shard: str = "",
-    ) -> None:
-        """Call a stage in this process, unless its outputs were made by this code from these inputs already.
-
-        Args:
-            settings: canonical JSON.
-        """
-        run_step(module, name, self.results.name, settings, inputs, outputs, shard)
+            run_step(stage.module, stage.name, self.results.name, settings, own, outputs, shard)
 
 
 def _shards(section: Dataset, pattern: str) -> list[str]:

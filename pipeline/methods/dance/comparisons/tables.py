@@ -5,7 +5,7 @@ Its Tables 2 to 5 and 7 to 12 are about UCF-101, Table 6 about four data sets; T
 
 from __future__ import annotations
 
-from pipeline.ablations.cache import Cache
+from pipeline.ablations.cache import Cache, run_step
 from pipeline.ablations.variants import Table, Variant, changed
 from pipeline.config import Dataset
 from pipeline.methods.dance.bottleneck.activations import TYPES
@@ -61,7 +61,8 @@ def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, fl
     }
     inputs = {name: cache.paths(section, name)[name] for name in head.reads}
     path = cache.folder / "score" / digest_of(settings) / "score.parquet"
-    cache.run("pipeline.methods.dance.comparisons.score", "score", canonical(settings), inputs, {"score": path})
+    module = "pipeline.methods.dance.comparisons.score"
+    run_step(module, "score", cache.results.name, canonical(settings), inputs, {"score": path})
     table, _ = read_table(path)
     return dict(zip(table["figure"].to_pylist(), table["value"].to_pylist(), strict=True))
 
