@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline.backbone.settings import Backbone
 from pipeline.context.settings import Context
-from pipeline.data.settings import Data, Index
+from pipeline.data.settings import Data, Expects, Index
 from pipeline.demo.settings import Demo
 from pipeline.methods.registry import METHODS
 from pipeline.motion.settings import Motion
@@ -30,6 +30,8 @@ from pipeline.settings import ConfigError, Section
 
 # One file per published set, with the experiments that are usual on it.
 PUBLISHED = Path(__file__).parent / "data" / "sets"
+# Settings that go together, for own videos.
+PROFILES = Path(__file__).parent / "data" / "profiles.yaml"
 # The one in C reads the published sets in a tenth of the time.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -42,6 +44,12 @@ class _Floors(Section):
         description="makes this an experiment on the videos of that data set: other splits, labels or settings. What "
         "it does not say is as there; what depends on videos and encoders alone is made once, in that set's folder",
     )
+    profile: Literal["", "small", "published"] = Field(
+        "",
+        description="settings that go together, below what the section says itself (pipeline/data/profiles.yaml). "
+        "small: encoders of `conceptreel fetch small`, for machines without a GPU; published: those of the papers",
+    )
+    expects: Expects = Expects()
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()
@@ -178,6 +186,12 @@ def published() -> dict[str, dict[str, Any]]:
     return found
 
 
+@functools.cache
+def profiles() -> dict[str, dict[str, Any]]:
+    """Settings that go together, by the name of their profile."""
+    return _parsed(PROFILES)
+
+
 class Datasets(Mapping[str, Dataset]):
     """Sections by name: those of the configuration and the published ones, each checked when it is asked for.
 
@@ -204,6 +218,8 @@ class Datasets(Mapping[str, Dataset]):
         if not isinstance(own, dict):
             raise ConfigError(f"{self._source}:\n  `datasets.{name}`: a mapping is wanted (given: {reprlib.repr(own)})")
         section = merged(published().get(name, {}), own)
+        if isinstance(profile := section.get("profile"), str) and profile in profiles():
+            section = merged(profiles()[profile], section)
         base = section.get("dataset")
         if not base or not isinstance(base, str):
             return section

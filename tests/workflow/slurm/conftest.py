@@ -206,4 +206,5 @@ def without_motion(workspace):
         shutil.rmtree(results / floor)
     for name in ("model.pt", "metrics.json", "demo/evaluation.parquet"):
         (results / name).unlink()
+    workspace.configure({**workspace.config(), "runtime": {"device": "cpu"}})
     return workspace
