@@ -109,4 +109,17 @@ STAGES = (
         minutes=60,
         priority=WAITED_FOR,
     ),
+    Stage(
+        "pose_sheet",
+        module="pipeline.motion.sheet",
+        writes={"sheet": "explain/poses.png", "quality": "motion/quality.parquet"},
+        reads={
+            "poses": "poses.poses",
+            "pose_clips": "pose_clips.pose_clips",
+            "clips": Read("decode.clips", when=computed("backbone.features")),
+        },
+        per="videos",
+        memory_mb=4000,
+        captions={"sheet": "poses.rst"},
+    ),
 )

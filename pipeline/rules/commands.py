@@ -32,6 +32,9 @@ def status(call: argparse.Namespace) -> int:
         print(as_json(as_dict(stages)))
         return int(bool(failures))
     print(table(rows(stages), HEADER))
+    for item in stages:
+        for sentence in item.warnings:
+            print(f"\nwarning: {item.stage}: {sentence}")
     for failure in failures:
         by = f" (SLURM job {failure.slurm})" if failure.slurm else ""
         print(f"\nfailed: {failure.job}{by}: {failure.error}\n  log: {failure.log}")
