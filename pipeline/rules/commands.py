@@ -80,13 +80,13 @@ def _planned(
     from pipeline.rules.graph import home
 
     total = costs.totals(found)
-    shown, small = costs.rows(found)
+    shown, left_out = costs.rows(found)
     length = costs.UNKNOWN if counts.frames is None else f"{counts.frames:,.0f}"
     lines = [
         f"{name}: {costs.amount(counts.videos, 'video')}, {length} frames each in the mean ({counts.source})",
         "",
         table(shown, costs.HEADER),
-        *([f"less than a minute each: {', '.join(small)}"] if small else []),
+        *left_out,
         "",
     ]
     shared = sorted({place for cost in found if (place := home(section, cost.stage)) != name})
@@ -97,7 +97,7 @@ def _planned(
     lines.append(
         f"in all: {sum(cost.jobs for cost in found)} jobs, {least}{costs.space(total['megabytes'])} of disk; "
         f"without a GPU {least}{costs.hours(total['cpu_hours'])} of one core, with one "
-        f"{least}{costs.hours(total['gpu_hours'])} of it and {costs.hours(total['cpu_hours_beside_gpu'])} of one core"
+        f"{least}{costs.hours(total['gpu_hours'])} of it and {costs.hours(total['beside_hours'])} of one core"
     )
     sizes = [
         f"{model} ({'size unknown' if known is None else costs.space(known.megabytes)})"

@@ -330,6 +330,8 @@ def _without_places(section: Any) -> Any:
 # ----------------------------------------------------------------------------------------------------------- in words
 
 UNKNOWN = "unknown"
+# Megabytes below which a stage that takes no time is not worth a row.
+LITTLE = 100
 
 
 def amount(value: float | None, unit: str) -> str:
@@ -365,18 +367,21 @@ HEADER = ["stage", "jobs", "work", "disk", "on one core", "on a GPU", "rate from
 
 
 def rows(costs: list[StageCost]) -> tuple[list[list[str]], list[str]]:
-    """Rows of the printed table, and the stages that are left out of it, with less than a minute and 100 megabytes."""
-    found, small = [], []
+    """Rows of the printed table, and what is left out of it, in words: what is little, and what is unknown."""
+    found, little, unknown = [], [], []
     for cost in costs:
-        words = [space(cost.megabytes), hours(cost.cpu_hours), hours(cost.gpu_hours) if cost.gpu_hours != 0 else ""]
-        if cost.source == UNKNOWN:
-            found.append([cost.stage, f"{cost.jobs}", amount(cost.units, cost.unit), words[0], UNKNOWN, "", ""])
-        elif (cost.cpu_hours or 1) * 60 < 1 and (cost.megabytes or 0) < 100:
-            small.append(cost.stage)
+        if cost.cpu_hours is None and not cost.gpu_hours and (cost.megabytes or 0) < LITTLE:
+            unknown.append(cost.stage)
+        elif cost.cpu_hours is not None and cost.cpu_hours * 60 < 1 and (cost.megabytes or 0) < LITTLE:
+            little.append(cost.stage)
         else:
-            unit = "video" if cost.unit == "train" else cost.unit
-            found.append([cost.stage, f"{cost.jobs}", amount(cost.units, unit), *words, cost.source])
-    return found, small
+            on_gpu = hours(cost.gpu_hours) if cost.gpu_hours != 0 else ""
+            work = amount(cost.units, "video" if cost.unit == "train" else cost.unit)
+            found.append(
+                [cost.stage, f"{cost.jobs}", work, space(cost.megabytes), hours(cost.cpu_hours), on_gpu, cost.source]
+            )
+    left = [f"less than a minute: {', '.join(little)}"] if little else []
+    return found, [*left, *([f"{UNKNOWN}, no run here tells: {', '.join(unknown)}"] if unknown else [])]
 
 
 def totals(costs: list[StageCost]) -> dict[str, float | bool]:
@@ -385,7 +390,7 @@ def totals(costs: list[StageCost]) -> dict[str, float | bool]:
     return {
         "cpu_hours": sum(cost.cpu_hours or 0 for cost in costs),
         "gpu_hours": sum(cost.gpu_hours or 0 for cost in networks),
-        "cpu_hours_beside_gpu": sum(cost.beside_hours or 0 for cost in costs),
+        "beside_hours": sum(cost.beside_hours or 0 for cost in costs),
         "megabytes": sum(cost.megabytes or 0 for cost in costs),
         "complete": all(cost.cpu_hours is not None and cost.megabytes is not None for cost in costs),
     }

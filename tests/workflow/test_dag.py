@@ -36,9 +36,9 @@ def test_finished_run_has_nothing_to_do(workspace):
         (
             "motion.keyframes.threshold",
             0.35,
-            {"keyframes": SHARDS, "pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK},
+            {"keyframes": SHARDS, "pose_clips": SHARDS, "pose_sheet": 1, "motion_concepts": 1, **BOTTLENECK},
         ),
-        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK}),
+        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "pose_sheet": 1, "motion_concepts": 1, **BOTTLENECK}),
         ("motion.motion_concepts.n_concepts", 6, {"motion_concepts": 1, **BOTTLENECK}),
         # The baselines see words, and the same layers and classifier, but no motion.
         ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, "baselines": 1, **BOTTLENECK}),

@@ -200,7 +200,7 @@ def cluster_run(cluster, project) -> Iterator[Callable[..., ClusterRun]]:
 
 @pytest.fixture
 def without_motion(workspace):
-    """The finished small run without everything that comes from poses: 14 jobs are left to do."""
+    """The finished small run without everything that comes from poses: 15 jobs are left to do."""
     results = workspace.folder / "results/small"
     for floor in ("motion", "bottleneck", "explain", "logs"):
         shutil.rmtree(results / floor)
