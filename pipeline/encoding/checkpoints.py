@@ -83,28 +83,11 @@ def _why_not(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _revisions(name: str, revision: str) -> list[str]:
-    """Where the safetensors of a repository may be."""
-    return [revision, CONVERSIONS[name]] if revision == "main" and name in CONVERSIONS else [revision]
-
-
-def is_cached(name: str, revision: str = "main") -> bool:
-    """Whether the hub's cache has the weights of a repository; asks no network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    files = (WEIGHTS, SHARDED_WEIGHTS)
-    return any(
-        isinstance(try_to_load_from_cache(name, file, revision=part), str)
-        for part in _revisions(name, revision)
-        for file in files
-    )
-
-
 @functools.cache
 def _from_hub(name: str, revision: str) -> Path:
     from huggingface_hub.errors import HFValidationError
 
-    wanted = _revisions(name, revision)
+    wanted = [revision, CONVERSIONS[name]] if revision == "main" and name in CONVERSIONS else [revision]
     for revision in wanted:
         try:
             folder = _snapshot(name, revision, offline=True)

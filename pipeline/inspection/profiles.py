@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.config import Dataset
 from pipeline.data.isolated import Decoder
 from pipeline.data.readers import VideoError
-from pipeline.encoding.checkpoints import cache_folder, is_cached
+from pipeline.encoding.checkpoints import CONVERSIONS, WEIGHTS, cache_folder
 from pipeline.inspection.text import table
 from pipeline.rules import costs
 from pipeline.store.atomic import StageError
@@ -75,7 +75,13 @@ def _hub(models: Iterable[str]) -> str:
     import huggingface_hub
 
     models = list(models)
-    if all(is_cached(model) for model in models):
+    places = [(model, revision) for model in models for revision in ("main", CONVERSIONS.get(model)) if revision]
+    cached = {
+        model
+        for model, revision in places
+        if isinstance(huggingface_hub.try_to_load_from_cache(model, WEIGHTS, revision=revision), str)
+    }
+    if cached == set(models):
         return "cached"
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

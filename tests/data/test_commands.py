@@ -267,3 +267,16 @@ def test_check_tells_what_is_missing(videos, capsys, tmp_path):
     assert code == 2 and "elsewhere/haa does not exist; data_root and data.root" in err
     code, _, err = call(capsys, "check", "ha", "--config", "haa.yaml")
     assert code == 2 and "did you mean `haa`" in err
+
+
+def test_the_cache_of_the_hub_is_looked_into_before_the_hub(hub_cache):
+    """Weights of one repository are on its main branch, those of the other one where the hub's converter put them."""
+    models = ["some/one", "openai/clip-vit-base-patch16"]
+    assert profiles._hub(models) == "HF_HUB_OFFLINE is set"
+    for model, revision in zip(models, ("main", "refs/pr/10"), strict=True):
+        folder = hub_cache / f"models--{model.replace('/', '--')}"
+        (folder / "refs" / revision).parent.mkdir(parents=True)
+        (folder / "refs" / revision).write_text("0" * 40)
+        (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        (folder / "snapshots" / ("0" * 40) / "model.safetensors").write_bytes(b"")
+    assert profiles._hub(models) == "cached"
