@@ -111,7 +111,10 @@ class DecoderLimits(Section):
 class Runtime(Section):
     """What changes speed or place, never a result: of a good video, that is; the limits are there for broken ones."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
+    device: str = Field(
+        "auto",
+        description="auto, cpu, cuda or cuda:0; on a cluster jobs of encoders ask for a GPU each, unless it is cpu",
+    )
     batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts", "finetune"], pydantic.PositiveInt] = Field(
         default_factory=dict,
         description="rows that an encoder is given at once, by role; what is not named: 64 crops, on a GPU 256; 4 "
@@ -233,8 +236,11 @@ class Datasets(Mapping[str, Dataset]):
                 f"{self._source}:\n  `datasets.{name}.data.{fixed[0]}`: an experiment takes its videos from `{base}`, "
                 f"which says it; remove the key"
             )
-        # Comparisons vary what a section says itself. Below an experiment on an experiment is one data set.
+        # Comparisons vary what a section says itself, and a figure is that of one split. Below an experiment on an
+        # experiment is one data set.
         inherited = {key: value for key, value in below.items() if key != "ablations"}
+        if isinstance(known := inherited.get("expects"), dict):
+            inherited["expects"] = {key: value for key, value in known.items() if key not in ("top1", "source")}
         return {**merged(inherited, section), "dataset": below.get("dataset") or base}
 
     def __getitem__(self, name: str) -> Dataset:

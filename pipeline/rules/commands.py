@@ -45,6 +45,7 @@ def status(call: argparse.Namespace) -> int:
 def plan(call: argparse.Namespace) -> int:
     """``conceptreel plan RESULTS``: what a run will cost, and what to expect of it, before it starts."""
     from pipeline.config import Datasets, dataset, load, published
+    from pipeline.data.entries import ListError
     from pipeline.methods.registry import METHODS
     from pipeline.rules import costs
     from pipeline.rules.videos import Videos
@@ -56,8 +57,13 @@ def plan(call: argparse.Namespace) -> int:
         raise StageError(f"there is no method `{call.method}`; there are {', '.join(METHODS)}")
     if call.data_root:
         config = replace(config, data_root=call.data_root)
-    entries = Videos(config).entries(name)
-    counts = costs.counts_of(section, entries, Path(config.root_of(name)))
+    root = Path(config.root_of(name))
+    entries, problem = [], f"{root} does not exist"
+    try:
+        entries = Videos(config).entries(name) if root.is_dir() or section.data.index.source == "generated" else []
+    except ListError as error:
+        problem = str(error)
+    counts = costs.counts_of(section, entries, root, problem)
     found = costs.run_costs(section, [METHODS[call.method].goal], counts, call.results.parent)
     needed = costs.downloads(section, [cost.stage for cost in found])
     shipped = Datasets({})[name].model_dump(mode="json") if name in published() else None

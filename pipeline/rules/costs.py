@@ -22,7 +22,7 @@ from pipeline.data.entries import DEVELOPMENT, Entry
 from pipeline.encoding.known import KNOWN, Known
 from pipeline.jobs.declare import Stage, computed, value_at
 from pipeline.rules.graph import STAGES, closure
-from pipeline.store.inspect import inspect_artifact, is_artifact
+from pipeline.store.inspect import Report, inspect_artifact, is_artifact
 
 # Multiply-adds that a GPU does in a second when it runs these networks in bfloat16. Assumed, not measured: half of
 # what the data sheet of an A100 promises is 78e12, and networks seldom reach half.
@@ -92,11 +92,15 @@ def lengths(paths: Iterable[Path]) -> list[tuple[int, float]]:
         return []
 
 
-def counts_of(section: Dataset, entries: list[Entry], root: Path) -> Counts:
-    """What the lists and a few headers tell; what the section expects where the videos are not there yet."""
+def counts_of(section: Dataset, entries: list[Entry], root: Path, problem: str = "no video is there") -> Counts:
+    """What the lists and a few headers tell; what the section expects where the videos are not there yet.
+
+    Args:
+        problem: why there are no entries, where there are none.
+    """
     expected = section.expects
     if not entries:
-        source = "as published; no video is there" if expected.videos else "no video is there"
+        source = f"as published; {problem}" if expected.videos else problem
         return Counts(expected.videos, expected.train, expected.frames, source=source)
     good = [entry for entry in entries if not entry.problem]
     train = sum(entry.split in DEVELOPMENT for entry in good)
@@ -130,9 +134,12 @@ class Rate:
     runs: tuple[str, ...] = ()
 
 
-def _units(report: Any, attributes: Mapping[str, Any], unit: str) -> int:
-    """How many units a finished job has done, as its artifact tells."""
-    if unit != "frame":
+def _units(report: Report, stage: Stage, run: Path) -> int:
+    """How many units a finished job has done, as its artifact tells; what joins all videos has done all of its run."""
+    if not stage.sharded:
+        index = run / "data/index.parquet"
+        return inspect_artifact(index)[0].ok if is_artifact(index) else 0
+    if stage.cost.unit != "frame":
         return report.ok
     arrays = report.arrays
     return max((arrays[name]["shape"][0] for name in ("present", "diff_sum") if name in arrays), default=0)
@@ -151,7 +158,7 @@ def _told(results: Path, name: str) -> list[tuple[dict[str, Any], str, str, int,
         if not report.problem and report.seconds:
             record = attributes["provenance"]
             device = str(record.get("device", "cpu")).partition(":")[0]
-            units = _units(report, attributes, stage.cost.unit)
+            units = _units(report, stage, results / file.relative_to(results).parts[0])
             found.append((record["settings"], record["dataset"], device, units, report.seconds))
     return found
 
@@ -316,7 +323,7 @@ def expectation(shipped: Mapping[str, Any] | None, own: Mapping[str, Any]) -> tu
     if others:
         return None, f"the figure that is known is for the settings as shipped, and `{others[0]}` differs here"
     if expects.get("top1") is None:
-        return None, expects.get("source") or "nobody has published a figure"
+        return None, expects.get("source") or "nobody has said a figure of this one"
     return expects["top1"], expects["source"]
 
 
@@ -348,7 +355,7 @@ def hours(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     if value * 3600 < 1:
-        return "0"
+        return "< 1 s" if value else "0"
     if value < 1.5:
         return f"{max(1, round(value * 60))} min" if value * 60 >= 1 else f"{value * 3600:.0f} s"
     return f"{value:,.1f} h" if value < 10 else f"{value:,.0f} h"

@@ -141,6 +141,8 @@ def test_a_figure_is_expected_of_the_settings_that_it_was_measured_with():
     other = Datasets({"ucf101": {"backbone": {"finetune": {"enabled": False}}}})["ucf101"].model_dump(mode="json")
     top1, why = expectation(shipped, other)
     assert top1 is None and "`backbone` differs" in why
+    split = Datasets({})["ucf101_split2"].model_dump(mode="json")
+    assert split["expects"]["frames"] == 180 and expectation(split, split)[0] is None
     assert expectation(None, shipped) == (None, "these are videos of your own")
 
 
@@ -159,7 +161,7 @@ def test_the_command_tells_all_of_it_without_torch(project, tmp_path, monkeypatc
     assert main(["plan", "results/ucf101"]) == 0
     said = re.sub(" +", " ", capsys.readouterr().out)
     for words in (
-        "ucf101: 13,320 videos, 180 frames each in the mean (as published; no video is there)",
+        "ucf101: 13,320 videos, 180 frames each in the mean (as published; ",
         "openai/clip-vit-base-patch16 (599 MB)",
         "poses 48 2.4 million frames 480 MB 1,707 h 2.9 h declared",
         "unknown, no run here tells: motion_concepts,",
@@ -172,6 +174,14 @@ def test_the_command_tells_all_of_it_without_torch(project, tmp_path, monkeypatc
     assert {item["stage"] for item in told["stages"]} >= {"poses", "finetune", "model"}
     assert told["counts"]["videos"] == 13_320 and told["downloads"]["MCG-NJU/videomae-base"] == 377
     assert main(["plan", "results/ucf102"]) == 2 and "ucf101" in capsys.readouterr().err
+
+
+def test_a_set_that_is_there_in_part_is_planned_as_published(project, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/kth").mkdir(parents=True)
+    Path("config.yaml").write_text((project / "config.yaml").read_text())
+    assert main(["plan", "results/kth"]) == 0
+    assert "kth: 2,391 videos, 121 frames each in the mean (as published; 00sequences.txt is" in capsys.readouterr().out
 
 
 def test_a_plan_of_own_videos(tmp_path, monkeypatch, capsys):
