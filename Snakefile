@@ -19,5 +19,4 @@ rule all:
     input:
         "results/demo/model.pt",
         "results/demo/explain/explanations.png",
-        "results/demo/explain/poses.png",
         "results/demo/demo/evaluation.parquet",

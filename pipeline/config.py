@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline.backbone.settings import Backbone
 from pipeline.context.settings import Context
-from pipeline.data.settings import Data, Index
+from pipeline.data.settings import Data, Expects, Index
 from pipeline.demo.settings import Demo
 from pipeline.methods.registry import METHODS
 from pipeline.motion.settings import Motion
@@ -30,6 +30,8 @@ from pipeline.settings import ConfigError, Section
 
 # One file per published set, with the experiments that are usual on it.
 PUBLISHED = Path(__file__).parent / "data" / "sets"
+# Settings that go together, for own videos.
+PROFILES = Path(__file__).parent / "data" / "profiles.yaml"
 # The one in C reads the published sets in a tenth of the time.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -42,6 +44,12 @@ class _Floors(Section):
         description="makes this an experiment on the videos of that data set: other splits, labels or settings. What "
         "it does not say is as there; what depends on videos and encoders alone is made once, in that set's folder",
     )
+    profile: Literal["", "small", "published"] = Field(
+        "",
+        description="settings that go together, below what the section says itself (pipeline/data/profiles.yaml). "
+        "small: encoders of `conceptreel fetch small`, for machines without a GPU; published: those of the papers",
+    )
+    expects: Expects = Expects()
     data: Data = Data()
     motion: Motion = Motion()
     context: Context = Context()
@@ -103,7 +111,10 @@ class DecoderLimits(Section):
 class Runtime(Section):
     """What changes speed or place, never a result: of a good video, that is; the limits are there for broken ones."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:0")
+    device: str = Field(
+        "auto",
+        description="auto, cpu, cuda or cuda:0; on a cluster jobs of encoders ask for a GPU each, unless it is cpu",
+    )
     batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts", "finetune"], pydantic.PositiveInt] = Field(
         default_factory=dict,
         description="rows that an encoder is given at once, by role; what is not named: 64 crops, on a GPU 256; 4 "
@@ -178,6 +189,12 @@ def published() -> dict[str, dict[str, Any]]:
     return found
 
 
+@functools.cache
+def profiles() -> dict[str, dict[str, Any]]:
+    """Settings that go together, by the name of their profile."""
+    return _parsed(PROFILES)
+
+
 class Datasets(Mapping[str, Dataset]):
     """Sections by name: those of the configuration and the published ones, each checked when it is asked for.
 
@@ -204,6 +221,8 @@ class Datasets(Mapping[str, Dataset]):
         if not isinstance(own, dict):
             raise ConfigError(f"{self._source}:\n  `datasets.{name}`: a mapping is wanted (given: {reprlib.repr(own)})")
         section = merged(published().get(name, {}), own)
+        if isinstance(profile := section.get("profile"), str) and profile in profiles():
+            section = merged(profiles()[profile], section)
         base = section.get("dataset")
         if not base or not isinstance(base, str):
             return section
@@ -217,8 +236,11 @@ class Datasets(Mapping[str, Dataset]):
                 f"{self._source}:\n  `datasets.{name}.data.{fixed[0]}`: an experiment takes its videos from `{base}`, "
                 f"which says it; remove the key"
             )
-        # Comparisons vary what a section says itself. Below an experiment on an experiment is one data set.
+        # Comparisons vary what a section says itself, and a figure is that of one split. Below an experiment on an
+        # experiment is one data set.
         inherited = {key: value for key, value in below.items() if key != "ablations"}
+        if isinstance(known := inherited.get("expects"), dict):
+            inherited["expects"] = {key: value for key, value in known.items() if key not in ("top1", "source")}
         return {**merged(inherited, section), "dataset": below.get("dataset") or base}
 
     def __getitem__(self, name: str) -> Dataset:

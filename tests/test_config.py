@@ -158,3 +158,24 @@ def test_reference_follows_the_schema(project):
     assert (project / "docs" / "configuration.md").read_text() == describe(), (
         "run `python -m pipeline.config > docs/configuration.md`"
     )
+
+
+def test_a_profile_stands_below_what_a_section_says(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "datasets:\n"
+        "  mine: { profile: small, motion: { pose_clips: { length: 12 } } }\n"
+        "  fold: { dataset: mine, data: { index: { seed: 1 } } }\n"
+        "  wrong: { profile: large }\n"
+    )
+    datasets = load(path).datasets
+    for name in ("mine", "fold"):
+        motion = datasets[name].motion
+        assert (motion.poses.model, motion.pose_clips.length, motion.pose_clips.per_video) == (
+            "small/movenet-thunder",
+            12,
+            7,
+        )
+        assert datasets[name].backbone.features.model == "small/efficientnet-lite0"
+    with pytest.raises(ConfigError, match=r"datasets\.wrong\.profile"):
+        _ = datasets["wrong"]

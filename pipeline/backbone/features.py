@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipeline.backbone.settings import Features
 from pipeline.data.table import read_videos
 from pipeline.jobs import stage
+
+
+def warnings_of(name: str, config: dict[str, Any]) -> list[str]:
+    """What a person must know of a backbone that is not tuned: it may never have been told what a video shows.
+
+    Args:
+        config: of its config.json.
+    """
+    if config.get("architectures") != ["VideoMAEForPreTraining"]:
+        return []
+    return [
+        f"`{name}` was pre-trained without labels and is not fine-tuned here, so that accuracy stays far below what is "
+        f"published: set backbone.finetune.enabled, or name a checkpoint that was, as the default is (docs/encoders.md)"
+    ]
 
 
 def build(job: stage.Job) -> None:
@@ -21,11 +37,14 @@ def build(job: stage.Job) -> None:
 
     from pipeline.backbone.encoders import encode, load_backbone
     from pipeline.backbone.finetuning.tuned import tuned_backbone
+    from pipeline.encoding.checkpoints import config_of
     from pipeline.encoding.encoder import write_clips
     from pipeline.encoding.hardware import batch_size
 
     tuned = tuned_backbone(job)
     named = tuned or (settings.model, settings.revision)
+    for sentence in warnings_of(settings.model, config_of(*named)) if tuned is None else ():
+        job.warn(sentence)
     # What the configuration pins are the weights that the tuning began with.
     backbone = load_backbone(*named, sha256="" if tuned else settings.sha256, runtime=job.runtime)
     size = batch_size("features", job.runtime)

@@ -15,7 +15,7 @@ class Features(Section):
     )
     array: str = Field("", description="name of the matrix in files that hold several")
     model: str = Field(
-        "MCG-NJU/videomae-base",
+        "MCG-NJU/videomae-base-finetuned-kinetics",
         description="hub id or folder: VideoMAE, V-JEPA 2, TimeSformer, CLIP, ViT, ResNet, ConvNeXt, EfficientNet-Lite",
     )
     revision: str = "main"

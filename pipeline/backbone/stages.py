@@ -1,7 +1,8 @@
 """The stages of the floor `backbone`: what a video encoder sees in a clip, and where."""
 
-from pipeline.data.stages import videos_if_imported
-from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.data.stages import clip_kilobytes, videos_if_imported
+from pipeline.encoding.known import KNOWN
+from pipeline.jobs.declare import WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 ENCODER = ("model", "revision", "sha256")
 
@@ -22,6 +23,28 @@ MAP_SETTINGS = (
     Setting("backbone.features", only=ENCODER),
     Setting("context.prompts", only=("grid", "placement", "radius")),
 )
+
+# A step forward and back costs three times a look.
+TRAINING = 3
+
+
+def is_computed(section) -> float:
+    return section.backbone.features.source == "computed"
+
+
+def trained_passes(section) -> float:
+    """How often the backbone sees a video of the train lists while it is tuned, in looks."""
+    recipe = section.backbone.finetune
+    part = section.data.index.validation_fraction
+    return recipe.epochs * (TRAINING * (1 - part) + part)
+
+
+def map_kilobytes(section, frames: float) -> float | None:
+    """Of the maps of a video on the prompts' grid, two bytes each."""
+    known = KNOWN.get(section.backbone.features.model)
+    rows, columns = section.context.prompts.grid
+    return known and known.map_values and rows * columns * known.map_values * 2 / 1000
+
 
 STAGES = (
     Stage(
@@ -47,6 +70,13 @@ STAGES = (
         memory_mb=16000,
         # A job that was ended by its time limit goes on from its last state.
         minutes=1440,
+        # Clips lie there uncompressed while it trains, and their views (docs/finetuning.md).
+        cost=Cost(
+            "train",
+            encoders={"backbone.features.model": trained_passes},
+            kilobytes=lambda section, frames: 2 * clip_kilobytes(section) * (1 + section.backbone.finetune.views),
+            alike=("model", "epochs"),
+        ),
     ),
     Stage(
         "features",
@@ -65,6 +95,12 @@ STAGES = (
         threads="encoder",
         memory_mb=8000,
         minutes=60,
+        cost=Cost(
+            encoders={"backbone.features.model": is_computed},
+            seconds=0.01,
+            kilobytes=lambda section, frames: 4,
+            alike=("source", "model"),
+        ),
         priority=WAITED_FOR,
     ),
     Stage(
@@ -79,6 +115,12 @@ STAGES = (
         threads="encoder",
         memory_mb=6000,
         minutes=60,
+        cost=Cost(
+            encoders={"backbone.features.model": is_computed},
+            seconds=0.01,
+            kilobytes=map_kilobytes,
+            alike=("model",),
+        ),
         priority=WAITED_FOR,
     ),
 )

@@ -1,7 +1,8 @@
 """The stages of the floor `context`: embeddings of videos, prompts and texts, and the concepts that words name."""
 
 from pipeline.data.stages import VIDEOS, videos_if_imported
-from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.encoding.known import frames_seen
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 
 def collects_candidates(section) -> bool:
@@ -12,6 +13,18 @@ def collects_candidates(section) -> bool:
 def borrows_encoder(section) -> bool:
     """Whether sentences are encoded like the other texts."""
     return not section.context.sentences.model
+
+
+def clip_passes(section) -> float:
+    """How often the dual encoder sees a video."""
+    chosen = section.context.dual_encoder
+    return frames_seen(chosen.model, chosen.n_frames) if chosen.source == "computed" else 0
+
+
+def prompt_passes(section) -> float:
+    """How often the dual encoder sees a picture with a circle, per video that is learned from."""
+    prompts = section.context.prompts
+    return prompts.n_frames * prompts.grid[0] * prompts.grid[1]
 
 
 # The names of the classes are those of the lists, whatever the splits.
@@ -34,6 +47,12 @@ STAGES = (
         threads="encoder",
         memory_mb=6000,
         minutes=60,
+        cost=Cost(
+            encoders={"context.dual_encoder.model": clip_passes},
+            seconds=0.01,
+            kilobytes=lambda section, frames: 2,
+            alike=("source", "model", "n_frames"),
+        ),
         priority=WAITED_FOR,
     ),
     Stage(
@@ -49,6 +68,14 @@ STAGES = (
         threads="encoder",
         memory_mb=6000,
         minutes=240,
+        # Embeddings of 512 numbers of two bytes.
+        cost=Cost(
+            "train",
+            encoders={"context.prompts.model": prompt_passes},
+            seconds=0.01,
+            kilobytes=lambda section, frames: prompt_passes(section) * 512 * 2 / 1000,
+            alike=("model", "n_frames", "grid"),
+        ),
         priority=LONGEST,
     ),
     Stage(

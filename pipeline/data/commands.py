@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,6 @@ from pipeline.store.plain import as_json
 
 VIDEOS_PER_SHARD = 200
 SHOWN = 10
-SHIPPED = ("ucf101", "haa100", "penn_action", "kth")
 
 
 class InitError(ConfigError):
@@ -152,23 +152,23 @@ def _layout_of(folder: Path) -> tuple[str, dict[str, str]]:
     )
 
 
-def _opened(entry: Entry, root: Path, decoder: Any, min_frames: int) -> Entry:
-    """The entry, with a problem if its file is no video; the frames behind the first are not decoded."""
+def _opened(entry: Entry, root: Path, decoder: Any, min_frames: int) -> tuple[Entry, tuple[int, float] | None]:
+    """The entry, with a problem if its file is no video, and its frames and seconds; only the first is decoded."""
     from pipeline.data.readers import VideoError
 
     if entry.problem:
-        return entry
+        return entry, None
     try:
         with decoder.open(root / entry.path) as video:
             if video.n_frames < min_frames:
-                return replace(entry, problem=f"too_short: {video.n_frames} frames")
+                return replace(entry, problem=f"too_short: {video.n_frames} frames"), None
+            return entry, (video.n_frames, float(video.timestamps[-1]))
     except VideoError as error:
-        return replace(entry, problem=str(error))
-    return entry
+        return replace(entry, problem=str(error)), None
 
 
-def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict[str, Any], Listing]:
-    """Configuration of a folder of own videos, and what is in it.
+def data_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict[str, Any], Listing]:
+    """Part `data` of the configuration of a folder of own videos, and what is in it.
 
     Raises:
         InitError: there is no folder per class.
@@ -196,13 +196,7 @@ def section_for(folder: Path, data_root: Path, group_pattern: str) -> tuple[dict
         note = "there is no test split; a fifth of train becomes one (data.index.test_fraction)"
         listing = replace(listing, notes=[note, *listing.notes])
     data = {**data, "shards": max(1, math.ceil(len(listing.entries) / VIDEOS_PER_SHARD))}
-    candidates = {
-        kind: [f"pipeline/context/candidates/{name}/{kind}.txt" for name in SHIPPED] for kind in ("object", "scene")
-    }
-    section: dict[str, Any] = {"data": data, "context": {"texts": {"candidates": candidates}}}
-    if source == "images":
-        section["bottleneck"] = {"concept_layers": {"kinds": ["salf"]}}
-    return section, listing
+    return data, listing
 
 
 def insert_section(text: str, name: str, section: dict[str, Any], source: str) -> str:
@@ -235,11 +229,30 @@ def insert_section(text: str, name: str, section: dict[str, Any], source: str) -
     return changed
 
 
+def _chosen(call: argparse.Namespace, machine: Any, names: list[str]) -> tuple[str, str]:
+    """Profile that the user names, or agrees to on a terminal; elsewhere the one that is proposed. And why."""
+    from pipeline.inspection.profiles import proposed
+
+    name, why = proposed(machine, names)
+    if call.profile:
+        return call.profile, "as you say"
+    if call.yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return name, why if len(names) == 1 else f"{why}; --profile names another one"
+    while True:
+        said = input(f"profile, {' or '.join(names)} [{name}, because {why}]: ").strip()
+        if not said:
+            return name, why
+        if said in names:
+            return said, "as you say"
+
+
 def init(call: argparse.Namespace) -> int:
-    """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos."""
-    from pipeline.config import Config, load, opened
+    """``conceptreel init NAME VIDEO_DIR``: a configuration section for a folder of own videos, with a profile."""
+    from pipeline.config import Config, Datasets, load, opened
     from pipeline.data.isolated import Decoder
+    from pipeline.inspection import profiles
     from pipeline.jobs.stage import progress
+    from pipeline.rules import costs
     from pipeline.store.atomic import replace_when_done
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", call.name):
@@ -248,17 +261,29 @@ def init(call: argparse.Namespace) -> int:
     config = load(call.config) if text.strip() else Config()
     if call.name in config.datasets:
         raise InitError(f"{call.config} already has a data set `{call.name}`; choose another name or edit it there")
-    section, listing = section_for(call.folder, Path(config.data_root), call.group_pattern)
-    changed = insert_section(text, call.name, section, str(call.config))
-    data = opened(yaml.safe_load(changed), str(call.config)).datasets[call.name].data
-    entries = listing.entries
+    data, listing = data_for(call.folder, Path(config.data_root), call.group_pattern)
+    pictures = data["index"]["source"] == "images"
+    if pictures and call.profile == "small":
+        raise InitError("the profile `small` learns motion alone, and pictures have none; take `published`")
+    # Pictures have no motion, and `small` knows nothing else.
+    names = ["published"] if pictures else list(profiles.PROFILES)
+    sections = {name: Datasets({call.name: profiles.section_of(name, data, None)})[call.name] for name in names}
+    index, decode = sections["published"].data.index, sections["published"].data.decode
+    entries, lengths = listing.entries, []
+    people, seen = None, costs.UNKNOWN
+    networks = costs.downloads(sections["published"], costs.closure(sections["published"], ["model"]))
+    machine = profiles.this_machine(networks)
     if not call.quick:
         with Decoder(**config.runtime.decoder.model_dump()) as decoder:
-            entries = [
-                _opened(entry, call.folder, decoder, data.decode.min_frames)
+            looked = [
+                _opened(entry, call.folder, decoder, decode.min_frames)
                 for entry in progress(entries, "looking at the files")
             ]
-    listing, error = _judged(replace(listing, entries=entries), data.index, call.folder)
+            entries, lengths = [entry for entry, _ in looked], [length for _, length in looked if length]
+            if lengths and not pictures:
+                places = [call.folder / entry.path for entry in entries if not entry.problem]
+                people, seen = profiles.people_in(places, decoder, machine)
+    listing, error = _judged(replace(listing, entries=entries), index, call.folder)
     report = counts(listing)
     _print_counts(report, by_class=True)
     part = len(report["problems"]) / max(1, len(entries))
@@ -266,15 +291,34 @@ def init(call: argparse.Namespace) -> int:
         raise InitError("no video can be read; nothing was written")
     if error:
         raise InitError(f"{error}; nothing was written")
+
+    measured = costs.counts_of(sections["published"], listing.entries, call.folder)
+    if lengths:
+        frames, seconds = (sum(item) / len(lengths) for item in zip(*lengths, strict=True))
+        measured = replace(measured, frames=frames, seconds=seconds)
+    print(f"\n{machine.words()}")
+    if not pictures:
+        frames, seconds = costs.amount(measured.frames, "frame"), measured.seconds
+        length = frames if seconds is None else f"{frames}, {seconds:.1f} s"
+        print(f"videos: {length} in the mean; people in a frame: {seen}")
+    for name in names:
+        print("\n" + "\n".join(profiles.described(name, sections[name], measured, machine)))
+    profile, why = _chosen(call, machine, names)
+    section = profiles.section_of(profile, data, people)
+    changed = insert_section(text, call.name, section, str(call.config))
+    _ = opened(yaml.safe_load(changed), str(call.config)).datasets[call.name]  # it is one that fits
     with replace_when_done(call.config) as temporary:
         temporary.write_text(changed, encoding="utf-8")
-    print(f"\n{call.config} now has the data set `{call.name}`:\n")
+    print(f"\nprofile: {profile} ({why})")
+    print(f"{call.config} now has the data set `{call.name}`:\n")
     print(yaml.safe_dump({call.name: section}, sort_keys=False, allow_unicode=True))
-    if part > data.index.max_failed_fraction:
+    if part > index.max_failed_fraction:
         print(
-            f"{part:.0%} of the videos have problems, the run stops above {data.index.max_failed_fraction:.0%}: mend "
+            f"{part:.0%} of the videos have problems, the run stops above {index.max_failed_fraction:.0%}: mend "
             f"or remove them first, or raise data.index.max_failed_fraction and data.decode.max_failed_fraction"
         )
+    if profile == "small" and not machine.fetched:
+        print(f"first: {profiles.FETCH}")
     print(f"next: snakemake --cores all results/{call.name}/model.pt")
     return 0
 
@@ -292,7 +336,14 @@ def add_commands(commands: Any) -> None:
         default="",
         help="regular expression with a part (?P<group>…), such as the actor; a group is never split",
     )
-    command.add_argument("--quick", action="store_true", help="do not open the files")
+    command.add_argument("--quick", action="store_true", help="do not open the files, but for the headers of some")
+    command.add_argument(
+        "--profile",
+        choices=("small", "published"),
+        default="",
+        help="settings that go together: encoders for a laptop, or those of the papers; asked for on a terminal",
+    )
+    command.add_argument("--yes", action="store_true", help="take the profile that is proposed, without asking")
     command.set_defaults(run=init)
 
     command = commands.add_parser("check", help="count the videos of a data set, against the published counts if any")

@@ -106,3 +106,13 @@ class Data(Section):
     shards: int = Field(8, ge=1, description="units of work; choose it so that a lost one costs at most 30 minutes")
     index: Index = Index()
     decode: Decode = Decode()
+
+
+class Expects(Section):
+    """What is known of a published set beforehand; no stage reads it."""
+
+    videos: int | None = Field(None, ge=1, description="for plans that are made before the videos are there")
+    train: int | None = Field(None, ge=1, description="of these, in the train lists")
+    frames: float | None = Field(None, gt=0, description="of a video in the mean")
+    top1: float | None = Field(None, ge=0, le=1, description="test accuracy that the settings as shipped should reach")
+    source: str = Field("", description="who says so, and what was done differently")

@@ -1,7 +1,7 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
 from pipeline.demo.stages import is_generated
-from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 # Where a shard looks up its videos: all that open them, and what is imported for them.
 VIDEOS = Read("videos.videos", decides=False)
@@ -22,6 +22,11 @@ def has_views(section) -> bool:
     return section.backbone.finetune.enabled and section.backbone.finetune.views > 1
 
 
+def clip_kilobytes(section) -> float:
+    """Size of a clip; packing takes half of its pixels (bench/datasets.py, UCF-101)."""
+    return section.data.decode.n_frames * section.data.decode.size**2 * 3 / 1000 / 2
+
+
 STAGES = (
     Stage(
         "videos",
@@ -34,6 +39,7 @@ STAGES = (
         looked_up=True,
         costly=True,
         minutes=20,
+        cost=Cost(seconds=0.0002),
     ),
     Stage(
         "index",
@@ -44,6 +50,7 @@ STAGES = (
         follows="labels",
         looked_up=True,
         minutes=20,
+        cost=Cost(seconds=0.0002),
         priority=LONGEST,  # it stops a run that cannot succeed before anything else takes its time
     ),
     Stage(
@@ -58,6 +65,13 @@ STAGES = (
         costly=True,
         memory_mb=4000,
         minutes=60,
+        # bench/datasets.py: a clip of UCF-101.
+        cost=Cost(
+            "frame",
+            seconds=0.0034,
+            kilobytes=lambda section, frames: clip_kilobytes(section) + 0.01 * frames,
+            alike=("n_frames", "size"),
+        ),
         priority=WAITED_FOR,
     ),
     Stage(
@@ -73,6 +87,13 @@ STAGES = (
         costly=True,
         memory_mb=8000,
         minutes=60,
+        # docs/finetuning.md: eight videos of UCF-101.
+        cost=Cost(
+            "train",
+            seconds=0.8,
+            kilobytes=lambda section, frames: section.backbone.finetune.views * clip_kilobytes(section),
+            alike=("views",),
+        ),
         priority=WAITED_FOR,
     ),
 )

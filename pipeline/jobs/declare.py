@@ -105,6 +105,26 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a stage costs, for plans and for the time that its jobs ask for (`pipeline.rules.costs`).
+
+    Attributes:
+        unit: what it grows with: every ``video``, every ``frame`` of all, or a video of the ``train`` lists (validation
+            is among them).
+        encoders: setting that names an encoder → how often its network runs per unit, given the section.
+        seconds: of one core per unit beside the networks; None where nobody has measured it.
+        kilobytes: that it writes per video, given the section and the frames of a video; None where that is not known.
+        alike: keys of its settings that decide its speed: only runs with the same ones tell it.
+    """
+
+    unit: Literal["video", "frame", "train"] = "video"
+    encoders: Mapping[str, Callable[[Any], float]] = field(default_factory=dict)
+    seconds: float | None = None
+    kilobytes: Callable[[Any, float], float | None] = lambda section, frames: 0
+    alike: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage: what its rule and everybody who asks about it must know.
 
@@ -129,7 +149,9 @@ class Stage:
         checkpoints: settings that name encoders; the weights of local ones are inputs.
         costly: whether a comparison may not make it again, because it takes hours.
         threads: ``one``, ``all`` cores, those of an ``encoder`` or of ``finetune``.
-        memory_mb, minutes: what it asks for at first; doubled with every resubmission.
+        memory_mb, minutes: what it asks for at first, more time where its `cost` says so; doubled with every
+            resubmission.
+        cost: what it costs.
         captions: output → page of the Snakemake report that it goes into.
     """
 
@@ -151,6 +173,7 @@ class Stage:
     threads: Literal["one", "all", "encoder", "finetune"] = "one"
     memory_mb: int = 2000
     minutes: int = 30
+    cost: Cost = Cost()
     priority: int = LAST
     captions: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,12 +1,20 @@
-"""Quality of pose clips, and which of them to keep."""
+"""Quality of pose clips, and which of them to keep; and whether the poses of a data set are any."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.data.tracks import steps
+
+# Reasons to drop a key clip that tell of another person, or of no person at all.
+JUMPS = ("person_jump", "pose_jump")
+# Levels below which motion concepts mean little, and above which jumps are too many (docs/encoders.md has the figures
+# of train and validation videos that they lie between).
+LEAST_FOUND, LEAST_CONFIDENCE, MOST_JUMPS = 0.75, 0.5, 0.2
 
 
 def clip_quality(
@@ -119,6 +127,61 @@ def keep_clips(
         default="",
     )
     return reason == "", reason
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of the poses of a data set.
+
+    Attributes:
+        frames: how many there are; found: part of them in which a person was found.
+        confidence: mean of the joints in these, 0 without any.
+        clips: key clips; jumps: part of them that was dropped because the person or the pose jumps.
+    """
+
+    frames: int
+    found: float
+    confidence: float
+    clips: int
+    jumps: float
+
+
+def summed(rows: Iterable[Mapping[str, Any]]) -> Quality:
+    """Quality of all videos.
+
+    Args:
+        rows: of each video ``frames``, ``found``, ``confidence``, ``clips`` and ``jumps``, as the table has them.
+    """
+    rows = list(rows)
+    frames, found, clips, jumps = (sum(row[name] for row in rows) for name in ("frames", "found", "clips", "jumps"))
+    confidence = sum(row["found"] * row["confidence"] for row in rows) / max(1, found)
+    return Quality(frames, found / max(1, frames), confidence, clips, jumps / max(1, clips))
+
+
+def words(quality: Quality) -> str:
+    """How good the poses are."""
+    mean = f", mean confidence {quality.confidence:.2f}" if quality.found else ""
+    dropped = f"; of {quality.clips} key clips {round(quality.jumps * quality.clips)} jump" if quality.clips else ""
+    return f"person found in {quality.found:.1%} of {quality.frames} frames{mean}{dropped}"
+
+
+def warnings_of(quality: Quality) -> list[str]:
+    """What a person must know of poses on which motion concepts cannot rest."""
+    look = "look at explain/poses.png, and at docs/encoders.md for better encoders"
+    found = []
+    if quality.found < LEAST_FOUND:
+        found.append(f"a person is found in {quality.found:.0%} of the frames, less than {LEAST_FOUND:.0%}: {look}")
+    if quality.found and quality.confidence < LEAST_CONFIDENCE:
+        found.append(
+            f"joints have a mean confidence of {quality.confidence:.2f}, less than {LEAST_CONFIDENCE}: skeletons "
+            f"may be drawn into the air, and motion concepts then mean nothing; {look}"
+        )
+    if quality.jumps > MOST_JUMPS:
+        found.append(
+            f"poses jump in {quality.jumps:.0%} of the key clips, more than {MOST_JUMPS:.0%}: another person is "
+            f"taken for the first one, or none is followed; {look}"
+        )
+    return found
 
 
 def _centred(poses: np.ndarray, compared: np.ndarray, mode: str, hips: tuple[int, int] | None) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The stages of the floor `motion`: poses, key frames, key clips and the concepts that they form."""
 
 from pipeline.data.stages import VIDEOS
-from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 
 def from_poses(section) -> bool:
@@ -17,6 +17,20 @@ def from_a_list(section) -> bool:
 def around_keyframes(section) -> bool:
     """Whether clips are cut around key frames, and not around frames to compare with."""
     return section.motion.pose_clips.selection == "keyframes"
+
+
+def looks(section) -> float:
+    """How often the pose network sees a frame."""
+    poses = section.motion.poses
+    if poses.source != "computed":
+        return 0
+    return (2 if poses.boxes == "refined" else 1) * (2 if poses.flip_test else 1)
+
+
+def detections(section) -> float:
+    """How often the detector sees a frame."""
+    poses = section.motion.poses
+    return poses.source == "computed" and poses.boxes == "detected"
 
 
 STAGES = (
@@ -39,6 +53,13 @@ STAGES = (
         threads="encoder",
         memory_mb=8000,
         minutes=60,
+        cost=Cost(
+            "frame",
+            encoders={"motion.poses.model": looks, "motion.poses.detector": detections},
+            seconds=0.003,
+            kilobytes=lambda section, frames: 0.2 * frames,
+            alike=("source", "model", "boxes", "detector", "flip_test"),
+        ),
         priority=LONGEST,
     ),
     Stage(
@@ -55,6 +76,7 @@ STAGES = (
         follows="all",
         files=("motion.keyframes.path",),
         minutes=20,
+        cost=Cost("frame", seconds=0.0001, alike=("source",)),
         priority=WAITED_FOR,
     ),
     Stage(
@@ -65,6 +87,14 @@ STAGES = (
         settings="motion.pose_clips",
         per="videos",
         memory_mb=4000,
+        # Numbers of four bytes, of which packing takes a third.
+        cost=Cost(
+            seconds=0.002,
+            kilobytes=lambda section, frames: (
+                section.motion.pose_clips.per_video * section.motion.pose_clips.length * 0.09
+            ),
+            alike=("length", "per_video"),
+        ),
         priority=WAITED_FOR,
     ),
     Stage(
@@ -78,5 +108,18 @@ STAGES = (
         memory_mb=8000,
         minutes=60,
         priority=WAITED_FOR,
+    ),
+    Stage(
+        "pose_sheet",
+        module="pipeline.motion.sheet",
+        writes={"sheet": "explain/poses.png", "quality": "motion/quality.parquet"},
+        reads={
+            "poses": "poses.poses",
+            "pose_clips": "pose_clips.pose_clips",
+            "clips": Read("decode.clips", when=computed("backbone.features")),
+        },
+        per="videos",
+        memory_mb=4000,
+        captions={"sheet": "poses.rst"},
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,95 @@ def status(call: argparse.Namespace) -> int:
         print(as_json(as_dict(stages)))
         return int(bool(failures))
     print(table(rows(stages), HEADER))
+    for item in stages:
+        for sentence in item.warnings:
+            print(f"\nwarning: {item.stage}: {sentence}")
     for failure in failures:
         by = f" (SLURM job {failure.slurm})" if failure.slurm else ""
         print(f"\nfailed: {failure.job}{by}: {failure.error}\n  log: {failure.log}")
     print(f"\n{closing_words(stages)}")
     return int(bool(failures))
+
+
+def plan(call: argparse.Namespace) -> int:
+    """``conceptreel plan RESULTS``: what a run will cost, and what to expect of it, before it starts."""
+    from pipeline.config import Datasets, dataset, load, published
+    from pipeline.data.entries import ListError
+    from pipeline.methods.registry import METHODS
+    from pipeline.rules import costs
+    from pipeline.rules.videos import Videos
+
+    name = call.results.name
+    config = load(call.config)
+    section = dataset(config, name)
+    if call.method not in METHODS:
+        raise StageError(f"there is no method `{call.method}`; there are {', '.join(METHODS)}")
+    if call.data_root:
+        config = replace(config, data_root=call.data_root)
+    root = Path(config.root_of(name))
+    entries, problem = [], f"{root} does not exist"
+    try:
+        entries = Videos(config).entries(name) if root.is_dir() or section.data.index.source == "generated" else []
+    except ListError as error:
+        problem = str(error)
+    counts = costs.counts_of(section, entries, root, problem)
+    found = costs.run_costs(section, [METHODS[call.method].goal], counts, call.results.parent)
+    needed = costs.downloads(section, [cost.stage for cost in found])
+    shipped = Datasets({})[name].model_dump(mode="json") if name in published() else None
+    top1, why = costs.expectation(shipped, section.model_dump(mode="json"))
+    if call.json:
+        told = {"counts": asdict(counts), "stages": [asdict(cost) for cost in found], "totals": costs.totals(found)}
+        weights = {model: known and known.megabytes for model, known in needed.items()}
+        print(as_json({**told, "downloads": weights, "top1": top1, "expected_by": why}))
+        return 0
+    print("\n".join(_planned(name, section, counts, found, needed, (top1, why))))
+    return 0
+
+
+def _planned(
+    name: str, section: Any, counts: Any, found: list[Any], needed: dict[str, Any], expected: tuple
+) -> list[str]:
+    """The plan in words."""
+    from pipeline.inspection.text import table
+    from pipeline.rules import costs
+    from pipeline.rules.graph import home
+
+    total = costs.totals(found)
+    shown, left_out = costs.rows(found)
+    length = costs.UNKNOWN if counts.frames is None else f"{counts.frames:,.0f}"
+    lines = [
+        f"{name}: {costs.amount(counts.videos, 'video')}, {length} frames each in the mean ({counts.source})",
+        "",
+        table(shown, costs.HEADER),
+        *left_out,
+        "",
+    ]
+    shared = sorted({place for cost in found if (place := home(section, cost.stage)) != name})
+    if any(cost.stage == "finetune" for cost in found):
+        lines.append("the disk of finetune is free again when it has ended")
+    lines += [f"made once, and kept in results/{place}: what depends on videos and encoders alone" for place in shared]
+    least = "" if total["complete"] else "at least "
+    lines.append(
+        f"in all: {sum(cost.jobs for cost in found)} jobs, {least}{costs.space(total['megabytes'])} of disk; "
+        f"without a GPU {least}{costs.hours(total['cpu_hours'])} of one core, with one "
+        f"{least}{costs.hours(total['gpu_hours'])} of it and {costs.hours(total['beside_hours'])} of one core"
+    )
+    sizes = [
+        f"{model} ({'size unknown' if known is None else costs.space(known.megabytes)})"
+        for model, known in needed.items()
+        if not model.startswith("small/")
+    ]
+    lines.append(f"downloads: {', '.join(sizes) or 'none'}")
+    if any(model.startswith("small/") for model in needed):
+        lines.append("encoders of `conceptreel fetch small`: 40 MB, once")
+    lines.append(
+        "rates: `declared` are those of bench/rates.py and bench/datasets.py on one core of an AMD EPYC; others are "
+        "those of earlier runs here. Seconds of a GPU that no run here has told are multiply-adds at an assumed "
+        f"{costs.GPU_SPEED:.0e} a second: not measured"
+    )
+    top1, why = expected
+    lines.append(f"expected accuracy: {costs.UNKNOWN if top1 is None else f'top-1 {top1:.3f}'} ({why})")
+    return lines
 
 
 def _described(name: str) -> list[str]:
@@ -75,6 +160,16 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells how many shards there are")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=status)
+
+    command = commands.add_parser(
+        "plan", help="before a run: videos, downloads, disk, hours on processors and GPUs, and what accuracy to expect"
+    )
+    command.add_argument("results", type=Path, help="results/<data set>")
+    command.add_argument("--method", default="dance", help="whose model is made")
+    command.add_argument("--config", type=Path, default=Path("config.yaml"))
+    command.add_argument("--data-root", default="", help="instead of data_root of the configuration")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=plan)
 
     command = commands.add_parser("stages", help="what each stage reads and writes, and with what resources")
     command.add_argument("names", nargs="*", metavar="NAME", help="of stages; all of them without")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, Dataset
+from pipeline.data.entries import ListError
 from pipeline.jobs.declare import Read, Stage, value_at
+from pipeline.rules import costs
 from pipeline.rules.graph import STAGES, home, reads, settings_json, shards
 from pipeline.rules.videos import Videos
 from pipeline.settings import ConfigError
@@ -251,9 +253,24 @@ class Rules:
         return everything if has_gpu else 1
 
     def gpus(self, stage: Stage) -> int:
-        """GPUs of a job on a cluster. ``auto`` asks for none: the driver cannot know what the nodes have."""
-        wanted = bool(stage.checkpoints) and self.on_cluster and self.config.runtime.device.startswith("cuda")
+        """GPUs of a job on a cluster: of every encoder's, unless ``runtime.device`` is ``cpu``."""
+        wanted = bool(stage.checkpoints) and self.on_cluster and self.config.runtime.device != "cpu"
         return int(wanted) * (self.config.runtime.finetune_processes if stage.threads == "finetune" else 1)
+
+    def minutes(self, stage: Stage) -> Callable[..., int]:
+        """Run time that a job asks for: what its stage declares, on a cluster at least what `costs` expects of it."""
+        if not self.on_cluster:
+            return self.doubling(stage.minutes)
+
+        @functools.cache
+        def first(name: str) -> int:
+            try:
+                counts = costs.counts_of(self.section(name), self.videos.entries(name), Path(self.config.root_of(name)))
+            except ListError:  # the stage `videos` says what is wrong
+                return stage.minutes
+            return costs.minutes(self.section(name), stage.name, counts, gpu=bool(self.gpus(stage)))
+
+        return lambda wildcards, attempt: first(wildcards.dataset) * 2 ** (attempt - 1)
 
     @staticmethod
     def doubling(first: int) -> Callable[..., int]:

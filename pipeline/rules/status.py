@@ -56,6 +56,7 @@ class StageStatus:
         longest_seconds, peak_mb: of all jobs whose log tells it.
         asked_minutes, asked_mb: largest requests.
         left_seconds: estimate for the rest, None where nothing is known yet.
+        warnings: what the finished jobs have warned of.
     """
 
     stage: str
@@ -72,6 +73,7 @@ class StageStatus:
     asked_mb: int = 0
     left_seconds: float | None = None
     failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def _has_begun(folder: Path, stage: str) -> bool:
@@ -166,20 +168,21 @@ def _end_of(ends: list[SlurmEnd], dataset: str, shard: str, place: Path, log: jo
     return None
 
 
-def _stale(section: Dataset | None, stage: str, outputs: Iterable[Path]) -> tuple[bool, float | None, str]:
-    """Whether a finished job would run again, its seconds, and why its artifact cannot be read."""
-    seconds = None
+def _stale(section: Dataset | None, stage: str, outputs: Iterable[Path]) -> tuple[bool, float | None, str, list[str]]:
+    """Whether a finished job would run again, its seconds, why its artifact cannot be read, and its warnings."""
+    seconds, told = None, []
     for path in outputs:
         if not is_artifact(path):
             continue
         report, attributes = inspect_artifact(path)
         if report.problem:
-            return False, None, report.problem
+            return False, None, report.problem, []
         seconds = max(seconds or 0.0, report.seconds)
+        told += report.warnings
         made_with = attributes["provenance"].get("settings_digest")
         if report.stale or (section is not None and made_with != settings_digest(section, stage)):
-            return True, seconds, ""
-    return False, seconds, ""
+            return True, seconds, "", told
+    return False, seconds, "", told
 
 
 def stage_status(
@@ -203,7 +206,8 @@ def stage_status(
         job = f"{stage} {shard}".strip()
         outputs = outputs_of(folder, stage, shard)
         if all(path.is_file() for path in outputs):
-            stale, took, problem = _stale(section, stage, outputs)
+            stale, took, problem, told = _stale(section, stage, outputs)
+            status.warnings = list(dict.fromkeys([*status.warnings, *told]))
             if problem:
                 status.failed += 1
                 status.failures.append(Failure(job, problem, str(log.path) if log else ""))

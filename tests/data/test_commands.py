@@ -13,6 +13,9 @@ import yaml
 from pipeline.cli import main
 from pipeline.config import load
 from pipeline.data.commands import InitError, insert_section
+from pipeline.data.isolated import Decoder
+from pipeline.inspection import profiles
+from pipeline.inspection.profiles import Machine, proposed
 
 
 def write_video(path, n_frames=6, shade=0):
@@ -23,9 +26,23 @@ def write_video(path, n_frames=6, shade=0):
     writer.release()
 
 
+BARE = Machine("", False, "ConnectError")
+
+
 @pytest.fixture
-def videos(tmp_path, monkeypatch):
-    """A working folder with a configuration, and two classes of five videos elsewhere."""
+def machine(monkeypatch):
+    """Sets what `init` finds on the machine; nothing at first."""
+
+    def set_to(machine: Machine) -> None:
+        monkeypatch.setattr(profiles, "this_machine", lambda models: machine)
+
+    set_to(BARE)
+    return set_to
+
+
+@pytest.fixture
+def videos(tmp_path, monkeypatch, machine):
+    """A working folder with a configuration, and two classes of five videos elsewhere, on a bare machine."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "work/config.yaml").write_text(
@@ -57,7 +74,14 @@ def test_init_adds_a_section_and_leaves_the_rest_as_it_is(videos, capsys):
     assert after.index("my_set:") < after.index("# how fast")
     section = load("config.yaml").datasets["my_set"]
     assert section.data.root == str(videos) and section.data.index.source == "folders" and section.data.shards == 1
-    assert len(section.context.texts.candidates["object"]) == 4
+    assert section.profile == "small" and section.bottleneck.concept_layers.types == ["motion"]
+    assert set(yaml.safe_load(after)["datasets"]["my_set"]) == {"profile", "data"}
+    assert "videos: 6 frames, 0.2 s in the mean" in out
+    assert "profile: small (there is no GPU; --profile names another one)" in out
+    assert out.splitlines()[-2:] == [
+        "first: conceptreel fetch small",
+        "next: snakemake --cores all results/my_set/model.pt",
+    ]
     code, out, _ = call(capsys, "check", "my_set", "--classes")
     assert code == 0 and "complete" in out and "  sit down      3 train      1 val      1 test" in out
     code, _, err = call(capsys, "init", "my_set", videos)
@@ -125,6 +149,57 @@ def test_init_by_group_and_with_pictures_and_splits(videos, capsys, tmp_path):
     assert code == 0 and "24 videos of 2 classes: 10 train, 2 val, 12 test" in out
     assert section.data.root == "pets" and section.data.index.source == "images"
     assert section.bottleneck.concept_layers.kinds == ["salf"] and section.data.decode.min_frames == 1
+    assert section.profile == "published" and len(section.context.texts.candidates["object"]) == 4
+    assert call(capsys, "init", "more_pets", "data/pets", "--profile", "small")[0] == 2
+
+
+def test_the_proposal_follows_from_what_is_there():
+    both = ["small", "published"]
+    assert proposed(BARE, both)[0] == proposed(Machine("H", True, "ConnectError"), both)[0] == "small"
+    assert proposed(Machine("", True, "reachable"), both)[0] == "small"
+    for hub in ("cached", "reachable"):
+        assert proposed(Machine("H", False, hub), both)[0] == "published"
+
+
+def test_a_profile_is_named_or_asked_for(videos, capsys, machine, monkeypatch):
+    assert call(capsys, "init", "named", videos, "--profile", "published")[0] == 0
+    section = load("config.yaml").datasets["named"]
+    assert section.motion.poses.model == "usyd-community/vitpose-plus-large" and section.context.texts.candidates
+    machine(Machine("NVIDIA H200, 143771 MiB", True, "cached"))
+    code, out, _ = call(capsys, "init", "agreed", videos, "--yes", "--quick")
+    assert code == 0 and load("config.yaml").datasets["agreed"].profile == "published"
+    assert "this machine: NVIDIA H200" in out and "first:" not in out
+    asked = []
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        return ["what?", "small"][len(asked) - 1]
+
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", answer)
+    assert call(capsys, "init", "asked", videos, "--quick")[0] == 0
+    assert len(asked) == 2 and "[published, because there is a GPU" in asked[0]
+    assert load("config.yaml").datasets["asked"].profile == "small"
+
+
+def test_several_people_are_told_apart_by_their_boxes(videos, capsys, machine, monkeypatch):
+    machine(Machine("", True, "ConnectError"))
+    monkeypatch.setattr(profiles, "people", lambda places, decoder: [1, 3, 4])
+    code, out, _ = call(capsys, "init", "crowd", videos)
+    assert code == 0 and "people in a frame: 3 (1 to 4 in 3 frames looked at)" in out
+    poses = load("config.yaml").datasets["crowd"].motion.poses
+    assert (poses.boxes, poses.detector, poses.min_box_score) == ("detected", "small/movenet-multipose", 0.2)
+    monkeypatch.setattr(profiles, "people", lambda places, decoder: [1, 1, 2])
+    call(capsys, "init", "alone", videos)
+    assert load("config.yaml").datasets["alone"].motion.poses.boxes == "refined"
+
+
+def test_people_are_counted_in_real_frames(fetched, real_data):
+    fetched("movenet-multipose")
+    with Decoder() as decoder:
+        found = profiles.people(sorted((real_data / "weizmann").rglob("*_wave2.avi"))[:3], decoder)
+    assert found == [1, 1, 1]
 
 
 def test_a_missing_configuration_is_made(videos, capsys):
@@ -192,3 +267,16 @@ def test_check_tells_what_is_missing(videos, capsys, tmp_path):
     assert code == 2 and "elsewhere/haa does not exist; data_root and data.root" in err
     code, _, err = call(capsys, "check", "ha", "--config", "haa.yaml")
     assert code == 2 and "did you mean `haa`" in err
+
+
+def test_the_cache_of_the_hub_is_looked_into_before_the_hub(hub_cache):
+    """Weights of one repository are on its main branch, those of the other one where the hub's converter put them."""
+    models = ["some/one", "openai/clip-vit-base-patch16"]
+    assert profiles._hub(models) == "HF_HUB_OFFLINE is set"
+    for model, revision in zip(models, ("main", "refs/pr/10"), strict=True):
+        folder = hub_cache / f"models--{model.replace('/', '--')}"
+        (folder / "refs" / revision).parent.mkdir(parents=True)
+        (folder / "refs" / revision).write_text("0" * 40)
+        (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        (folder / "snapshots" / ("0" * 40) / "model.safetensors").write_bytes(b"")
+    assert profiles._hub(models) == "cached"

@@ -33,10 +33,12 @@ def folder(tmp_path, monkeypatch):
     return result
 
 
-def artifact(path, name: str, module: str) -> None:
+def artifact(path, name: str, module: str, *warnings: str) -> None:
     """An artifact as the stage ``name`` of the data set `own` would write it today."""
     arguments = ["--dataset", "own", "--settings", settings_json(validate(CONFIG).datasets["own"], name)]
     job = stage.Job(name, module, stage.parser().parse_args([*arguments, "--output", "x", str(path)]))
+    for sentence in warnings:
+        job.warn(sentence)
     job.write_arrays("x", {"v": np.arange(3)}, {"video_id": ["a", "b", "c"]}, n_ok=3)
 
 
@@ -196,6 +198,14 @@ def test_the_command(half, capsys):
     assert main(["status", "results/empty"]) == 2
     errors = capsys.readouterr().err
     assert "does not exist" in errors and "neither artifacts nor logs" in errors
+
+
+def test_warnings_of_finished_jobs_are_told_once(half, capsys):
+    names = shards(validate(CONFIG).datasets["own"])
+    for name in names[:2]:
+        artifact(half / f"motion/pose_clips/{name}.zarr.zip", "pose_clips", "pipeline.motion.pose_clips", "poses jump")
+    main(["status", "results/own"])
+    assert capsys.readouterr().out.count("warning: pose_clips: poses jump\n") == 1
 
 
 def test_durations():

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 
+import cv2
 import pytest
+
+from pipeline.motion.sheet import FRAMES, SIDE
+from pipeline.store.tables import read_table
 
 TARGET = "results/small/model.pt"
 TARGETS = (TARGET, "results/small/explain/explanations.png")
@@ -36,9 +40,9 @@ def test_finished_run_has_nothing_to_do(workspace):
         (
             "motion.keyframes.threshold",
             0.35,
-            {"keyframes": SHARDS, "pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK},
+            {"keyframes": SHARDS, "pose_clips": SHARDS, "pose_sheet": 1, "motion_concepts": 1, **BOTTLENECK},
         ),
-        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "motion_concepts": 1, **BOTTLENECK}),
+        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "pose_sheet": 1, "motion_concepts": 1, **BOTTLENECK}),
         ("motion.motion_concepts.n_concepts", 6, {"motion_concepts": 1, **BOTTLENECK}),
         # The baselines see words, and the same layers and classifier, but no motion.
         ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, "baselines": 1, **BOTTLENECK}),
@@ -154,3 +158,13 @@ def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
     decode, keyframes = answer["reruns"]
     assert [(cause["what"], cause["how"]) for cause in decode["causes"]] == [(video.name, "replaced")]
     assert keyframes["follows"] == ["decode"] and not keyframes["causes"]
+
+
+def test_poses_are_judged_on_the_way_to_the_model(workspace):
+    """Nobody asks for the sheet; figures rest on it, so it is there."""
+    results = workspace.folder / "results/small"
+    table, attributes = read_table(results / "motion/quality.parquet")
+    assert workspace.metrics("small")["poses"] == attributes["words"]
+    assert attributes["words"].startswith("person found in ") and table.num_rows > 0
+    assert cv2.imread(str(results / "explain/poses.png")).shape[1] == FRAMES * SIDE
+    assert "poses: person found in" in workspace.command("summary", "results/small").stdout

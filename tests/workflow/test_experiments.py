@@ -67,6 +67,7 @@ def test_an_experiment_runs_on_the_caches_of_its_data_set(workspace):
     folded(workspace, data={"index": {"seed": 1}}, motion={"pose_clips": {"length": 15}})
     assert workspace.planned(target) == {
         "pose_clips": 3,
+        "pose_sheet": 1,
         "motion_concepts": 1,
         "concept_layers": 1,
         "classifier": 1,

@@ -157,10 +157,27 @@ def test_account_and_partition_are_left_to_the_site(project, snakemake):
     assert re.search(r"-A '?ours'?", call) and re.search(r"-p '?long'?", call)
 
 
+def resources_of(said: str, rule: str) -> str:
+    return re.search(r"^ +resources: (.*)$", said.partition(f"rule {rule}:")[2], re.MULTILINE)[1]
+
+
+def test_encoders_ask_for_a_gpu_or_for_the_time_that_a_processor_needs(snakemake, tmp_path):
+    """A shard of UCF-101 poses for 36 hours on a core, and nobody has to say so."""
+    shard = "results/ucf101/motion/pose_clips/000-of-048.zarr.zip"
+    done, _ = snakemake("-n", shard)
+    asked = resources_of(done.stdout + done.stderr, "poses")
+    assert "gpu=1" in asked and "runtime=60" in asked
+    assert "gpu=0" in resources_of(done.stdout + done.stderr, "keyframes")
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, "runtime": {"device": "cpu"}}))
+    done, _ = snakemake("-n", shard)
+    asked = resources_of(done.stdout + done.stderr, "poses")
+    assert "gpu=0" in asked and 30 * 60 < int(re.search(r"runtime=(\d+)", asked)[1]) < 70 * 60
+
+
 def test_fine_tuning_asks_for_a_gpu_per_process(snakemake, tmp_path):
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     config["runtime"] = {"device": "cuda", "finetune_processes": 4}
-    config["datasets"]["ucf101"] = {"backbone": {"finetune": {"enabled": True}}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     done, _ = snakemake("-n", "results/ucf101/model.pt")
     rule = (done.stdout + done.stderr).partition("rule finetune:")[2].partition("rule ")[0]

@@ -21,7 +21,7 @@ for declared in STAGES.values():
         threads: RULES.threads(declared)
         resources:
             mem_mb=RULES.doubling(declared.memory_mb),
-            runtime=RULES.doubling(declared.minutes),
+            runtime=RULES.minutes(declared),
             gpu=RULES.gpus(declared),
         params:
             settings=RULES.settings(declared),
@@ -55,7 +55,7 @@ for declared in STAGES.values():
         threads: 1
         resources:
             mem_mb=RULES.doubling(declared.memory_mb),
-            runtime=RULES.doubling(declared.minutes),
+            runtime=RULES.minutes(declared),
         params:
             settings=RULES.settings(declared),
             followed=RULES.followed(declared),

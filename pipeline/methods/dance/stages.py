@@ -48,6 +48,8 @@ def _both(*conditions):
 has_clips = computed("backbone.features")
 
 MOTION_CONCEPTS = {"motion_concepts": Read("motion_concepts.motion_concepts", when=has_motion)}
+# How good the poses are: its warnings are the model's, and its sheet of skeletons is made in every run.
+QUALITY = {"quality": Read("pose_sheet.quality", when=has_motion)}
 MOTION_LABELS = {"motion_labels": Read("motion_concepts.motion_labels", when=has_motion)}
 CONCEPTS = {"concepts": Read("concepts.concepts", when=learns_words)}
 PSEUDO_LABELS = {"pseudo_labels": Read("concepts.pseudo_labels", when=learns_words)}
@@ -143,6 +145,7 @@ BOTTLENECK_STAGES = (
             **SAMPLES,
             **TUNED,
             **MOTION_CONCEPTS,
+            **QUALITY,
             "concept_layers": "concept_layers.concept_layers",
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",
@@ -181,15 +184,6 @@ EXPLAIN_STAGES = (
         settings="explain.pictures",
         memory_mb=8000,
         captions={"motion_concepts": "motion_concepts.rst", "explanations": "explanations.rst"},
-    ),
-    Stage(
-        "pose_sheet",
-        module="pipeline.motion.sheet",
-        writes={"sheet": "explain/poses.png"},
-        reads={"poses": "poses.poses", "pose_clips": "pose_clips.pose_clips", "clips": "decode.clips"},
-        when=_both(has_motion, has_clips, computed("motion.poses")),
-        memory_mb=4000,
-        captions={"sheet": "poses.rst"},
     ),
     Stage(
         "sanity",

@@ -200,10 +200,11 @@ def cluster_run(cluster, project) -> Iterator[Callable[..., ClusterRun]]:
 
 @pytest.fixture
 def without_motion(workspace):
-    """The finished small run without everything that comes from poses: 14 jobs are left to do."""
+    """The finished small run without everything that comes from poses: 15 jobs are left to do."""
     results = workspace.folder / "results/small"
     for floor in ("motion", "bottleneck", "explain", "logs"):
         shutil.rmtree(results / floor)
     for name in ("model.pt", "metrics.json", "demo/evaluation.parquet"):
         (results / name).unlink()
+    workspace.configure({**workspace.config(), "runtime": {"device": "cpu"}})
     return workspace

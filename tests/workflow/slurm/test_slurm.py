@@ -60,7 +60,8 @@ def few_videos(make_workspace, small_config, tmp_path):
     workspace = make_workspace(tmp_path)
     small = small_config["datasets"]["small"]
     generate = {**small["demo"]["generate"], "train_per_class": 3}
-    workspace.configure({"datasets": {"small": {**small, "demo": {**small["demo"], "generate": generate}}}})
+    small = {**small, "demo": {**small["demo"], "generate": generate}}
+    workspace.configure({"runtime": {"device": "cpu"}, "datasets": {"small": small}})
     return workspace
 
 

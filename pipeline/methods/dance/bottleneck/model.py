@@ -123,6 +123,8 @@ def build(job: stage.Job) -> None:
         "kinds": figures,
     }
     metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}
+    if job.given("quality"):
+        metrics["poses"] = job.read_table("quality")[1]["words"]
     metrics["warnings"] = job.warnings
     metrics["seconds"] = stage_seconds(job.took)
 

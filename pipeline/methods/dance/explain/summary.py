@@ -77,6 +77,8 @@ def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> l
     for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
         others = "".join(f", on `{name}` {said(value)}" for name, value in _other_splits(figures).items())
         found.append(f"  model kind {kind:<16} {said(figures['top1'])}{others}")
+    if "poses" in metrics:
+        found.append(f"poses: {metrics['poses']}")
     found += [f"warning: {sentence}" for sentence in metrics.get("warnings", ())]
     if (folder / "demo" / "localisation.parquet").is_file():
         found += _localisation(folder / "demo" / "localisation.parquet")
