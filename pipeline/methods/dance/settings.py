@@ -51,6 +51,9 @@ class ConceptLayers(Section):
     map_cutoff: float = Field(
         0.1, description="validation similarity of a map, mean over its places, below it is dropped"
     )
+    min_positives: int = Field(
+        5, ge=1, description="a concept that fewer training videos show is doubtful: no reason begins with it alone"
+    )
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
 

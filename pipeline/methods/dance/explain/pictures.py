@@ -150,7 +150,7 @@ def build(job: stage.Job) -> None:
         classifier["all/weight"],
         classifier["all/bias"],
         medoids,
-        {"dataset": job.dataset, **about},
+        {"dataset": job.dataset, "doubt": concepts.doubt, **about},
     )
     save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
 

@@ -1,0 +1,104 @@
+"""How active a concept is where it is and where it is not, told by the training videos; what follows for new ones.
+
+A concept is **present** in a video if its activation is nearer to the mean of the training videos that show it than to
+that of those that do not. Which show it is known for motions (some key clip lies in the cluster) and is read from the
+dual encoder for words: Otsu's threshold (1979) cuts the similarities of the training videos in two. Where the two parts
+are no further apart than chance would have them, nobody knows, and nothing is said of presence.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+# Rows of what is kept of each concept. `absent`, `present`: mean activation of the training videos without and with it,
+# NaN where unknown. `n_positive`: how many show it, NaN where they do not divide in two. `right`: mean of the shares of
+# both that the rule above gets right.
+LEVELS = ("absent", "present", "n_positive", "right")
+# Ashman's D of the halves of an even spread, which has no two modes; and of a normal distribution.
+EVEN = 2 * math.sqrt(3)
+NORMAL = 2 * math.sqrt(2 / math.pi) / math.sqrt(1 - 2 / math.pi)
+# Halves of a small sample lie further apart by chance: 95 of 100 normal samples of n stay below NORMAL · (1 + 14 / n).
+SMALL = 14
+# Halfway between a coin and certainty.
+READABLE = 0.75
+# Why a concept is doubtful, in words.
+DOUBTS = {
+    "dead": "its layer says the same of every training video",
+    "undivided": "training videos do not divide into those with it and those without",
+    "few_positives": "learned from {n:.0f} training video{s}",
+    "unread": "tells training videos with it from those without in {right:.0%} of the cases",
+}
+# Heat is full where a place is as warm as in all but the warmest of the videos that show the concept.
+FULL = 0.95
+
+
+def halves(values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The upper part of ``[n]`` by Otsu's threshold, bool ``[n]``, and whether the parts are modes of their own.
+
+    They are if Ashman's D, the distance of their means over the root mean square of their deviations, is above that of
+    the halves of an even spread, and above what a normal sample of this size reaches by chance.
+    """
+    n = len(values)
+    if n < 2 or np.ptp(values) == 0:
+        return np.zeros(n, bool), False
+    ordered = np.sort(values.astype(np.float64))
+    below = np.arange(1, n)
+    sums = np.cumsum(ordered)
+    apart = sums[:-1] / below - (sums[-1] - sums[:-1]) / (n - below)
+    cut = int((apart**2 * below * (n - below)).argmax())
+    upper = values > (ordered[cut] + ordered[cut + 1]) / 2
+    spread = math.sqrt((values[upper].var(dtype=float) + values[~upper].var(dtype=float)) / 2)
+    return upper, bool(-apart[cut] > max(EVEN, NORMAL * (1 + SMALL / n)) * spread)
+
+
+def levels_of(activation: np.ndarray, shown: np.ndarray, divided: bool = True) -> np.ndarray:
+    """What is kept of one concept, ``[4]``, see `LEVELS`.
+
+    Args:
+        activation: of the training videos of which it is known, ``[n]``; shown: bool ``[n]``.
+        divided: whether ``shown`` means anything; without that ``absent`` is the mean of the videos least like it.
+    """
+    absent, present = (float(activation[part].mean()) if part.any() else math.nan for part in (~shown, shown))
+    if not divided:
+        return np.array([absent, math.nan, math.nan, math.nan])
+    if not present > absent:
+        return np.array([absent, math.nan, shown.sum(), 0 if shown.any() and not shown.all() else math.nan])
+    said = activation >= (absent + present) / 2
+    return np.array([absent, present, shown.sum(), (said[shown].mean() + (~said[~shown]).mean()) / 2])
+
+
+def heat_scale(warmest: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """From where on a concept is seen in a place, and where its heat is full: ``[2]``, NaN where unknown.
+
+    *Seen* is the middle between the warmest places of a typical training video without the concept and of one with it
+    (medians), as presence is for the whole clip.
+
+    Args:
+        warmest: place of each training video, at any time, ``[n]``; shown: bool ``[n]``.
+    """
+    if not shown.any() or shown.all():
+        return np.full(2, math.nan)
+    seen = (np.median(warmest[~shown]) + np.median(warmest[shown])) / 2
+    full = float(np.quantile(warmest[shown], FULL))
+    return np.array([seen, full]) if full > seen else np.full(2, math.nan)
+
+
+def doubt_of(levels: np.ndarray, dead: bool, min_positives: int) -> str:
+    """Why one should not rely on a concept with these `LEVELS` ``[4]``: a key of `DOUBTS`; empty where one may."""
+    _, _, n_positive, right = levels
+    if dead:
+        return "dead"
+    if math.isnan(n_positive):
+        return "undivided"
+    if n_positive < min_positives:
+        return "few_positives"
+    return "unread" if right < READABLE else ""
+
+
+def doubt_in_words(doubt: str, levels: np.ndarray) -> str:
+    """A doubt about the concept with these `LEVELS` ``[4]``, as people read it."""
+    _, _, n_positive, right = levels
+    many = "" if n_positive == 1 else "s"
+    return DOUBTS[doubt].format(n=n_positive, s=many, right=right) if doubt else ""
