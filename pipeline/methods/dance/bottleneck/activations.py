@@ -42,8 +42,8 @@ class KindConcepts:
         names, types: of the ``M`` concepts; those with maps stand last.
         layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, ``levels`` ``[4, M]``, and ``map_weight``
             ``[M - m, D']`` and ``heat`` ``[2, M - m]`` where the kind has maps.
-        doubts: why one should not rely on each concept, ``M`` keys of `pipeline.methods.dance.bottleneck.levels.DOUBTS`;
-            empty where one may.
+        doubts: why one should not rely on each concept, ``M`` keys of
+            `pipeline.methods.dance.bottleneck.levels.DOUBTS`; empty where one may.
         pooling: how the maps become activations; None without maps.
         pooled: ``[n, M - m]`` of the samples, None without maps.
     """

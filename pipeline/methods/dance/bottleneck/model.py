@@ -17,7 +17,6 @@ from pipeline.methods.dance.bottleneck.levels import DOUBTS
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.plain import write_json
 
-
 WARNED = {
     "few_positives": "are shown by fewer than {least} training videos",
     "undivided": "do not divide the training videos into those with and without them",

@@ -203,10 +203,9 @@ class ConceptModel:
                 like that); ``zero``: the layer's output is 0.
 
         Raises:
-            ValueError: there is no such level, or the model does not know it.
+            NameUnknown: there is no such level, or the model does not know it.
         """
-        if level not in WITHOUT:
-            raise ValueError(f"there is no level `{level}`; choose one of {', '.join(WITHOUT)}")
+        find(level, WITHOUT, "level")
         rows = list(concepts)
         result = np.array(z, np.float64)
         if level == "mean":
@@ -217,7 +216,7 @@ class ConceptModel:
             absent = self.layer["levels"][0] if "levels" in self.layer else np.full(len(self.concepts), np.nan)
             unknown = [self.concepts[m] for m in rows if np.isnan(absent[m])]
             if unknown:
-                raise ValueError(
+                raise NameUnknown(
                     f"nobody knows how active `{unknown[0]}` is where it is absent; choose the level mean or zero"
                 )
             result[..., rows] = np.minimum(result[..., rows], absent[rows])

@@ -21,7 +21,7 @@ from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
-from pipeline.methods.dance.explain.seen import Seen, pictures_of
+from pipeline.methods.dance.explain.seen import Seen, picture_of
 from pipeline.methods.models import Envelope, read
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
@@ -48,7 +48,13 @@ class Explanation:
         return self.rows[position]
 
     def __str__(self) -> str:
-        lines = [f"  {self._value(row):+7.3f}  {row.type:<6}  {row.concept}" for row in self.rows]
+        lines = [
+            f"  {self._value(row):+7.3f}  {row.speaks:<7}  {row.type:<6}  {row.said}   activation {row.activation:+.2f}"
+            + (f"   DOUBTFUL: {row.doubt}" if row.doubt else "")
+            for row in self.rows
+        ]
+        if self.rows and all(row.doubt for row in self.rows):
+            lines.append("  every concept behind this decision is doubtful")
         return "\n".join([self.title, *(lines or ["  no concept speaks for or against it"])])
 
     __repr__ = __str__
@@ -56,8 +62,9 @@ class Explanation:
     def _repr_html_(self) -> str:
         largest = max((abs(self._value(row)) for row in self.rows), default=1.0)
         bars = "".join(
-            f"<tr><td style='text-align:left'>{escape(row.concept)} <small>{row.type}</small></td>"
-            f"<td style='text-align:right'>{self._value(row):+.3f}</td>"
+            f"<tr><td style='text-align:left'>{escape(row.said)} <small>{row.type}, activation {row.activation:+.2f}"
+            f"{escape('; doubtful: ' + row.doubt) if row.doubt else ''}</small></td>"
+            f"<td>{row.speaks}</td><td style='text-align:right'>{self._value(row):+.3f}</td>"
             f"<td style='width:160px;text-align:left'><div style='height:10px;background:{TYPE_COLOURS[row.type]};"
             f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td>"
             "</tr>"
@@ -73,7 +80,7 @@ class Decision:
     Attributes:
         source: path or id of the video.
         z: standardised concept activations ``[M]``.
-        deactivated: names of the concepts that were set to zero.
+        deactivated: names of the concepts that were taken out; levels: what that means for each.
         look: gives frames and concept maps of the video when a picture is wanted; None where they are not known.
     """
 
@@ -81,6 +88,7 @@ class Decision:
     source: str
     z: np.ndarray
     deactivated: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
     look: Callable[[], Seen | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
@@ -114,38 +122,52 @@ class Decision:
         name = self.core.class_names[label]
         head = f"{self.source}: {name} ({self.probabilities[label]:.1%})"
         if self.deactivated:
-            head += f" without {', '.join(self.deactivated)}"
+            out = (f"{name} ({level})" for name, level in zip(self.deactivated, self.levels, strict=True))
+            head += f" without {', '.join(out)}"
         if against is None:
             return Explanation(head, self.core.explain(self.z, label, top_k))
         other = find(against, self.core.class_names, "class")
         head += f" and not {against} ({self.probabilities[other]:.1%})"
         return Explanation(head, editing.contrast(self.core, self.z, label, other, top_k))
 
-    def without(self, *concepts: str) -> Decision:
+    def without(self, *concepts: str, level: str = "absent") -> Decision:
         """The decision if the video did not show these concepts.
 
+        Args:
+            level: what that means: ``absent``, ``mean`` or ``zero``; see
+                `pipeline.methods.dance.bottleneck.recogniser.ConceptModel.without`.
+
         Raises:
-            NameUnknown: there is no such concept.
+            NameUnknown: there is no such concept or level, or the model does not know the level.
         """
         rows = [self.core.find_concept(name) for name in concepts]
         names = tuple(self.core.concepts[m] for m in rows)
-        return replace(self, z=editing.without(self.z, rows), deactivated=(*self.deactivated, *names))
+        return replace(
+            self,
+            z=self.core.without(self.z, rows, level),
+            deactivated=(*self.deactivated, *names),
+            levels=(*self.levels, *(level for _ in names)),
+        )
+
+    def reason(self, concept: int) -> Contribution:
+        """What one concept says for or against the decided class."""
+        value = float(self.core.weight[self.label, concept] * self.z[concept])
+        weight = float(self.core.weight[self.label, concept])
+        return Contribution(**self.core.reason(self.z, concept, value), contribution=value, weight=weight)
 
     def picture(self, concept: str) -> Image.Image | None:
         """A motion concept as the strip of its medoid, a located concept as its heatmap over the frames.
 
         Returns:
-            None for a concept that is only a text.
+            None for a concept that is only a text, that the video does not show, or that is not located in it.
 
         Raises:
             NameUnknown: there is no such concept.
             ArtifactError: the cache holds something else than the model has seen.
         """
-        m = self.core.find_concept(concept)
-        pictures = pictures_of(self.core, m)
-        if pictures is None:
-            pictures = pictures_of(self.core, m, self.look())
-        return None if pictures is None else Image.fromarray(np.concatenate(list(pictures), 1))
+        reason = self.reason(self.core.find_concept(concept))
+        found = picture_of(self.core, reason) or picture_of(self.core, reason, self.look())
+        return None if found is None else Image.fromarray(found.strip())
 
     def as_dict(self, top: int) -> dict[str, Any]:
         """The decision and its strongest reasons, for JSON."""
