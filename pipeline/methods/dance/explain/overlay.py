@@ -59,6 +59,15 @@ def middles(n_slices: int, n_frames: int) -> np.ndarray:
     return (2 * np.arange(n_slices) + 1) * n_frames // (2 * n_slices)
 
 
+def glow(concept_map: np.ndarray, view: View, scale: Scale) -> np.ndarray:
+    """Heat of a map ``[S, rows, columns]`` in every pixel of the view's square, ``[S, side, side]`` in [0, 1].
+
+    A slice of which no place is seen has none, though the smooth way between two places may rise above both.
+    """
+    heat = scale.heat(view.heatmap(concept_map))
+    return heat * (concept_map.max((-2, -1)) > scale.seen)[:, None, None]
+
+
 def draw(frames: np.ndarray, concept_map: np.ndarray, view: View, scale: Scale) -> np.ndarray:
     """A concept over the frames of a clip, one picture per slice of its map.
 
@@ -68,7 +77,7 @@ def draw(frames: np.ndarray, concept_map: np.ndarray, view: View, scale: Scale) 
     Returns:
         uint8 ``[S, SIDE, SIDE, 3]``.
     """
-    heat = scale.heat(View(SIDE, SIDE, view.rows, view.columns).heatmap(concept_map))
+    heat = glow(concept_map, View(SIDE, SIDE, view.rows, view.columns), scale)
     enlarged = [
         np.asarray(Image.fromarray(frames[middle]).resize((SIDE, SIDE), Image.BICUBIC))
         for middle in middles(len(heat), len(frames))

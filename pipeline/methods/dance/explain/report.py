@@ -20,6 +20,7 @@ from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribut
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.curves import curves
 from pipeline.methods.dance.explain.editing import Contrast
+from pipeline.methods.dance.explain.overlay import glow
 from pipeline.methods.dance.explain.page import charts, images, quality
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
@@ -97,7 +98,7 @@ class Clips:
         if words or scale is None:
             return {"picture": plain, "words": words, "scale": None}
         view = View.of(images.SIDE, images.SIDE, self.model.about["maps"])
-        picture = images.still(images.hottest(frames, scale.heat(view.heatmap(found))))
+        picture = images.still(images.hottest(frames, glow(found, view, scale)))
         return {"picture": picture, "words": "", "scale": scale}
 
 

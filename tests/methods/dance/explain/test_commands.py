@@ -12,14 +12,16 @@ from pipeline.backbone.encoders import load_backbone
 from pipeline.backbone.settings import Features
 from pipeline.cli import main
 from pipeline.data.settings import Decode
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
+from pipeline.methods.dance.explain.overlay import BAR, CAPTION, TITLE
 
 BACKBONE = "pipeline/demo/encoders/backbone"
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A model of two classes: `red` is decided by the map of the object `ball`, `blue` by that of the scene `sea`."""
+    """A model of two classes: the map of the object `ball` decides for `red`, that of the scene `sea`, and no ball, for
+    `blue`."""
     folder = tmp_path_factory.mktemp("model")
     width = load_backbone(BACKBONE).width
     weight = np.random.default_rng(0).normal(size=(2, width)) / np.sqrt(width)
@@ -39,13 +41,21 @@ def files(tmp_path_factory):
         "radius": 32,
         "pooling": "mean",
     }
-    layer = {"weight": np.zeros((0, width)), "mean": np.zeros(2), "std": np.ones(2), "map_weight": weight}
+    # Every picture shows a ball and none the sea, wherever the maps may be warm.
+    layer = {
+        "weight": np.zeros((0, width)),
+        "mean": np.zeros(2),
+        "std": np.ones(2),
+        "map_weight": weight,
+        "levels": np.array([[-101.0, 100], [-99, 102], [9, 9], [1, 1]]),
+        "heat": np.array([[-10.0, -10], [10, 10]]),
+    }
     model = ConceptModel(
         ["red", "blue"],
         ["ball", "sea"],
         ["object", "scene"],
         layer,
-        np.array([[1.0, 0], [0, 1.0]]),
+        np.array([[1.0, 0], [-0.5, 1.0]]),
         np.zeros(2),
         np.zeros((0, 2, 1, 2), np.float32),
         {**about, "maps": places},
@@ -82,14 +92,38 @@ def test_explain_writes_heatmaps_and_everything_as_json(files, tmp_path, capsys)
     shown = capsys.readouterr().out
     answer = json.loads((tmp_path / "out" / "explanation.json").read_text())
     assert answer["class"] in shown and answer["class"] in ("red", "blue")
-    located = answer["located"][0]
+    by_name = {item["concept"]: item for item in answer["located"]}
+    # No heatmap for what is absent, however warm its map.
+    assert by_name["sea"]["files"] == [] and by_name["sea"]["not_shown"] == by_name["sea"]["said"] + ": nothing to show"
+    assert by_name["sea"]["present"] is False and by_name["sea"]["said"].startswith("no sea")
+    assert not any("sea" in path.name for path in (tmp_path / "out").iterdir())
+    assert f"where     {by_name['sea']['said']}: nothing to show" in shown
+    located = by_name["ball"]
+    assert located["present"] is True and located["heat"] == {"seen": -10, "full": 10}
     assert np.shape(located["map"]) == (8, 7, 7)
     assert answer["square"] == {"left": 20, "top": 0, "side": 80}
     strip, animation = (tmp_path / "out" / name for name in located["files"])
-    assert np.asarray(Image.open(strip)).shape == (336, 8 * 336, 3)
-    assert animation.suffix == ".gif" and Image.open(animation).size == (336, 336)
+    assert np.asarray(Image.open(strip)).shape == (336 + TITLE + CAPTION, 8 * 336 + BAR, 3)
+    assert animation.suffix == ".gif" and Image.open(animation).size == (336 + BAR, 336 + TITLE + CAPTION)
     # The activation is the mean of the map, as the model pools.
     assert located["activation"] == pytest.approx(np.mean(located["map"]), abs=1e-3)
+
+
+def test_what_no_place_shows_is_not_located(files, tmp_path, capsys):
+    model = read_model(files / "model.pt")
+    model.layer["heat"][:] = [[100, 100], [101, 101]]
+    model.save(tmp_path / "cold.pt")
+    assert main(["explain", str(tmp_path / "cold.pt"), str(files / "picture.png"), "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "ball present" in shown and "not located" in shown and not list((tmp_path / "out").glob("located*"))
+
+
+def test_asked_regions_tell_presence(files, capsys):
+    found = run(capsys, "ask", files / "model.pt", files / "picture.png", "--point", 60, 40, "--json")
+    assert {item["concept"]: item["present"] for item in found} == {"ball": True, "sea": False}
+    assert main(["ask", str(files / "model.pt"), str(files / "picture.png"), "--point", "60", "40"]) == 0
+    shown = capsys.readouterr().out
+    assert "ball present" in shown and "no sea" in shown
 
 
 def test_explain_needs_no_maps(files, tmp_path, capsys):
@@ -172,3 +206,9 @@ def test_predict_reads_models_with_and_without_maps(files, capsys):
     for name in ("model.pt", "plain.pt"):
         answer = run(capsys, "predict", files / name, files / "picture.png", "--json")
         assert answer[0]["class"] in ("red", "blue")
+        # Without levels nobody knows.
+        assert {row["present"] for row in answer[0]["contributions"]} <= (
+            {None} if name == "plain.pt" else {True, False}
+        )
+        for row in answer[0]["contributions"]:
+            assert row["speaks"] == ("for" if row["contribution"] > 0 else "against")
