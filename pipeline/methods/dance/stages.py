@@ -143,6 +143,7 @@ BOTTLENECK_STAGES = (
             **SAMPLES,
             **TUNED,
             **MOTION_CONCEPTS,
+            "signal": Read("decode.signal", when=has_clips),
             "concept_layers": "concept_layers.concept_layers",
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",

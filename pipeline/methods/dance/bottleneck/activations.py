@@ -40,7 +40,7 @@ class KindConcepts:
     Attributes:
         kind: dance, salf or dance+salf.
         names, types: of the ``M`` concepts; those with maps stand last.
-        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, ``levels`` ``[4, M]``, and ``map_weight``
+        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, ``levels`` ``[5, M]``, and ``map_weight``
             ``[M - m, D']`` and ``heat`` ``[2, M - m]`` where the kind has maps.
         doubts: why one should not rely on each concept, ``M`` keys of
             `pipeline.methods.dance.bottleneck.levels.DOUBTS`; empty where one may.
@@ -98,7 +98,7 @@ def concepts_of(
         pooled = arrays["map_activations"][which][[row_of[key] for key in videos.video_id]]
     least = described["min_positives"]
     doubts = [doubt_of(own, bool(is_dead), least) for own, is_dead in zip(levels.T, dead, strict=True)]
-    standardised = np.concatenate([(levels[:2] - layer["mean"]) / layer["std"], levels[2:]])
+    standardised = np.concatenate([(levels[:3] - layer["mean"]) / layer["std"], levels[3:]])
     return KindConcepts(
         kind, names, own_types, {**layer, "levels": standardised}, doubts, None if kind == "dance" else pooling, pooled
     )

@@ -24,6 +24,7 @@ from pipeline.methods.dance.settings import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
 
+Showing = tuple[np.ndarray, np.ndarray, bool, bool]
 DEAD = "dead: it says the same of every training video"
 
 
@@ -59,21 +60,22 @@ class Targets:
         """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
         return self.labels[train & self.labelled].any(0)
 
-    def showing(self, kind: str, name: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    def showing(self, kind: str, name: str, train: np.ndarray) -> Showing:
         """Which training videos show a concept.
 
         Args:
             train: bool ``[n]``.
 
         Returns:
-            rows of those of which it is known, int64 ``[k]``; bool ``[k]``; and whether the latter means anything.
+            rows of those of which it is known, int64 ``[k]``; bool ``[k]``; whether the latter means anything; and
+            whether those without it may show anything else, see `levels_of`.
         """
         if kind == "motion":
             rows = np.flatnonzero(train & self.labelled)
-            return rows, self.labels[rows, self.motion_names.index(name)] > 0, True
+            return rows, self.labels[rows, self.motion_names.index(name)] > 0, True, True
         rows = np.flatnonzero(train & self.has_similarity)
         (column,) = (m for m in np.flatnonzero(self.types == kind) if self.names[m] == name)
-        return rows, *halves(self.similarity[rows, column])
+        return rows, *halves(self.similarity[rows, column]), False
 
     def hidden_from(self, kind: str, samples: Samples, features: np.ndarray, rank: int) -> np.ndarray | None:
         """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer.
@@ -331,16 +333,16 @@ def _dead(raw: np.ndarray) -> np.ndarray:
     return (np.abs(standardise(raw, *standardise_fit(raw))) < 1e-3).all(0)
 
 
-def _levels(raw: np.ndarray, showing: list[tuple[np.ndarray, np.ndarray, bool]]) -> np.ndarray:
-    """`LEVELS` of the concepts with activations ``[n, m]``, float64 ``[4, m]``; showing: see `Targets.showing`."""
-    found = [levels_of(raw[rows, m], shown, divided) for m, (rows, shown, divided) in enumerate(showing)]
+def _levels(raw: np.ndarray, showing: list[Showing]) -> np.ndarray:
+    """`LEVELS` of the concepts with activations ``[n, m]``, float64 ``[5, m]``; showing: see `Targets.showing`."""
+    found = [levels_of(raw[rows, m], *told) for m, (rows, *told) in enumerate(showing)]
     return np.array(found).reshape(len(showing), len(LEVELS)).T
 
 
-def _heat(warmest: np.ndarray, showing: list[tuple[np.ndarray, np.ndarray, bool]]) -> np.ndarray:
+def _heat(warmest: np.ndarray, showing: list[Showing]) -> np.ndarray:
     """`heat_scale` of the concepts whose maps reach ``warmest`` ``[n, m]``, float64 ``[2, m]``."""
     found = np.full((2, len(showing)), np.nan)
-    for m, (rows, shown, divided) in enumerate(showing):
+    for m, (rows, shown, divided, _) in enumerate(showing):
         if divided:
             found[:, m] = heat_scale(warmest[rows, m], shown)
     return found

@@ -1,9 +1,11 @@
 """How active a concept is where it is and where it is not, told by the training videos; what follows for new ones.
 
-A concept is **present** in a video if its activation is nearer to the mean of the training videos that show it than to
-that of those that do not. Which show it is known for motions (some key clip lies in the cluster) and is read from the
-dual encoder for words: Otsu's threshold (1979) cuts the similarities of the training videos in two. Where the two parts
-are no further apart than chance would have them, nobody knows, and nothing is said of presence.
+A concept is **present** in a video if its activation is nearer to that of the training videos that show it than to
+that of those that do not. Which show it is known for motions: some key clip lies in the cluster. For words it is read
+from the dual encoder: Otsu's threshold (1979) cuts the similarities of the training videos in two. Where the two parts
+are no further apart than chance would have them, nobody knows, and nothing is said of presence. *Nearer* is meant in
+standard deviations of either part for motions, because videos without a motion show many others and spread far; for
+words it is the middle between both means.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import math
 
 import numpy as np
 
-# Rows of what is kept of each concept. `absent`, `present`: mean activation of the training videos without and with it,
-# NaN where unknown. `n_positive`: how many show it, NaN where they do not divide in two. `right`: mean of the shares of
-# both that the rule above gets right.
-LEVELS = ("absent", "present", "n_positive", "right")
+# Rows of what is kept of each concept. `absent`, `present`: mean activation of the training videos without and with it;
+# `threshold`: from where on it counts as present; NaN where unknown. `n_positive`: how many show it, NaN where they do
+# not divide in two. `right`: mean of the shares of both that the rule above gets right.
+LEVELS = ("absent", "present", "threshold", "n_positive", "right")
 # Ashman's D of the halves of an even spread, which has no two modes; and of a normal distribution.
 EVEN = 2 * math.sqrt(3)
 NORMAL = 2 * math.sqrt(2 / math.pi) / math.sqrt(1 - 2 / math.pi)
@@ -53,20 +55,27 @@ def halves(values: np.ndarray) -> tuple[np.ndarray, bool]:
     return upper, bool(-apart[cut] > max(EVEN, NORMAL * (1 + SMALL / n)) * spread)
 
 
-def levels_of(activation: np.ndarray, shown: np.ndarray, divided: bool = True) -> np.ndarray:
-    """What is kept of one concept, ``[4]``, see `LEVELS`.
+def levels_of(activation: np.ndarray, shown: np.ndarray, divided: bool = True, by_spread: bool = False) -> np.ndarray:
+    """What is kept of one concept, ``[5]``, see `LEVELS`.
 
     Args:
         activation: of the training videos of which it is known, ``[n]``; shown: bool ``[n]``.
         divided: whether ``shown`` means anything; without that ``absent`` is the mean of the videos least like it.
+        by_spread: whether the threshold is as many standard deviations from one mean as from the other.
     """
     absent, present = (float(activation[part].mean()) if part.any() else math.nan for part in (~shown, shown))
     if not divided:
-        return np.array([absent, math.nan, math.nan, math.nan])
+        return np.array([absent, math.nan, math.nan, math.nan, math.nan])
     if not present > absent:
-        return np.array([absent, math.nan, shown.sum(), 0 if shown.any() and not shown.all() else math.nan])
-    said = activation >= (absent + present) / 2
-    return np.array([absent, present, shown.sum(), (said[shown].mean() + (~said[~shown]).mean()) / 2])
+        # All show it or none does; or a layer that says less where there is more.
+        return np.array([absent, present, math.nan, shown.sum(), 0 if shown.any() and not shown.all() else math.nan])
+    spread = [float(activation[part].std()) for part in (~shown, shown)]
+    if not by_spread or min(spread) == 0:
+        spread = [1.0, 1.0]
+    threshold = (absent * spread[1] + present * spread[0]) / sum(spread)
+    said = activation >= threshold
+    right = (said[shown].mean() + (~said[~shown]).mean()) / 2
+    return np.array([absent, present, threshold, shown.sum(), right])
 
 
 def heat_scale(warmest: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -86,8 +95,8 @@ def heat_scale(warmest: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def doubt_of(levels: np.ndarray, dead: bool, min_positives: int) -> str:
-    """Why one should not rely on a concept with these `LEVELS` ``[4]``: a key of `DOUBTS`; empty where one may."""
-    _, _, n_positive, right = levels
+    """Why one should not rely on a concept with these `LEVELS` ``[5]``: a key of `DOUBTS`; empty where one may."""
+    *_, n_positive, right = levels
     if dead:
         return "dead"
     if math.isnan(n_positive):
@@ -98,7 +107,7 @@ def doubt_of(levels: np.ndarray, dead: bool, min_positives: int) -> str:
 
 
 def doubt_in_words(doubt: str, levels: np.ndarray) -> str:
-    """A doubt about the concept with these `LEVELS` ``[4]``, as people read it."""
-    _, _, n_positive, right = levels
+    """A doubt about the concept with these `LEVELS` ``[5]``, as people read it."""
+    *_, n_positive, right = levels
     many = "" if n_positive == 1 else "s"
     return DOUBTS[doubt].format(n=n_positive, s=many, right=right) if doubt else ""

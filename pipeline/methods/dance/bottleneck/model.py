@@ -95,6 +95,33 @@ def doubts(concepts: KindConcepts, min_positives: int) -> tuple[dict[str, int], 
     return {doubt: counts[doubt] for doubt in DOUBTS}, sentences
 
 
+def window_length(decode: dict[str, Any], durations: np.ndarray, fps: np.ndarray) -> float | None:
+    """Seconds that a clip spans in the typical training video; None where no video was decoded.
+
+    Args:
+        decode: settings of the decoder; durations: of the training videos in seconds, ``[n]``; fps: ``[n]``.
+    """
+    if not len(durations):
+        return None
+    if decode["sampling"] == "uniform":
+        return float(np.median(durations))
+    frames = (decode["n_frames"] - 1) * decode["stride"] + 1
+    return float(np.median(np.minimum(durations, frames / fps)))
+
+
+def spans(job: stage.Job, training: set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds and frame rates of the training videos, ``[n]`` each, from the motion signals that decoding leaves."""
+    seconds, rates = [], []
+    for arrays, about in job.read_arrays("signal") if job.given("signal") else ():
+        for key, fps, first, end in zip(
+            about["video_id"], about["fps"], arrays["offsets"][:-1], arrays["offsets"][1:], strict=True
+        ):
+            if key in training:
+                seconds.append(arrays["timestamps"][end - 1] - arrays["timestamps"][first] + 1 / fps)
+                rates.append(fps)
+    return np.array(seconds), np.array(rates)
+
+
 def build(job: stage.Job) -> None:
     """Write the activations, the model and the metrics."""
     samples = read_samples(job, "DANCE")
@@ -171,6 +198,7 @@ def build(job: stage.Job) -> None:
     )
     quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
     n_whole = len(concepts.layer["weight"])
+    training = set(samples.videos.video_id[samples.split("train")])
     about = {
         "dataset": job.dataset,
         "kind": concepts.kind,
@@ -180,6 +208,7 @@ def build(job: stage.Job) -> None:
         ],
         "doubt": concepts.doubt,
         "decode": job.settings["decode"],
+        "window": window_length(job.settings["decode"], *spans(job, training)),
         **named_backbone(job),
         "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
         "edits": [],

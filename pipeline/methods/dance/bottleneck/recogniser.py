@@ -76,7 +76,7 @@ class ConceptModel:
         concepts: ``M`` names; types: ``M`` of motion, object, scene.
         layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations
             are standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
-            Where the training videos are known: ``levels`` ``[4, M]``, see
+            Where the training videos are known: ``levels`` ``[5, M]``, see
             `pipeline.methods.dance.bottleneck.levels.LEVELS`, standardised, and with maps ``heat`` ``[2, M - m]``: from
             where on a concept is seen in a place, and where its heat is full.
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
@@ -186,7 +186,7 @@ class ConceptModel:
         """Activation from which on each concept counts as present, ``[M]``; NaN where nobody knows."""
         if "levels" not in self.layer:
             return np.full(len(self.concepts), np.nan)
-        return (self.layer["levels"][0] + self.layer["levels"][1]) / 2
+        return self.layer["levels"][2]
 
     def present(self, z: np.ndarray) -> list[bool | None]:
         """Whether a video with these activations ``[M]`` shows each concept; None where nobody knows."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -23,8 +23,12 @@ from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.seen import Seen, picture_of
 from pipeline.methods.models import Envelope, read
-from pipeline.store.atomic import ArtifactError
+from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown, find
+
+if TYPE_CHECKING:
+    from pipeline.methods.dance.explain.predict import VideoPredictor
+    from pipeline.methods.dance.explain.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,7 @@ class Model:
             concept_maps = None if maps is None else self.core.maps(maps[None])
             return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
         if os.path.exists(source) or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
-            seen = self._see(Path(source))
+            seen = self._seer().look(Path(source))
             z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
             return Decision(self.core, str(source), z, look=lambda: seen)
         try:
@@ -258,12 +262,32 @@ class Model:
         name, z, folder = known.video_id[row], known.z[row], self.results
         return Decision(self.core, name, z, look=functools.cache(lambda: look(folder, self.core, name, z)))
 
-    def _see(self, path: Path) -> Seen:
+    def _seer(self) -> VideoPredictor:
         if self._predictor is None:
             from pipeline.methods.dance.explain.predict import VideoPredictor  # loads the backbone
 
             self._predictor = VideoPredictor(self.core, self.runtime)
-        return self._predictor.look(path)
+        return self._predictor
+
+    def timeline(self, source: str | Path, length: float | None = None, hop: float | None = None) -> Timeline:
+        """Decision and activations along a video file: the model's windows slid over it.
+
+        Args:
+            length: of a window in seconds; by default what the model's clips span in its typical training video.
+            hop: seconds from one window to the next; a quarter of a window by default.
+
+        Raises:
+            VideoError: the file cannot be read. StageError: there is no such file, or the model needs a length.
+        """
+        from pipeline.methods.dance.explain.timeline import Timeline  # loads the backbone
+
+        length = self.core.about.get("window") if length is None else length
+        if length is None:
+            raise StageError("the model does not know how long its training videos are; name the length of a window")
+        if not os.path.exists(source):
+            raise StageError(f"{source} is no file; the cache keeps clips, and a timeline needs the whole video")
+        found = self._seer().over_time(Path(source), length, length / 4 if hop is None else hop)
+        return Timeline(self.core, str(source), *found)
 
     def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
         """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).

@@ -28,9 +28,9 @@ ARRAYS = {
     "map_activations": np.arange(12.0).reshape(3, 2, 2),
     "map_mean": np.arange(6.0).reshape(3, 2),
     "map_std": np.full((3, 2), 2.0),
-    # absent, present, n_positive, right
-    "levels": np.array([[1.0, 2, 3, 4], [2, 3, 4, NAN], [9, 9, 3, NAN], [1, 1, 1, NAN]]),
-    "map_levels": np.stack([np.array([[4.0, 5], [8, 9], [9, 9], [1, 0.5]]) + k for k in range(3)]),
+    # absent, present, threshold, n_positive, right
+    "levels": np.array([[1.0, 2, 3, 4], [2, 3, 4, NAN], [2, 2, 3, NAN], [9, 9, 3, NAN], [1, 1, 1, NAN]]),
+    "map_levels": np.stack([np.array([[4.0, 5], [8, 9], [6, 7], [9, 9], [1, 0.5]]) + k for k in range(3)]),
     "heat": np.array([[1.0, 2], [3, 4]]),
 }
 

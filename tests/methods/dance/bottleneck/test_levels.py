@@ -34,13 +34,21 @@ def test_levels_are_means_and_the_middle_decides():
     z = np.array([0.0, 0, 2, 1, 4, 4, 1, 3])
     shown = np.array([0, 0, 0, 0, 1, 1, 1, 1], bool)
     # Absent 0.75, present 3, the middle 1.875: one wrong in four on each side.
-    assert levels_of(z, shown).tolist() == [0.75, 3, 4, 0.75]
+    assert levels_of(z, shown).tolist() == [0.75, 3, 1.875, 4, 0.75]
     absent, *rest = levels_of(z, shown, divided=False)
     assert absent == 0.75 and np.isnan(rest).all()
     for given in (np.zeros(8, bool), np.ones(8, bool)):
-        assert np.isnan(levels_of(z, given)[1]) and levels_of(z, given)[2] == given.sum()
+        assert np.isnan(levels_of(z, given)[2]) and levels_of(z, given)[3] == given.sum()
     # A layer that says less where there is more tells nothing.
-    assert np.isnan(levels_of(-z, shown)[1]) and levels_of(-z, shown)[3] == 0
+    assert np.isnan(levels_of(-z, shown)[2]) and levels_of(-z, shown)[4] == 0
+
+
+def test_threshold_by_spread_is_as_many_deviations_from_both():
+    z, shown = np.array([-1.0, 1, 10, 10.5, 11, 11.5]), np.array([0, 0, 1, 1, 1, 1], bool)
+    absent, present, threshold, *_ = levels_of(z, shown, by_spread=True)
+    assert (threshold - absent) / z[:2].std() == pytest.approx((present - threshold) / z[2:].std())
+    # One video has no spread: the middle is left.
+    assert levels_of(z[:3], shown[:3], by_spread=True)[2] == 5
 
 
 def test_heat_begins_between_the_warmest_places_without_and_with():
@@ -54,13 +62,13 @@ def test_heat_begins_between_the_warmest_places_without_and_with():
 @pytest.mark.parametrize(
     ("levels", "dead", "doubt", "words"),
     [
-        ([0, 1, 9, 1], False, "", ""),
-        ([0, 1, 9, 1], True, "dead", "says the same of every training video"),
-        ([0, np.nan, np.nan, np.nan], False, "undivided", "do not divide"),
-        ([0, 1, 1, 1], False, "few_positives", "learned from 1 training video"),
-        ([0, 1, 4, 1], False, "few_positives", "learned from 4 training videos"),
-        ([0, 1, 9, 0.6], False, "unread", "in 60% of the cases"),
-        ([0, np.nan, 9, 0], False, "unread", "in 0% of the cases"),
+        ([0, 1, 0.5, 9, 1], False, "", ""),
+        ([0, 1, 0.5, 9, 1], True, "dead", "says the same of every training video"),
+        ([0, np.nan, np.nan, np.nan, np.nan], False, "undivided", "do not divide"),
+        ([0, 1, 0.5, 1, 1], False, "few_positives", "learned from 1 training video"),
+        ([0, 1, 0.5, 4, 1], False, "few_positives", "learned from 4 training videos"),
+        ([0, 1, 0.5, 9, 0.6], False, "unread", "in 60% of the cases"),
+        ([0, np.nan, np.nan, 9, 0], False, "unread", "in 0% of the cases"),
     ],
 )
 def test_doubts(levels, dead, doubt, words):

@@ -34,7 +34,7 @@ def run(tmp_path):
     weight = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     about = {"dataset": "small", "skeleton": "coco", "n_videos": [3], "edits": [], "activations": digest}
     # The rope is absent at −1 and present at 2, so that it counts as present from 0.5 on.
-    levels = np.array([[-1.0, -1, np.nan], [1, 2, np.nan], [3, 9, np.nan], [1, 1, np.nan]])
+    levels = np.array([[-1.0, -1, np.nan], [1, 2, np.nan], [0, 0.5, np.nan], [3, 9, np.nan], [1, 1, np.nan]])
     layer = {"weight": np.eye(3), "mean": np.zeros(3), "std": np.ones(3), "levels": levels}
     medoids = np.random.default_rng(0).random((1, 8, 17, 2), np.float32)
     model = ConceptModel(CLASSES, CONCEPTS, ["motion", "object", "scene"], layer, weight, np.zeros(2), medoids, about)

@@ -47,7 +47,7 @@ def files(tmp_path_factory):
         "mean": np.zeros(2),
         "std": np.ones(2),
         "map_weight": weight,
-        "levels": np.array([[-101.0, 100], [-99, 102], [9, 9], [1, 1]]),
+        "levels": np.array([[-101.0, 100], [-99, 102], [-100, 101], [9, 9], [1, 1]]),
         "heat": np.array([[-10.0, -10], [10, 10]]),
     }
     model = ConceptModel(

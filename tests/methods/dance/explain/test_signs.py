@@ -23,7 +23,9 @@ PLACES = {"grid": (2, 2), "placement": "cells", "radius": 32, "pooling": "mean"}
 
 def model_of(weight, doubt=("", "", "", "")) -> ConceptModel:
     """Each concept counts as present from 0.5 on; nobody knows of the lawn. Barbell, ball and lawn have maps."""
-    levels = np.array([[-1.0, -1, -1, 0], [2, 2, 2, np.nan], [9, 9, 9, np.nan], [1, 1, 1, np.nan]])
+    levels = np.array(
+        [[-1.0, -1, -1, 0], [2, 2, 2, np.nan], [0.5, 0.5, 0.5, np.nan], [9, 9, 9, np.nan], [1, 1, 1, np.nan]]
+    )
     layer = {
         "weight": np.eye(1, 4),
         "mean": np.array([0.0, 1, 1, 1]),
