@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,24 @@ class Timeline:
         """Whether each window shows each concept, ``n`` times ``M``; None where nobody knows."""
         return [self.core.present(row) for row in self.z]
 
+    def part(self, first: int, last: int) -> dict[str, Any]:
+        """What a stretch of windows tells of alone: from the middle between it and the window before to that after.
+
+        Returns:
+            ``start`` and ``end`` in seconds, ``first_frame`` and ``last_frame``.
+        """
+        begin, end = self.windows[first], self.windows[last]
+        found = {"start": begin.start, "end": end.end, "first_frame": begin.first, "last_frame": end.last}
+        if first:
+            before = self.windows[first - 1]
+            found["start"] = (before.start + before.end + begin.start + begin.end) / 4
+            found["first_frame"] = (before.first + before.last + begin.first + begin.last) // 4 + 1
+        if last + 1 < len(self.windows):
+            after = self.windows[last + 1]
+            found["end"] = (end.start + end.end + after.start + after.end) / 4
+            found["last_frame"] = (end.first + end.last + after.first + after.last) // 4
+        return found
+
     def decisions(self) -> list[tuple[int, int, int]]:
         """First window, last window and class of each stretch that is decided alike."""
         return runs(self.probabilities.argmax(1).tolist())
@@ -89,15 +107,7 @@ class Timeline:
                     "type": core.types[m],
                     "named": core.named(m),
                     "doubt": core.doubt[m],
-                    "shown": [
-                        {
-                            "first_frame": self.windows[a].first,
-                            "last_frame": self.windows[b].last,
-                            "start": self.windows[a].start,
-                            "end": self.windows[b].end,
-                        }
-                        for a, b in self.stretches(m)
-                    ],
+                    "shown": [self.part(a, b) for a, b in self.stretches(m)],
                 }
                 for m, name in enumerate(core.concepts)
             ],
@@ -112,11 +122,12 @@ class Timeline:
             f"{first.end - first.start:.1f} s"
         ]
         for a, b, label in self.decisions():
-            begin, end, sure = self.windows[a].start, self.windows[b].end, probabilities[a : b + 1, label]
+            part, sure = self.part(a, b), probabilities[a : b + 1, label]
             likely = f"({sure.min():.1%} to {sure.max():.1%})"
-            found.append(f"  {begin:6.1f} to {end:6.1f} s  {core.class_names[label]} {likely}")
+            found.append(f"  {part['start']:6.1f} to {part['end']:6.1f} s  {core.class_names[label]} {likely}")
         for m in self.used():
-            where = [f"{self.windows[a].first} to {self.windows[b].last}" for a, b in self.stretches(m)]
+            parts = [self.part(a, b) for a, b in self.stretches(m)]
+            where = [f"{part['first_frame']} to {part['last_frame']}" for part in parts]
             if where:
                 doubt = f"   DOUBTFUL: {core.doubt[m]}" if core.doubt[m] else ""
                 found.append(f"  {core.types[m]:<6}  {core.named(m)}: frames {', '.join(where)}{doubt}")
@@ -130,9 +141,8 @@ class Timeline:
         import matplotlib.pyplot as plt
 
         core = self.core
-        middles = [(window.start + window.end) / 2 for window in self.windows]
-        bounds = [self.windows[0].start, *((a + b) / 2 for a, b in pairwise(middles))]
-        bounds.append(self.windows[-1].end)
+        parts = [self.part(row, row) for row in range(len(self.windows))]
+        bounds = [*(part["start"] for part in parts), parts[-1]["end"]]
         shown = sorted(sorted(self.used(), key=lambda m: -np.abs(self.z[:, m]).max())[:SHOWN])
         figure, (above, below) = plt.subplots(
             2,

@@ -12,6 +12,7 @@ from pipeline.backbone.encoders import load_backbone
 from pipeline.backbone.settings import Features
 from pipeline.cli import main
 from pipeline.data.settings import Decode
+from pipeline.demo.videos import write_video
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.methods.dance.explain.overlay import BAR, CAPTION, TITLE
 
@@ -58,7 +59,7 @@ def files(tmp_path_factory):
         np.array([[1.0, 0], [-0.5, 1.0]]),
         np.zeros(2),
         np.zeros((0, 2, 1, 2), np.float32),
-        {**about, "maps": places},
+        {**about, "maps": places, "window": 0.8},
     )
     model.save(folder / "model.pt")
     plain = ConceptModel(
@@ -74,6 +75,7 @@ def files(tmp_path_factory):
     plain.save(folder / "plain.pt")
     picture = np.random.default_rng(1).integers(0, 256, (80, 120, 3), dtype=np.uint8)
     Image.fromarray(picture).save(folder / "picture.png")
+    write_video(folder / "film.mp4", np.random.default_rng(2).integers(0, 256, (50, 32, 32, 3), dtype=np.uint8))
     (folder / "broken.png").write_bytes((folder / "picture.png").read_bytes()[:100])
     mask = np.zeros((80, 120), np.uint8)
     mask[20:60, 30:90] = 255
@@ -116,6 +118,19 @@ def test_what_no_place_shows_is_not_located(files, tmp_path, capsys):
     assert main(["explain", str(tmp_path / "cold.pt"), str(files / "picture.png"), "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert "ball present" in shown and "not located" in shown and not list((tmp_path / "out").glob("located*"))
+
+
+def test_explain_over_time(files, tmp_path, capsys):
+    arguments = ["explain", files / "model.pt", files / "film.mp4", "--timeline", "--out", tmp_path / "out"]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert "ball: frames 0 to 49" in capsys.readouterr().out
+    answer = json.loads((tmp_path / "out" / "timeline.json").read_text())
+    # 2 s, windows of 0.8 s every 0.2 s.
+    assert [window["first_frame"] for window in answer["windows"]] == [0, 5, 10, 15, 20, 25, 30]
+    assert {tuple(window["present"]) for window in answer["windows"]} == {(True, False)}
+    arguments += ["--window", 1.5, "--hop", 0.5]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert len(json.loads((tmp_path / "out" / "timeline.json").read_text())["windows"]) == 2
 
 
 def test_asked_regions_tell_presence(files, capsys):
@@ -187,13 +202,21 @@ BOX = ["--box", "30", "20", "90", "60"]
         (["ask", "model.pt", "broken.png", *BOX], "cannot be read: damaged"),
         (["explain", "model.pt", "broken.png", "--out", "OUT"], "cannot be read: damaged"),
         (["explain", "model.pt", "none.png", "--out", "OUT"], "cannot be read: missing"),
+        (["explain", "plain.pt", "film.mp4", "--out", "OUT", "--timeline"], "name the length of a window"),
+        (["explain", "model.pt", "film", "--out", "OUT", "--timeline"], "film is no file"),
+        (["explain", "model.pt", "broken.png", "--out", "OUT", "--timeline"], "cannot be read: damaged"),
+        (["explain", "model.pt", "film.mp4", "--out", "mask.png", "--timeline"], "is a file; --out names a folder"),
         (["explain", "model.pt", "picture.png", "--out", "mask.png"], "is a file; --out names a folder"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(files, tmp_path, capsys, arguments, words):
     before = sorted(files.iterdir())
     resolved = [
-        str(tmp_path / "out") if item == "OUT" else str(files / item) if item.endswith((".pt", ".png")) else item
+        str(tmp_path / "out")
+        if item == "OUT"
+        else str(files / item)
+        if item.endswith((".pt", ".png", ".mp4"))
+        else item
         for item in arguments
     ]
     assert main(resolved) == 2
