@@ -101,21 +101,24 @@ class Look:
             say_once(f"{path}: {found['note']}")
         return found
 
-    def windows(self, path: str | Path, length: float, hop: float) -> Iterator[Window]:
+    def windows(
+        self, path: str | Path, length: float, hop: float, excerpt: tuple[int, int] | None = None
+    ) -> Iterator[Window]:
         """Windows of a video of any length, in one pass; only frames of those that overlap are held.
 
         Args:
             length, hop: in seconds, see `windows`.
+            excerpt: first frame and end of the part that is the video; None for the whole file.
 
         Raises:
             VideoError: it cannot be read, or ends before the first window does. ValueError: see `windows`.
         """
         settings, done = self.decode, 0
         try:
-            video = open_video(path, settings.backend, min_fraction=0)
+            video = open_video(path, settings.backend, excerpt, min_fraction=0)
         except BackendError as error:
             say_once(f"pyav decodes: {error}")
-            video = open_video(path, "pyav", min_fraction=0)
+            video = open_video(path, "pyav", excerpt, min_fraction=0)
         with video:
             planned = windows(video.timestamps, length, hop)
             chosen = [

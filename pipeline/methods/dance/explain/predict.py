@@ -66,17 +66,20 @@ class VideoPredictor:
             parts.append(self.model.activations(features, self._maps(full)))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
 
-    def over_time(self, path: Path, length: float, hop: float, batch_size: int = 4) -> tuple[list[Window], np.ndarray]:
+    def over_time(
+        self, path: Path, length: float, hop: float, batch_size: int = 4, excerpt: tuple[int, int] | None = None
+    ) -> tuple[list[Window], np.ndarray]:
         """Windows over a video, without their frames, and what the model makes of each, ``[n, M]``.
 
         Args:
             length, hop: in seconds, see `pipeline.backbone.look.windows`.
+            excerpt: first frame and end of the part that is the video; None for the whole file.
 
         Raises:
             VideoError: it cannot be read.
         """
         found, parts = [], []
-        windows = self._look.windows(path, length, hop)
+        windows = self._look.windows(path, length, hop, excerpt)
         while block := list(itertools.islice(windows, batch_size)):
             parts.append(self.activations(np.stack([window.frames for window in block]), batch_size))
             found += [replace(window, frames=window.frames[:0]) for window in block]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backbone.look import Window
 from pipeline.data.table import VideoTable, read_index
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
@@ -26,6 +27,7 @@ from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.explain.seen import medoid_of, scale_of, where
+from pipeline.methods.dance.explain.timeline import Timeline
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
 from pipeline.motion.drawing import draw_strip
@@ -34,6 +36,7 @@ from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
 
 TEMPLATE = Path(__file__).parent / "page" / "template.html"
+NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
 # The page is sent by mail and opened on telephones.
 MAX_BYTES = 15_000_000
 
@@ -398,6 +401,26 @@ def localisation_rows(job: Job) -> tuple[list[str], list[dict]]:
     return shared, [{"method": name, **found} for name, found in methods.items()]
 
 
+def timelines(job: Job, model: ConceptModel, digest: str) -> list[dict]:
+    """Videos over time: a picture each, and the decisions in words."""
+    import matplotlib.pyplot as plt
+
+    found = []
+    for arrays, about in job.read_arrays("timelines") if job.given("timelines") else ():
+        if about["activations"] != digest:
+            raise stage.StageError("the timelines are of another model; run the pipeline again")
+        for key, begin, end in zip(about["video_id"], arrays["offsets"][:-1], arrays["offsets"][1:], strict=True):
+            parts = [Window(a, b, int(c), int(d), NO_FRAMES) for a, b, c, d in arrays["windows"][begin:end].tolist()]
+            timeline = Timeline(model, key, parts, arrays["z"][begin:end].astype(np.float64))
+            figure = timeline.figure()
+            figure.set_dpi(90)
+            figure.canvas.draw()
+            picture = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+            plt.close(figure)
+            found.append({"id": key, "picture": images.still(picture), "lines": timeline.lines()})
+    return found
+
+
 def _majority(videos: Videos) -> int:
     return int(np.bincount(videos.label[videos.rows("train")]).argmax())
 
@@ -513,6 +536,7 @@ def build(job: Job) -> None:
         areas=removal.areas() if removal else None,
         warnings=job.warnings,
         localisation=localisation,
+        timelines=timelines(job, model, described["content_digest"]),
         localisation_columns=localisation_columns,
         total_seconds=sum(seconds.values()),
         colours=TYPE_COLOURS,
