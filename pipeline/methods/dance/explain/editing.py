@@ -162,6 +162,6 @@ def contrast(model: ConceptModel, z: np.ndarray, label: int, other: int, top_k: 
 def top_concepts(model: ConceptModel, label: int, top_k: int = 5) -> list[Contribution]:
     """The largest weights of one class. A concept with a negative one speaks for the class by its absence."""
     return [
-        replace(item, said=signed(model.named(item.index), item.weight > 0, 0), present=item.weight > 0)
+        replace(item, said=signed(model.named(item.index), item.weight > 0, 0), present=item.weight > 0, speaks="for")
         for item in model.explain(np.ones(len(model.concepts)), label, top_k)
     ]

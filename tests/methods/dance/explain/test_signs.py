@@ -185,7 +185,8 @@ def test_cards_of_the_report():
     assert second["words"] == "no barbell: nothing to show" and second["scale"] is None
     rows = class_rows(model, 5)[0]["concepts"]
     values = {row["name"]: row["value"] for row in rows}
-    assert values["ball present"] == 2 and values["no barbell"] == -1 and rows[-1]["doubt"] == "why"
+    assert values["ball present"] == 2 and values["no barbell"] == -1 and {row["speaks"] for row in rows} == {"for"}
+    assert rows[-1]["doubt"] == "why"
 
 
 def test_the_page_says_it_too(project):
