@@ -190,9 +190,11 @@ class ConceptModel:
 
     def present(self, z: np.ndarray) -> list[bool | None]:
         """Whether a video with these activations ``[M]`` shows each concept; None where nobody knows."""
-        return [
-            None if np.isnan(limit) else bool(value >= limit) for value, limit in zip(z, self.threshold, strict=True)
-        ]
+        return [self._shows(limit, value) for limit, value in zip(self.threshold, z, strict=True)]
+
+    @staticmethod
+    def _shows(threshold: float, activation: float) -> bool | None:
+        return None if np.isnan(threshold) else bool(activation >= threshold)
 
     def without(self, z: np.ndarray, concepts: Sequence[int], level: str = "absent") -> np.ndarray:
         """Activations ``[..., M]`` of the same videos without some concepts.
@@ -236,7 +238,7 @@ class ConceptModel:
 
     def reason(self, z: np.ndarray, concept: int, value: float) -> dict[str, Any]:
         """What `Reason` says of a concept that adds ``value``, given activations ``[M]``."""
-        present = self.present(z)[concept]
+        present = self._shows(self.threshold[concept], z[concept])
         return {
             "concept": self.concepts[concept],
             "type": self.types[concept],
