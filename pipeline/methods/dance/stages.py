@@ -117,7 +117,11 @@ BOTTLENECK_STAGES = (
         # Trained like the concept layers, whatever kinds those have.
         settings=(
             Setting("bottleneck.baselines", key="baselines"),
-            Setting("bottleneck.concept_layers", key="concept_layers", without=("kinds", "types", "leakage_rank", "min_positives")),
+            Setting(
+                "bottleneck.concept_layers",
+                key="concept_layers",
+                without=("kinds", "types", "leakage_rank", "min_positives"),
+            ),
             Setting("bottleneck.classifier", key="classifier"),
         ),
         when=has_baselines,

@@ -161,6 +161,10 @@ def test_a_living_layer_has_no_warning(tmp_path):
     assert metrics["n_without_motion"] == 0
     right = metrics["right"]
     assert right["count"] == round(metrics["top1"] * 8) and right["of"] == 8
+    low, high = right["interval"]
+    lines = summary.lines(tmp_path, metrics)
+    assert any(f"{right['count']} of 8, 95 % sure between {low:.3f} and {high:.3f}" in line for line in lines)
+    assert sum(line.startswith("warning: ") and "doubtful" in line for line in lines) == 2
 
 
 def test_without_a_test_video_there_are_no_test_figures(tmp_path):
