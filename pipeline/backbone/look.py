@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,50 @@ from pipeline.backbone.encoders import Backbone, encode, load_backbone
 from pipeline.backbone.finetuning.tuned import check
 from pipeline.backbone.settings import Features
 from pipeline.data.decode import decode_video
-from pipeline.data.readers import BackendError, say_once
+from pipeline.data.readers import BackendError, VideoError, open_video, resize_and_crop, sample_indices, say_once
 from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.store.atomic import StageError
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a video as the model sees it.
+
+    Attributes:
+        start, end: in seconds; first, last: frames, both included.
+        frames: uint8 ``[T, size, size, 3]``.
+    """
+
+    start: float
+    end: float
+    first: int
+    last: int
+    frames: np.ndarray
+
+
+def windows(times: np.ndarray, length: float, hop: float) -> list[tuple[float, float, int, int]]:
+    """Windows over a video: start and end in seconds, first and last frame. The last one ends with the video.
+
+    Args:
+        times: of the frames, in seconds, never decreasing, ``[F]``; length, hop: of and between windows, in seconds.
+
+    Raises:
+        ValueError: length or hop is not above 0.
+    """
+    if not (length > 0 and hop > 0):
+        raise ValueError(f"windows need a length and a distance above 0 s, got {length:g} and {hop:g}")
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    end = float(times[-1]) + step
+    last = max(0.0, end - length)
+    # A rest of less than a frame is no window of its own.
+    starts = [*(start for start in np.arange(0, last, hop) if last - start > step), last]
+    found = []
+    for start in starts:
+        first, after = np.searchsorted(times, [start - step / 2, start + length - step / 2])
+        if after > first:
+            found.append((float(start), float(min(start + length, end)), int(first), int(after) - 1))
+    return found
 
 
 class Look:
@@ -59,6 +100,46 @@ class Look:
         if found["note"]:
             say_once(f"{path}: {found['note']}")
         return found
+
+    def windows(
+        self, path: str | Path, length: float, hop: float, excerpt: tuple[int, int] | None = None
+    ) -> Iterator[Window]:
+        """Windows of a video of any length, in one pass; only frames of those that overlap are held.
+
+        Args:
+            length, hop: in seconds, see `windows`.
+            excerpt: first frame and end of the part that is the video; None for the whole file.
+
+        Raises:
+            VideoError: it cannot be read, or ends before the first window does. ValueError: see `windows`.
+        """
+        settings, done = self.decode, 0
+        try:
+            video = open_video(path, settings.backend, excerpt, min_fraction=0)
+        except BackendError as error:
+            say_once(f"pyav decodes: {error}")
+            video = open_video(path, "pyav", excerpt, min_fraction=0)
+        with video:
+            planned = windows(video.timestamps, length, hop)
+            chosen = [
+                first + sample_indices(last - first + 1, settings.n_frames, settings.sampling, settings.stride)
+                for _, _, first, last in planned
+            ]
+            wanted = set(np.concatenate(chosen).tolist())
+            kept: dict[int, np.ndarray] = {}
+            for start, batch in video.batches():
+                for place in range(len(batch)):
+                    if start + place in wanted:
+                        kept[start + place] = resize_and_crop(batch[place : place + 1], settings.size)[0]
+                while done < len(planned) and chosen[done][-1] < start + len(batch):
+                    yield Window(*planned[done], np.stack([kept[index] for index in chosen[done].tolist()]))
+                    done += 1
+                    oldest = chosen[done][0] if done < len(planned) else 0
+                    kept = {index: frame for index, frame in kept.items() if index >= oldest}
+        if not done:
+            raise VideoError("damaged", f"{Path(path).name}: it ends before the first window of {length:g} s")
+        if video.note:
+            say_once(f"{path}: {video.note}")
 
     def feature(self, frames: np.ndarray) -> np.ndarray:
         """Feature ``[1, D]`` of a clip, uint8 ``[T, H, W, 3]``."""

@@ -11,6 +11,16 @@ def accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray)
     return float(((z @ weight.T + bias).argmax(1) == y).mean()) if len(y) else float("nan")
 
 
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share of which ``right`` of ``n`` were seen (Wilson 1927); [0, 1] without a sample."""
+    from scipy.stats import binomtest  # half a second, which a prediction should not cost
+
+    if not n:
+        return 0.0, 1.0
+    interval = binomtest(right, n).proportion_ci(0.95, "wilson")
+    return float(interval.low), float(interval.high)
+
+
 def top_k_accuracy(z: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, k: int) -> float:
     """Share of samples whose class is among the k highest logits."""
     logits = z @ weight.T + bias

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,15 @@ def predict(call: argparse.Namespace) -> int:
 def explain(call: argparse.Namespace) -> int:
     """``conceptreel explain MODEL INPUT --out DIR``: the reasons of a decision as pictures and JSON."""
     from pipeline.data.readers import VideoError
+    from pipeline.methods.models import able
 
     model = open_model(call)
     try:
-        print("\n".join(model.explain(call.input, call.out, call.top)))
+        if call.timeline:
+            found = able(model, "tell when", "timeline").timeline(call.input, call.window, call.hop)
+            print("\n".join(found.write(call.out)))
+        else:
+            print("\n".join(model.explain(call.input, call.out, call.top)))
     except VideoError as error:
         raise StageError(f"{call.input} cannot be read: {error}") from None
     return 0
@@ -104,6 +110,17 @@ def summary(call: argparse.Namespace) -> int:
     return 0
 
 
+def seconds(text: str) -> float:
+    """A duration above 0; argparse says what is wrong."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of seconds above 0")
+    return value
+
+
 def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
     command = commands.add_parser("predict", help="class, probability and strongest reasons of videos")
@@ -120,6 +137,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--results", type=Path, help="folder of the run; by default the folder of the model")
     command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells whether the run is current")
     command.add_argument("--top", type=int, default=3, help="reasons that are drawn")
+    command.add_argument("--timeline", action="store_true", help="instead: what is seen when, in a video of any length")
+    command.add_argument("--window", type=seconds, help="seconds of a window; by default as in training videos")
+    command.add_argument("--hop", type=seconds, help="seconds between windows; by default a quarter of one")
     command.set_defaults(run=explain)
 
     command = commands.add_parser("summary", help="figures of a finished run and where its files are")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "conceptreel-model"
-VERSION = 3
+# Version 3 of DANCE does not know where its concepts are present.
+VERSION = 4
 # Versions 1 and 2 were of DANCE alone: its tensors and one text lay beside each other.
 BEFORE_METHODS = (1, 2)
 
@@ -110,7 +111,7 @@ def read(path: str | Path) -> Envelope:
     if not isinstance(content, dict) or str(content.get("format")) != FORMAT:
         raise ArtifactError(f"{path} is a file of tensors, but not a model of this project")
     version = content.get("version")
-    if not isinstance(version, int) or version not in (*BEFORE_METHODS, VERSION):
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise ArtifactError(f"{path} has version {version}, this release reads 1 to {VERSION}")
     if version in BEFORE_METHODS:
         tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}

@@ -8,9 +8,9 @@ import numpy as np
 from pipeline.motion.skeleton import Skeleton
 
 Colour = tuple[int, int, int]
-# Okabe and Ito's palette, which people with colour blindness can tell apart.
-_LEFT: Colour = (0, 114, 178)
-_RIGHT: Colour = (213, 94, 0)
+# Violet and yellow, which people with colour blindness can tell apart, and which are no colour of a type of concepts.
+_LEFT: Colour = (106, 61, 154)
+_RIGHT: Colour = (230, 171, 2)
 _MIDDLE: Colour = (70, 74, 82)
 _GHOST: Colour = (212, 216, 223)
 _TRACK: Colour = (232, 234, 238)
@@ -27,8 +27,8 @@ def draw_strip(
 ) -> np.ndarray:
     """Draw a motion concept as a strip of skeletons, time running to the right.
 
-    Frames are evenly spaced, first and last included. The person's left side is blue, the right
-    side orange; the pose before is shown in grey, and the bar below each pose tells how far the
+    Frames are evenly spaced, first and last included. The person's left side is violet, the right
+    side yellow; the pose before is shown in grey, and the bar below each pose tells how far the
     clip has come.
 
     Args:

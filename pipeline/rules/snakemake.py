@@ -156,9 +156,11 @@ class Rules:
         if maker is None:
             return []
         root = os.path.relpath(self.config.root_of(home(section, maker.name)))
-        part, count = shards(section).index(wildcards.shard), section.data.shards
-        own = (entry for entry in self.videos.entries(wildcards.dataset) if entry.in_shard(part, count))
-        return [f"{root}/{entry.path}" for entry in own]
+        entries = self.videos.entries(wildcards.dataset)
+        if hasattr(wildcards, "shard"):
+            part, count = shards(section).index(wildcards.shard), section.data.shards
+            entries = [entry for entry in entries if entry.in_shard(part, count)]
+        return [f"{root}/{entry.path}" for entry in entries]
 
     # ------------------------------------------------------------------------------------------- outputs, parameters
 

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 from scipy.special import softmax
 
-from pipeline.learning.metrics import accuracy, average_precision, log_loss, top_k_accuracy
+from pipeline.learning.metrics import accuracy, average_precision, log_loss, top_k_accuracy, wilson
 
 
 def test_figures_of_a_classifier_against_scikit_learn():
@@ -31,3 +31,12 @@ def test_average_precision_by_hand():
     result = average_precision(scores, labels)
     assert result[:2] == pytest.approx([(1 + 2 / 3) / 2, 1 / 4])
     assert np.isnan(result[2])
+
+
+def test_wilson_by_hand():
+    # 1 of 1: (1 + z²/2 ± z²/2) / (1 + z²) with z = 1.96.
+    low, high = wilson(1, 1)
+    assert low == pytest.approx(1 / (1 + 1.959964**2), rel=1e-5) and high == pytest.approx(1)
+    assert wilson(0, 0) == (0, 1)
+    # Of three of three nobody may conclude much.
+    assert wilson(3, 3)[0] == pytest.approx(0.438, abs=1e-3)

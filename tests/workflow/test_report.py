@@ -69,7 +69,8 @@ def page(reported) -> str:
 def test_the_model_needs_no_report(finished):
     planned = finished.planned("results/small/model.pt", TARGET)
     assert planned == {
-        "sanity": 1, "retrained": 1, "counterfactuals": 1, "faithfulness": 1, "localise": 1, "report": 1,
+        "sanity": 1, "timelines": 1, "retrained": 1, "counterfactuals": 1, "faithfulness": 1, "localise": 1,
+        "report": 1,
     }  # fmt: skip
 
 

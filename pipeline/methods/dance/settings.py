@@ -51,6 +51,9 @@ class ConceptLayers(Section):
     map_cutoff: float = Field(
         0.1, description="validation similarity of a map, mean over its places, below it is dropped"
     )
+    min_positives: int = Field(
+        5, ge=1, description="a concept that fewer training videos show is doubtful: no reason begins with it alone"
+    )
     max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
     seed: int = 0
 
@@ -137,6 +140,11 @@ class Report(Section):
     top_k: int = Field(5, ge=1, description="concepts per class and per decision")
 
 
+class Timelines(Section):
+    videos: int = Field(3, ge=0, description="the longest ones of test, shown over time in the report")
+    max_windows: int = Field(64, ge=1, description="of each: between windows of longer videos there is more time")
+
+
 class Localise(Section):
     tolerance: int = Field(
         4, ge=0, description="pixels by which the pointing game may miss (Zhang et al. 2018: 15 at about 500 pixels)"
@@ -157,5 +165,6 @@ class Explain(Section):
     sanity: Sanity = Sanity()
     retrained: Retrained = Retrained()
     report: Report = Report()
+    timelines: Timelines = Timelines()
     counterfactuals: Counterfactuals = Counterfactuals()
     localise: Localise = Localise()

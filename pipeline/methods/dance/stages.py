@@ -119,7 +119,11 @@ BOTTLENECK_STAGES = (
         # Trained like the concept layers, whatever kinds those have.
         settings=(
             Setting("bottleneck.baselines", key="baselines"),
-            Setting("bottleneck.concept_layers", key="concept_layers", without=("kinds", "types", "leakage_rank")),
+            Setting(
+                "bottleneck.concept_layers",
+                key="concept_layers",
+                without=("kinds", "types", "leakage_rank", "min_positives"),
+            ),
             Setting("bottleneck.classifier", key="classifier"),
         ),
         when=has_baselines,
@@ -146,6 +150,7 @@ BOTTLENECK_STAGES = (
             **TUNED,
             **MOTION_CONCEPTS,
             **QUALITY,
+            "signal": Read("decode.signal", when=has_clips),
             "concept_layers": "concept_layers.concept_layers",
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",
@@ -214,6 +219,24 @@ EXPLAIN_STAGES = (
         minutes=600,
     ),
     Stage(
+        "timelines",
+        module=f"{MODULE}.explain.timelines",
+        writes={"timelines": "explain/timelines.zarr.zip"},
+        reads={
+            "index": "index.index",
+            "signal": "decode.signal",
+            "finetuned": TUNED["finetuned"],
+            **MODEL,
+        },
+        settings="explain.timelines",
+        when=has_clips,
+        opens_videos=True,
+        checkpoints=("backbone.features.model",),
+        threads="encoder",
+        memory_mb=8000,
+        minutes=60,
+    ),
+    Stage(
         "report",
         module=f"{MODULE}.explain.report",
         writes={"report": "report.html"},
@@ -231,6 +254,7 @@ EXPLAIN_STAGES = (
             "metrics": "model.metrics",
             "evaluation": "evaluate.evaluation",
             "sanity": "sanity.sanity_table",
+            "timelines": "timelines.timelines",
             "retrained": "retrained.retrained_table",
             "faithfulness": "faithfulness.faithfulness",
             "localisation": "localise.localisation",

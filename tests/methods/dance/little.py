@@ -50,7 +50,9 @@ READS = {
     ),
     "classifier": ("index", "features", "concept_layers"),
     "baselines": ("index", "features", "pseudo_labels"),
-    "model": ("index", "features", "motion_concepts", "concept_layers", "concept_table", "classifier", "baselines"),
+    "model": (
+        "index", "features", "motion_concepts", "signal", "concept_layers", "concept_table", "classifier", "baselines"
+    ),
     "retrained": (
         "index", "features", "motion_labels", "pseudo_labels", "prompts", "maps", "model", "activations"
     ),
@@ -77,7 +79,7 @@ MODULES = {
 
 # Inputs that these sets never have, or not always.
 ABSENT = ("clips", "poses", "pose_clips", "maps", "motion_concepts", "baselines", "prompts", "finetune", "evaluation")
-ABSENT += ("sanity", "retrained", "faithfulness", "localisation")
+ABSENT += ("timelines", "sanity", "retrained", "faithfulness", "localisation")
 
 
 class LittleJob(stage.Job):

@@ -155,7 +155,16 @@ def test_a_living_layer_has_no_warning(tmp_path):
     told, _ = outcome(tmp_path, {"train": [12, 12], "val": [6, 6], "test": [4, 4]}, wanted=wanted)
     metrics = little.strict(tmp_path / "metrics.json")
     assert not told and metrics["top1"] is not None
-    assert not [line for line in metrics["warnings"] if "no decision uses" not in line]  # words here are noise
+    noise = [line for line in metrics["warnings"] if "object concept" in line or "scene concept" in line]
+    assert noise == metrics["warnings"]  # words here are noise, and are said to be
+    assert metrics["n_doubtful"] == {"dead": 0, "undivided": 4, "few_positives": 0, "unread": 0}
+    assert metrics["n_without_motion"] == 0
+    right = metrics["right"]
+    assert right["count"] == round(metrics["top1"] * 8) and right["of"] == 8
+    low, high = right["interval"]
+    lines = summary.lines(tmp_path, metrics)
+    assert any(f"{right['count']} of 8, 95 % sure between {low:.3f} and {high:.3f}" in line for line in lines)
+    assert sum(line.startswith("warning: ") and "doubtful" in line for line in lines) == 2
 
 
 def test_without_a_test_video_there_are_no_test_figures(tmp_path):

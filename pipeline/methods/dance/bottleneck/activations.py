@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.data.table import VideoTable
 from pipeline.jobs.stage import Job
+from pipeline.methods.dance.bottleneck.levels import doubt_in_words, doubt_of
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS
 
 TYPES = ("motion", "object", "scene")
@@ -39,8 +40,10 @@ class KindConcepts:
     Attributes:
         kind: dance, salf or dance+salf.
         names, types: of the ``M`` concepts; those with maps stand last.
-        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, and ``map_weight`` ``[M - m, D']`` where the kind
-            has maps.
+        layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, ``levels`` ``[5, M]``, and ``map_weight``
+            ``[M - m, D']`` and ``heat`` ``[2, M - m]`` where the kind has maps.
+        doubts: why one should not rely on each concept, ``M`` keys of
+            `pipeline.methods.dance.bottleneck.levels.DOUBTS`; empty where one may.
         pooling: how the maps become activations; None without maps.
         pooled: ``[n, M - m]`` of the samples, None without maps.
     """
@@ -49,8 +52,14 @@ class KindConcepts:
     names: list[str]
     types: list[str]
     layer: dict[str, np.ndarray]
+    doubts: list[str]
     pooling: str | None
     pooled: np.ndarray | None
+
+    @property
+    def doubt(self) -> list[str]:
+        """The doubts in words."""
+        return [doubt_in_words(doubt, own) for doubt, own in zip(self.doubts, self.layer["levels"].T, strict=True)]
 
     def activations(self, features: np.ndarray) -> np.ndarray:
         """Standardised activations ``[n, M]`` of the samples with these features ``[n, D]``."""
@@ -75,20 +84,23 @@ def concepts_of(
     whole = {"dance": types != "", "salf": types == "", "dance+salf": types == "motion"}[kind]
     names = [name for name, chosen in zip(described["names"], whole, strict=True) if chosen]
     layer = {"weight": arrays["weight"][whole], "mean": arrays["mean"][whole], "std": arrays["std"][whole]}
-    if kind == "dance":
-        return KindConcepts(kind, names, types[whole].tolist(), layer, None, None)
-    which = POOLINGS.index(pooling)
-    layer["map_weight"] = arrays["map_weight"]
-    layer["mean"] = np.concatenate([layer["mean"], arrays["map_mean"][which]])
-    layer["std"] = np.concatenate([layer["std"], arrays["map_std"][which]])
-    row_of = {key: row for row, key in enumerate(described["video_id"])}
+    levels, dead, pooled = arrays["levels"][:, whole], np.array(described["dead"], bool)[whole], None
+    own_types = types[whole].tolist()
+    if kind != "dance":
+        which = POOLINGS.index(pooling)
+        layer |= {"map_weight": arrays["map_weight"], "heat": arrays["heat"]}
+        layer["mean"] = np.concatenate([layer["mean"], arrays["map_mean"][which]])
+        layer["std"] = np.concatenate([layer["std"], arrays["map_std"][which]])
+        levels = np.concatenate([levels, arrays["map_levels"][which]], 1)
+        dead = np.concatenate([dead, np.array(described["map_dead"], bool)])
+        names, own_types = names + described["map_names"], own_types + described["map_types"]
+        row_of = {key: row for row, key in enumerate(described["video_id"])}
+        pooled = arrays["map_activations"][which][[row_of[key] for key in videos.video_id]]
+    least = described["min_positives"]
+    doubts = [doubt_of(own, bool(is_dead), least) for own, is_dead in zip(levels.T, dead, strict=True)]
+    standardised = np.concatenate([(levels[:3] - layer["mean"]) / layer["std"], levels[3:]])
     return KindConcepts(
-        kind,
-        names + described["map_names"],
-        types[whole].tolist() + described["map_types"],
-        layer,
-        pooling,
-        arrays["map_activations"][which][[row_of[key] for key in videos.video_id]],
+        kind, names, own_types, {**layer, "levels": standardised}, doubts, None if kind == "dance" else pooling, pooled
     )
 
 
@@ -106,14 +118,18 @@ def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]
 
 
 def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, dict[str, Any]]:
-    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts, and their skeleton and numbers of videos.
+    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts, their skeleton, numbers of videos and sources.
 
     Args:
         described: attributes of the concept layers; None for a model without motion concepts.
     """
     if described is None:
-        return np.zeros((0, 2, 1, 2), np.float32), {"skeleton": "coco", "n_videos": []}
+        return np.zeros((0, 2, 1, 2), np.float32), {"skeleton": "coco", "n_videos": [], "medoid_video_id": []}
     ((concepts, about),) = job.read_arrays("motion_concepts")
     rows = kept_motion_concepts(described, about)
-    medoids = concepts["medoids"][rows] if len(concepts["medoids"]) else concepts["medoids"]
-    return medoids, {"skeleton": about["skeleton"], "n_videos": concepts["n_videos"][rows].tolist()}
+    known = rows if len(concepts["medoids"]) else rows[:0]
+    return concepts["medoids"][known], {
+        "skeleton": about["skeleton"],
+        "n_videos": concepts["n_videos"][rows].tolist(),
+        "medoid_video_id": [about["medoid_video_id"][row] for row in known],
+    }

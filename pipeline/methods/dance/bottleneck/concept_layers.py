@@ -17,12 +17,14 @@ from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.layers import ConceptLayer, train_motion_layer, train_text_layer
 from pipeline.methods.dance.bottleneck.leakage import leakage_projection
+from pipeline.methods.dance.bottleneck.levels import LEVELS, halves, heat_scale, levels_of
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS, concept_maps, pool
 from pipeline.methods.dance.bottleneck.spatial import SpatialData, slices_of_frames, train_spatial_layer
 from pipeline.methods.dance.settings import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
 
+Showing = tuple[np.ndarray, np.ndarray, bool, bool]
 DEAD = "dead: it says the same of every training video"
 
 
@@ -57,6 +59,23 @@ class Targets:
     def seen(self, train: np.ndarray) -> np.ndarray:
         """bool ``[n_motion]``: a concept without a positive training video has nothing to learn from."""
         return self.labels[train & self.labelled].any(0)
+
+    def showing(self, kind: str, name: str, train: np.ndarray) -> Showing:
+        """Which training videos show a concept.
+
+        Args:
+            train: bool ``[n]``.
+
+        Returns:
+            rows of those of which it is known, int64 ``[k]``; bool ``[k]``; whether the latter means anything; and
+            whether those without it may show anything else, see `levels_of`.
+        """
+        if kind == "motion":
+            rows = np.flatnonzero(train & self.labelled)
+            return rows, self.labels[rows, self.motion_names.index(name)] > 0, True, True
+        rows = np.flatnonzero(train & self.has_similarity)
+        (column,) = (m for m in np.flatnonzero(self.types == kind) if self.names[m] == name)
+        return rows, *halves(self.similarity[rows, column]), False
 
     def hidden_from(self, kind: str, samples: Samples, features: np.ndarray, rank: int) -> np.ndarray | None:
         """The projection ``[D, D]`` that ``features`` ``[n, D]`` go through for one type's layer.
@@ -276,8 +295,9 @@ def read_places(job: stage.Job, samples: Samples, targets: Targets) -> Places:
 
 def _map_layer(
     settings: ConceptLayers, samples: Samples, targets: Targets, places: Places
-) -> tuple[np.ndarray, np.ndarray, list[dict]]:
-    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, and the rows."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+    """Weights ``[m, D]`` of the kept objects and scenes as maps, pooled activations ``[3, n, m]``, the warmest place of
+    each clip ``[n, m]``, and the rows."""
     # A projection acts on every place alike, so that what it hides from the mean place it hides from all of their mean.
     mean_place = places.maps.mean((1, 2, 3), dtype=np.float32)  # [n, D]
     remedy = "see what failed in context/prompts with `conceptreel inspect`"
@@ -300,19 +320,32 @@ def _map_layer(
         weights.append(layer.weight[kept])
         rows += _kept("map", targets, columns, layer.quality, settings.map_cutoff)
     weight = np.concatenate(weights)
-    pooled = np.concatenate(
-        [
-            np.stack([pool(concept_maps(block, weight), pooling) for pooling in POOLINGS])
-            for block in np.array_split(places.maps, max(1, len(places.maps) // 64))
-        ],
-        1,
-    )
-    return weight, pooled, rows
+    pooled, warmest = [], []
+    for block in np.array_split(places.maps, max(1, len(places.maps) // 64)):
+        maps = concept_maps(block, weight)
+        pooled.append(np.stack([pool(maps, pooling) for pooling in POOLINGS]))
+        warmest.append(maps.max((1, 2, 3)))
+    return weight, np.concatenate(pooled, 1), np.concatenate(warmest), rows
 
 
 def _dead(raw: np.ndarray) -> np.ndarray:
     """bool ``[m]``: concepts whose activations ``[n, m]`` are all the same but for their rounding."""
     return (np.abs(standardise(raw, *standardise_fit(raw))) < 1e-3).all(0)
+
+
+def _levels(raw: np.ndarray, showing: list[Showing]) -> np.ndarray:
+    """`LEVELS` of the concepts with activations ``[n, m]``, float64 ``[5, m]``; showing: see `Targets.showing`."""
+    found = [levels_of(raw[rows, m], *told) for m, (rows, *told) in enumerate(showing)]
+    return np.array(found).reshape(len(showing), len(LEVELS)).T
+
+
+def _heat(warmest: np.ndarray, showing: list[Showing]) -> np.ndarray:
+    """`heat_scale` of the concepts whose maps reach ``warmest`` ``[n, m]``, float64 ``[2, m]``."""
+    found = np.full((2, len(showing)), np.nan)
+    for m, (rows, shown, divided, _) in enumerate(showing):
+        if divided:
+            found[:, m] = heat_scale(warmest[rows, m], shown)
+    return found
 
 
 def warnings_of(rows: list[dict]) -> list[str]:
@@ -363,10 +396,14 @@ def train_layers(
         weights.append(weight)
         rows += found
     arrays: dict[str, np.ndarray] = {}
-    content: dict[str, Any] = {"kinds": settings.kinds}
+    content: dict[str, Any] = {
+        "kinds": settings.kinds,
+        "min_positives": settings.min_positives,
+        "n_without_motion": int((~targets.labelled).sum()),
+    }
     dead = {"map": np.zeros(0, bool)}
     if places is not None:
-        map_weight, pooled, found = _map_layer(settings, samples, targets, places)
+        map_weight, pooled, warmest, found = _map_layer(settings, samples, targets, places)
         rows += found
         statistics = [standardise_fit(values[train]) for values in pooled]
         arrays |= {
@@ -387,6 +424,13 @@ def train_layers(
         for row, is_dead in zip(own, dead[layer], strict=True):
             row["reason"] = DEAD if is_dead else ""
         content |= {f"{prefix}names": [row["name"] for row in own], f"{prefix}types": [row["type"] for row in own]}
+        content[f"{prefix}dead"] = dead[layer].tolist()
+        showing = [targets.showing(row["type"], row["name"], train) for row in own]
+        if layer == "global":
+            arrays["levels"] = _levels(samples.features @ weight.T, showing)
+        elif places is not None:
+            arrays["map_levels"] = np.stack([_levels(values, showing) for values in pooled])
+            arrays["heat"] = _heat(warmest, showing)
     if not content["names"] and not content["map_names"]:
         raise stage.StageError(
             "no concept is left; loosen context.concepts, or projection_cutoff and map_cutoff of "
@@ -413,6 +457,11 @@ def build(job: stage.Job) -> None:
     rows += found
     for sentence in warnings_of(rows):
         job.warn(sentence)
+    if content["n_without_motion"]:
+        job.warn(
+            f"{content['n_without_motion']} of {len(samples.videos)} videos have no key clip that could be used: no "
+            f"motion concept knows them; the report says why, and motion.pose_clips decides"
+        )
     job.write_arrays(
         "concept_layers",
         arrays,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,18 @@ import numpy as np
 from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.backbone.samples import Samples, read_samples
 from pipeline.jobs import stage
-from pipeline.learning.metrics import accuracy, top_k_accuracy
+from pipeline.learning.metrics import accuracy, top_k_accuracy, wilson
 from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of, motion_of
+from pipeline.methods.dance.bottleneck.levels import DOUBTS
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.plain import write_json
+
+WARNED = {
+    "few_positives": "are shown by fewer than {least} training videos",
+    "undivided": "do not divide the training videos into those with and without them",
+    "unread": "cannot be read well from the features",
+}
 
 
 def stage_seconds(took: dict[str, float]) -> dict[str, float]:
@@ -66,8 +74,52 @@ def kind_figures(
         by_type = accuracies(samples, z, types, arrays, samples.split(split), prefix)
         name = "" if split == "test" else f"{split}_"
         figures[f"{name}top1"] = by_type["all"]
+        n = int(samples.split(split).sum())
+        right = round(by_type["all"] * n) if n else 0
+        figures[f"{name}right"] = {"count": right, "of": n, "interval": wilson(right, n)}
         figures[f"{name}top1_by_type"] = by_type
     return figures
+
+
+def doubts(concepts: KindConcepts, min_positives: int) -> tuple[dict[str, int], list[str]]:
+    """How many concepts are doubtful, by `DOUBTS`; and for each type what a person must know of it."""
+    counts = Counter(doubt for doubt in concepts.doubts if doubt)
+    sentences = []
+    for kind in TYPES:
+        own = [doubt for doubt, its in zip(concepts.doubts, concepts.types, strict=True) if its == kind]
+        # Of dead ones the stage `concept_layers` has warned.
+        parts = [f"{own.count(doubt)} {words}" for doubt, words in WARNED.items() if doubt in own]
+        if parts:
+            reason = "; ".join(parts).format(least=min_positives)
+            sentences.append(f"{sum(map(bool, own))} of {len(own)} {kind} concepts are doubtful: {reason}")
+    return {doubt: counts[doubt] for doubt in DOUBTS}, sentences
+
+
+def window_length(decode: dict[str, Any], durations: np.ndarray, fps: np.ndarray) -> float | None:
+    """Seconds that a clip spans in the typical training video; None where no video was decoded.
+
+    Args:
+        decode: settings of the decoder; durations: of the training videos in seconds, ``[n]``; fps: ``[n]``.
+    """
+    if not len(durations):
+        return None
+    if decode["sampling"] == "uniform":
+        return float(np.median(durations))
+    frames = (decode["n_frames"] - 1) * decode["stride"] + 1
+    return float(np.median(np.minimum(durations, frames / fps)))
+
+
+def spans(job: stage.Job, training: set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds and frame rates of the training videos, ``[n]`` each, from the motion signals that decoding leaves."""
+    seconds, rates = [], []
+    for arrays, about in job.read_arrays("signal") if job.given("signal") else ():
+        for key, fps, first, end in zip(
+            about["video_id"], about["fps"], arrays["offsets"][:-1], arrays["offsets"][1:], strict=True
+        ):
+            if key in training:
+                seconds.append(arrays["timestamps"][end - 1] - arrays["timestamps"][first] + 1 / fps)
+                rates.append(fps)
+    return np.array(seconds), np.array(rates)
 
 
 def build(job: stage.Job) -> None:
@@ -98,6 +150,9 @@ def build(job: stage.Job) -> None:
         ((_, compared),) = job.read_arrays("baselines")
         figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
 
+    counts, sentences = doubts(concepts, described["min_positives"])
+    for sentence in sentences:
+        job.warn(sentence)
     metrics = {
         "headline": {"name": "top-1", "value": figures[concepts.kind]["top1"], "split": "test"},
         "dataset": job.dataset,
@@ -106,6 +161,8 @@ def build(job: stage.Job) -> None:
         "n_val": int(samples.split("val").sum()),
         "n_test": int(test.sum()),
         "n_failed": len(samples.failed),
+        "n_without_motion": described["n_without_motion"],
+        "n_doubtful": counts,
         "n_classes": len(samples.videos.class_names),
         **figures[concepts.kind],
         "top5": top_k_accuracy(z[test], y[test], arrays["all/weight"], arrays["all/bias"], 5),
@@ -143,6 +200,7 @@ def build(job: stage.Job) -> None:
     )
     quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
     n_whole = len(concepts.layer["weight"])
+    training = set(samples.videos.video_id[samples.split("train")])
     about = {
         "dataset": job.dataset,
         "kind": concepts.kind,
@@ -150,7 +208,9 @@ def build(job: stage.Job) -> None:
             quality["global" if position < n_whole else "map", kind, name]
             for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
         ],
+        "doubt": concepts.doubt,
         "decode": job.settings["decode"],
+        "window": window_length(job.settings["decode"], *spans(job, training)),
         **named_backbone(job),
         "metrics": {name: value for name, value in metrics.items() if name != "seconds"},
         "edits": [],

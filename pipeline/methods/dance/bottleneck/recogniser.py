@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,48 @@ from scipy.special import softmax
 
 from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
+from pipeline.methods.dance.bottleneck.levels import LEVELS
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
+from pipeline.methods.dance.bottleneck.words import named, signed, speaks
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
 MAP_TENSOR = "map_weight"
+# Tensors that not every model has, by their names in the layer: imported ones know no training video.
+OPTIONAL = {MAP_TENSOR: "map_weight", "concept_levels": "levels", "heat": "heat"}
+# What "without a concept" can mean.
+WITHOUT = ("absent", "mean", "zero")
 
 
 @dataclass(frozen=True)
-class Contribution:
-    """What one concept adds to the logit of one class: ``weight * activation`` (DANCE, after eq. 6)."""
+class Reason:
+    """One concept behind a decision.
+
+    Attributes:
+        concept, type, index: which; activation: in standard deviations of the training videos.
+        present: whether the video shows it, None where nobody knows, see
+            `pipeline.methods.dance.bottleneck.levels`.
+        said: the concept with its sign, in words; speaks: for or against the class.
+        doubt: why one should not rely on the concept; empty where one may.
+    """
 
     concept: str
     type: str
-    contribution: float
-    activation: float
-    weight: float
     index: int
+    activation: float
+    present: bool | None
+    said: str
+    speaks: str
+    doubt: str
+
+
+@dataclass(frozen=True)
+class Contribution(Reason):
+    """What one concept adds to the logit of one class: ``weight * activation`` (DANCE, after eq. 6)."""
+
+    contribution: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -52,9 +76,13 @@ class ConceptModel:
         concepts: ``M`` names; types: ``M`` of motion, object, scene.
         layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations
             are standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
+            Where the training videos are known: ``levels`` ``[5, M]``, see
+            `pipeline.methods.dance.bottleneck.levels.LEVELS`, standardised, and with maps ``heat`` ``[2, M - m]``: from
+            where on a concept is seen in a place, and where its heat is full.
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
-        about: data set, skeleton, settings of the decoder, the encoders and the maps, figures.
+        about: data set, skeleton, settings of the decoder, the encoders and the maps, figures, and why one should not
+            rely on some concepts (``doubt``).
     """
 
     class_names: list[str]
@@ -144,16 +172,92 @@ class ConceptModel:
         """Softmax over classes ``[n, K]`` of concept activations ``[n, M]``."""
         return softmax(self.logits(z), 1)
 
+    @property
+    def doubt(self) -> list[str]:
+        """Why one should not rely on each concept; empty where one may."""
+        return self.about.get("doubt") or [""] * len(self.concepts)
+
+    def named(self, concept: int) -> str:
+        """What a concept is called in reasons and pictures."""
+        return named(self.concepts, self.types, self.about, concept)
+
+    @property
+    def threshold(self) -> np.ndarray:
+        """Activation from which on each concept counts as present, ``[M]``; NaN where nobody knows."""
+        if "levels" not in self.layer:
+            return np.full(len(self.concepts), np.nan)
+        return self.layer["levels"][2]
+
+    def present(self, z: np.ndarray) -> list[bool | None]:
+        """Whether a video with these activations ``[M]`` shows each concept; None where nobody knows."""
+        return [self._shows(limit, value) for limit, value in zip(self.threshold, z, strict=True)]
+
+    @staticmethod
+    def _shows(threshold: float, activation: float) -> bool | None:
+        return None if np.isnan(threshold) else bool(activation >= threshold)
+
+    def without(self, z: np.ndarray, concepts: Sequence[int], level: str = "absent") -> np.ndarray:
+        """Activations ``[..., M]`` of the same videos without some concepts.
+
+        Args:
+            level: ``absent``: the mean of the training videos that do not show the concept, and what is lower stays;
+                ``mean``: that of all training videos, where a concept adds nothing to any logit (DANCE 4.4 intervenes
+                like that); ``zero``: the layer's output is 0.
+
+        Raises:
+            NameUnknown: there is no such level, or the model does not know it.
+        """
+        find(level, WITHOUT, "level")
+        rows = list(concepts)
+        result = np.array(z, np.float64)
+        if level == "mean":
+            result[..., rows] = 0
+        elif level == "zero":
+            result[..., rows] = (-self.layer["mean"] / self.layer["std"])[rows]
+        else:
+            absent = self.layer["levels"][0] if "levels" in self.layer else np.full(len(self.concepts), np.nan)
+            unknown = [self.concepts[m] for m in rows if np.isnan(absent[m])]
+            if unknown:
+                raise NameUnknown(
+                    f"nobody knows how active `{unknown[0]}` is where it is absent; choose the level mean or zero"
+                )
+            result[..., rows] = np.minimum(result[..., rows], absent[rows])
+        return result
+
+    def strongest(self, parts: np.ndarray, top_k: int) -> list[int]:
+        """The concepts whose parts ``[M]`` are largest, without zeros; those that one may rely on come first.
+
+        Where all of them are doubtful, the strongest that is not stands before them.
+        """
+        order = [int(m) for m in np.argsort(-np.abs(parts), kind="stable") if parts[m] != 0]
+        doubtful = [bool(doubt) for doubt in self.doubt]
+        shown = order[:top_k]
+        if shown and all(doubtful[m] for m in shown):
+            shown = [m for m in order if not doubtful[m]][:1] + shown
+        return sorted(shown, key=lambda m: doubtful[m])
+
+    def reason(self, z: np.ndarray, concept: int, value: float) -> dict[str, Any]:
+        """What `Reason` says of a concept that adds ``value``, given activations ``[M]``."""
+        present = self._shows(self.threshold[concept], z[concept])
+        return {
+            "concept": self.concepts[concept],
+            "type": self.types[concept],
+            "index": concept,
+            "activation": float(z[concept]),
+            "present": present,
+            "said": signed(self.named(concept), present, float(z[concept])),
+            "speaks": speaks(value),
+            "doubt": self.doubt[concept],
+        }
+
     def explain(self, z: np.ndarray, label: int, top_k: int = 5) -> list[Contribution]:
-        """The concepts that contribute most to one class, by absolute contribution; zero contributions are left out."""
+        """The concepts that contribute most to one class, see `strongest`."""
         parts = self.weight[label] * z
-        order = np.argsort(-np.abs(parts), kind="stable")[:top_k]
         return [
             Contribution(
-                self.concepts[m], self.types[m], float(parts[m]), float(z[m]), float(self.weight[label, m]), int(m)
+                **self.reason(z, m, parts[m]), contribution=float(parts[m]), weight=float(self.weight[label, m])
             )
-            for m in order
-            if parts[m] != 0
+            for m in self.strongest(parts, top_k)
         ]
 
     def decide(self, z: np.ndarray, top_k: int = 5) -> list[Prediction]:
@@ -172,12 +276,11 @@ class ConceptModel:
         return self.decide(self.activations(features, maps), top_k)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a file holds in numbers: `TENSORS` and, where there are maps, `MAP_TENSOR`, float32."""
-        values = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
-        named = dict(zip(TENSORS, values, strict=True))
-        if self.has_maps:
-            named[MAP_TENSOR] = self.layer["map_weight"]
-        return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
+        """What a file holds in numbers: `TENSORS` and what there is of `OPTIONAL`, float32."""
+        own = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
+        values = dict(zip(TENSORS, own, strict=True))
+        values |= {name: self.layer[own] for name, own in OPTIONAL.items() if own in self.layer}
+        return {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
 
     def text(self) -> dict[str, Any]:
         """What a file holds in words."""
@@ -187,8 +290,7 @@ class ConceptModel:
     def of(cls, tensors: Mapping[str, np.ndarray], text: Mapping[str, Any]) -> ConceptModel:
         """The model that `tensors` and `text` came from; a KeyError where something is missing."""
         layer = {name: tensors[f"layer_{name}"] for name in ("weight", "mean", "std")}
-        if MAP_TENSOR in tensors:
-            layer["map_weight"] = tensors[MAP_TENSOR]
+        layer |= {own: tensors[name] for name, own in OPTIONAL.items() if name in tensors}
         classifier = tensors["classifier_weight"], tensors["classifier_bias"]
         words = (text[name] for name in ("class_names", "concepts", "types"))
         return cls(*words, layer, *classifier, tensors["medoids"], text["about"])
@@ -225,12 +327,12 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     if envelope.method != "dance":
         raise ArtifactError(f"{path} is a model of the method {envelope.method}; a concept bottleneck is wanted here")
     try:
-        named = {
+        values = {
             name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
             for name, value in tensors.items()
-            if name in (*TENSORS, MAP_TENSOR)
+            if name in (*TENSORS, *OPTIONAL)
         }
-        model = ConceptModel.of(named, text)
+        model = ConceptModel.of(values, text)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ArtifactError(f"{path} is incomplete ({str(error)[:200]!r})") from None
     n_classes, n_concepts = len(model.class_names), len(model.concepts)
@@ -245,6 +347,9 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         and model.weight.shape == (n_classes, n_concepts)
         and model.bias.shape == (n_classes,)
         and (layer["std"] > 0).all()
+        and layer.get("levels", np.zeros((len(LEVELS), n_concepts))).shape == (len(LEVELS), n_concepts)
+        and layer.get("heat", np.zeros((2, len(maps)))).shape == (2, len(maps))
+        and len(model.doubt) == n_concepts
     )
     if not fits:
         raise ArtifactError(

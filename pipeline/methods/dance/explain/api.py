@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -21,10 +21,14 @@ from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
-from pipeline.methods.dance.explain.seen import Seen, pictures_of
+from pipeline.methods.dance.explain.seen import Seen, picture_of
 from pipeline.methods.models import Envelope, read
-from pipeline.store.atomic import ArtifactError
+from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown, find
+
+if TYPE_CHECKING:
+    from pipeline.methods.dance.explain.predict import VideoPredictor
+    from pipeline.methods.dance.explain.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,13 @@ class Explanation:
         return self.rows[position]
 
     def __str__(self) -> str:
-        lines = [f"  {self._value(row):+7.3f}  {row.type:<6}  {row.concept}" for row in self.rows]
+        lines = [
+            f"  {self._value(row):+7.3f}  {row.speaks:<7}  {row.type:<6}  {row.said}   activation {row.activation:+.2f}"
+            + (f"   DOUBTFUL: {row.doubt}" if row.doubt else "")
+            for row in self.rows
+        ]
+        if self.rows and all(row.doubt for row in self.rows):
+            lines.append("  every concept behind this decision is doubtful")
         return "\n".join([self.title, *(lines or ["  no concept speaks for or against it"])])
 
     __repr__ = __str__
@@ -56,8 +66,9 @@ class Explanation:
     def _repr_html_(self) -> str:
         largest = max((abs(self._value(row)) for row in self.rows), default=1.0)
         bars = "".join(
-            f"<tr><td style='text-align:left'>{escape(row.concept)} <small>{row.type}</small></td>"
-            f"<td style='text-align:right'>{self._value(row):+.3f}</td>"
+            f"<tr><td style='text-align:left'>{escape(row.said)} <small>{row.type}, activation {row.activation:+.2f}"
+            f"{escape('; doubtful: ' + row.doubt) if row.doubt else ''}</small></td>"
+            f"<td>{row.speaks}</td><td style='text-align:right'>{self._value(row):+.3f}</td>"
             f"<td style='width:160px;text-align:left'><div style='height:10px;background:{TYPE_COLOURS[row.type]};"
             f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td>"
             "</tr>"
@@ -73,7 +84,7 @@ class Decision:
     Attributes:
         source: path or id of the video.
         z: standardised concept activations ``[M]``.
-        deactivated: names of the concepts that were set to zero.
+        deactivated: names of the concepts that were taken out; levels: what that means for each.
         look: gives frames and concept maps of the video when a picture is wanted; None where they are not known.
     """
 
@@ -81,6 +92,7 @@ class Decision:
     source: str
     z: np.ndarray
     deactivated: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
     look: Callable[[], Seen | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
@@ -114,38 +126,52 @@ class Decision:
         name = self.core.class_names[label]
         head = f"{self.source}: {name} ({self.probabilities[label]:.1%})"
         if self.deactivated:
-            head += f" without {', '.join(self.deactivated)}"
+            out = (f"{name} ({level})" for name, level in zip(self.deactivated, self.levels, strict=True))
+            head += f" without {', '.join(out)}"
         if against is None:
             return Explanation(head, self.core.explain(self.z, label, top_k))
         other = find(against, self.core.class_names, "class")
         head += f" and not {against} ({self.probabilities[other]:.1%})"
         return Explanation(head, editing.contrast(self.core, self.z, label, other, top_k))
 
-    def without(self, *concepts: str) -> Decision:
+    def without(self, *concepts: str, level: str = "absent") -> Decision:
         """The decision if the video did not show these concepts.
 
+        Args:
+            level: what that means: ``absent``, ``mean`` or ``zero``; see
+                `pipeline.methods.dance.bottleneck.recogniser.ConceptModel.without`.
+
         Raises:
-            NameUnknown: there is no such concept.
+            NameUnknown: there is no such concept or level, or the model does not know the level.
         """
         rows = [self.core.find_concept(name) for name in concepts]
         names = tuple(self.core.concepts[m] for m in rows)
-        return replace(self, z=editing.without(self.z, rows), deactivated=(*self.deactivated, *names))
+        return replace(
+            self,
+            z=self.core.without(self.z, rows, level),
+            deactivated=(*self.deactivated, *names),
+            levels=(*self.levels, *(level for _ in names)),
+        )
+
+    def reason(self, concept: int) -> Contribution:
+        """What one concept says for or against the decided class."""
+        value = float(self.core.weight[self.label, concept] * self.z[concept])
+        weight = float(self.core.weight[self.label, concept])
+        return Contribution(**self.core.reason(self.z, concept, value), contribution=value, weight=weight)
 
     def picture(self, concept: str) -> Image.Image | None:
         """A motion concept as the strip of its medoid, a located concept as its heatmap over the frames.
 
         Returns:
-            None for a concept that is only a text.
+            None for a concept that is only a text, that the video does not show, or that is not located in it.
 
         Raises:
             NameUnknown: there is no such concept.
             ArtifactError: the cache holds something else than the model has seen.
         """
-        m = self.core.find_concept(concept)
-        pictures = pictures_of(self.core, m)
-        if pictures is None:
-            pictures = pictures_of(self.core, m, self.look())
-        return None if pictures is None else Image.fromarray(np.concatenate(list(pictures), 1))
+        reason = self.reason(self.core.find_concept(concept))
+        found = picture_of(self.core, reason) or picture_of(self.core, reason, self.look())
+        return None if found is None else Image.fromarray(found.strip())
 
     def as_dict(self, top: int) -> dict[str, Any]:
         """The decision and its strongest reasons, for JSON."""
@@ -223,7 +249,7 @@ class Model:
             concept_maps = None if maps is None else self.core.maps(maps[None])
             return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
         if os.path.exists(source) or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
-            seen = self._see(Path(source))
+            seen = self._seer().look(Path(source))
             z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
             return Decision(self.core, str(source), z, look=lambda: seen)
         try:
@@ -236,12 +262,32 @@ class Model:
         name, z, folder = known.video_id[row], known.z[row], self.results
         return Decision(self.core, name, z, look=functools.cache(lambda: look(folder, self.core, name, z)))
 
-    def _see(self, path: Path) -> Seen:
+    def _seer(self) -> VideoPredictor:
         if self._predictor is None:
             from pipeline.methods.dance.explain.predict import VideoPredictor  # loads the backbone
 
             self._predictor = VideoPredictor(self.core, self.runtime)
-        return self._predictor.look(path)
+        return self._predictor
+
+    def timeline(self, source: str | Path, length: float | None = None, hop: float | None = None) -> Timeline:
+        """Decision and activations along a video file: the model's windows slid over it.
+
+        Args:
+            length: of a window in seconds; by default what the model's clips span in its typical training video.
+            hop: seconds from one window to the next; a quarter of a window by default.
+
+        Raises:
+            VideoError: the file cannot be read. StageError: there is no such file, or the model needs a length.
+        """
+        from pipeline.methods.dance.explain.timeline import Timeline  # loads the backbone
+
+        length = self.core.about.get("window") if length is None else length
+        if length is None:
+            raise StageError("the model does not know how long its training videos are; name the length of a window")
+        if not os.path.exists(source):
+            raise StageError(f"{source} is no file; the cache keeps clips, and a timeline needs the whole video")
+        found = self._seer().over_time(Path(source), length, length / 4 if hop is None else hop)
+        return Timeline(self.core, str(source), *found)
 
     def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
         """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).

@@ -113,7 +113,7 @@ def ask(call: argparse.Namespace) -> int:
     """``conceptreel ask MODEL INPUT --box …``: the concepts that are strongest in a region (Explain Anything)."""
     from pipeline.methods.dance.explain.regions import RegionError, region_activations
 
-    model, _, seen = _located(call)
+    model, decision, seen = _located(call)
     core = model.core
     try:
         mask = _region(call, seen.view, core.about["maps"]["radius"])
@@ -121,11 +121,16 @@ def ask(call: argparse.Namespace) -> int:
     except RegionError as error:
         raise StageError(str(error)) from None
     order = sorted(range(len(values)), key=lambda m: -values[m])[: call.top]
-    found = [
-        {"concept": core.concepts[core.n_whole + m], "type": core.types[core.n_whole + m], "activation": values[m]}
-        for m in order
+    found = []
+    for m in order:
+        reason = decision.reason(core.n_whole + m)
+        own = {name: getattr(reason, name) for name in ("concept", "type", "present", "said", "doubt")}
+        found.append({**own, "activation": values[m]})
+    lines = [
+        f"  {item['activation']:+10.3f}  {item['type']:<6}  {item['said']}"
+        + (f"   DOUBTFUL: {item['doubt']}" if item["doubt"] else "")
+        for item in found
     ]
-    lines = [f"  {item['activation']:+10.3f}  {item['type']:<6}  {item['concept']}" for item in found]
     return _say(call, found, "\n".join(lines))
 
 
@@ -209,7 +214,7 @@ def edit(call: argparse.Namespace) -> int:
             except RegionError as error:
                 raise StageError(str(error)) from None
             after = replace(after, z=core.activations(seen.feature, maps[None])[0])
-        after = after.without(*call.without)
+        after = after.without(*call.without, level=call.level)
         names = model.core.class_names
         found |= {
             "before": dict(zip(names, map(float, before.probabilities), strict=True)),
@@ -379,7 +384,13 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--weight", nargs=3, action="append", metavar=("CLASS", "CONCEPT", "WEIGHT"), help="may be given repeatedly"
     )
-    command.add_argument("--without", action="append", default=[], metavar="CONCEPT", help="deactivate it in INPUT")
+    command.add_argument("--without", action="append", default=[], metavar="CONCEPT", help="take it out of INPUT")
+    command.add_argument(
+        "--level",
+        choices=("absent", "mean", "zero"),
+        default="absent",
+        help="what --without means: as where training videos do not show it, their mean, or an output of 0",
+    )
     add_region(command, required=False)
     command.add_argument("--concept", help="a located concept, changed in a region of INPUT")
     command.add_argument("--beta", type=float, help="added to its map; the unit is a standard deviation")

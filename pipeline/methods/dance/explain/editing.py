@@ -5,25 +5,12 @@ Everything here works on concept activations, so that an edit needs no video and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
-
-
-def without(z: np.ndarray, concepts: Sequence[int]) -> np.ndarray:
-    """Activations with some concepts deactivated: set to 0, the mean over the training videos.
-
-    A standardised activation of 0 adds nothing to any logit (DANCE 4.4 intervenes the same way).
-
-    Args:
-        z: ``[..., M]``.
-    """
-    result = np.array(z, np.float64)
-    result[..., list(concepts)] = 0
-    return result
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, Reason
+from pipeline.methods.dance.bottleneck.words import signed
 
 
 @dataclass(frozen=True)
@@ -144,20 +131,16 @@ def suggest(
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Reason):
     """What one concept says for one class rather than another: ``(w_a − w_b) · z``."""
 
-    concept: str
-    type: str
     difference: float
-    activation: float
     weight: float
     other_weight: float
-    index: int
 
 
 def contrast(model: ConceptModel, z: np.ndarray, label: int, other: int, top_k: int = 5) -> list[Contrast]:
-    """Why one class and not another: concepts by the absolute difference they make between the two logits.
+    """Why one class and not another: concepts by the difference they make between the two logits, see `strongest`.
 
     All differences (and that of the biases) add up to the difference of the logits.
 
@@ -165,22 +148,20 @@ def contrast(model: ConceptModel, z: np.ndarray, label: int, other: int, top_k: 
         z: ``[M]``.
     """
     parts = (model.weight[label] - model.weight[other]) * z
-    order = np.argsort(-np.abs(parts), kind="stable")[:top_k]
     return [
         Contrast(
-            model.concepts[m],
-            model.types[m],
-            float(parts[m]),
-            float(z[m]),
-            float(model.weight[label, m]),
-            float(model.weight[other, m]),
-            int(m),
+            **model.reason(z, m, parts[m]),
+            difference=float(parts[m]),
+            weight=float(model.weight[label, m]),
+            other_weight=float(model.weight[other, m]),
         )
-        for m in order
-        if parts[m] != 0
+        for m in model.strongest(parts, top_k)
     ]
 
 
 def top_concepts(model: ConceptModel, label: int, top_k: int = 5) -> list[Contribution]:
-    """The largest weights of one class, by magnitude; a contribution at an activation of one standard deviation."""
-    return model.explain(np.ones(len(model.concepts)), label, top_k)
+    """The largest weights of one class. A concept with a negative one speaks for the class by its absence."""
+    return [
+        replace(item, said=signed(model.named(item.index), item.weight > 0, 0), present=item.weight > 0, speaks="for")
+        for item in model.explain(np.ones(len(model.concepts)), label, top_k)
+    ]

@@ -51,11 +51,11 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
         best = int(np.argmax(weights))
         speaks = f"for {model.class_names[best]} ({weights[best]:+.2f})" if weights[best] > 0 else "not used"
         axis.set_title(
-            f"{model.concepts[motion[k]]} · {model.about['n_videos'][k]} videos · {speaks}", fontsize=9, loc="left"
+            f"{model.named(motion[k])} · {model.about['n_videos'][k]} videos · {speaks}", fontsize=9, loc="left"
         )
     figure.suptitle(
         f"Motion concepts of {model.about['dataset']}: {len(shown)} of {len(model.medoids)}, most frequent first; "
-        f"left side blue, right side orange",
+        f"left side violet, right side yellow",
         fontsize=11,
     )
     figure.tight_layout()
@@ -64,18 +64,21 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
 
 def _reasons(axis, contributions: list[Contribution]) -> None:
     values = [item.contribution for item in contributions][::-1]
-    names = [f"{item.concept} ({item.type})" for item in contributions][::-1]
+    names = [
+        f"{item.said}\n{item.type}, activation {item.activation:+.2f}{', DOUBTFUL' if item.doubt else ''}"
+        for item in contributions
+    ][::-1]
     axis.barh(names, values, color=[TYPE_COLOURS[item.type] for item in contributions][::-1])
     axis.axvline(0, color="black", linewidth=0.6)
-    axis.set_xlabel("contribution to the logit: weight × activation", fontsize=8)
-    axis.tick_params(labelsize=9)
+    axis.set_xlabel("against ← contribution to the logit: weight × activation → for", fontsize=8)
+    axis.tick_params(labelsize=8)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
 
 
 def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictures):
-    """One row per clip: its frames, the strongest contributions, and the medoid of the strongest motion concept, where
-    the model has some."""
+    """One row per clip: its frames, the strongest contributions, and the medoid of the strongest motion concept that it
+    shows, where the model has some."""
     import matplotlib.pyplot as plt
 
     joints = skeleton(model.about["skeleton"])
@@ -106,12 +109,16 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
         else:
             frames_axis.text(0.5, 0.5, "imported features: no frames", ha="center", va="center", fontsize=9)
         _reasons(reasons_axis, prediction.contributions[: settings.top_k])
-        strongest = [item for item in prediction.contributions if item.type == "motion" and item.contribution > 0]
+        strongest = [
+            item
+            for item in prediction.contributions
+            if item.type == "motion" and item.contribution > 0 and item.present is not False
+        ]
         for strip_axis in strip_axes if strongest else ():
             strip_axis.imshow(
                 draw_strip(model.medoids[motion.index(strongest[0].index)], joints, settings.poses_per_strip)
             )
-            strip_axis.set_title(f"{strongest[0].concept}, medoid", fontsize=9, loc="left")
+            strip_axis.set_title(f"{strongest[0].said}, medoid", fontsize=9, loc="left")
     return figure
 
 
@@ -150,7 +157,7 @@ def build(job: stage.Job) -> None:
         classifier["all/weight"],
         classifier["all/bias"],
         medoids,
-        {"dataset": job.dataset, **about},
+        {"dataset": job.dataset, "doubt": concepts.doubt, **about},
     )
     save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
 

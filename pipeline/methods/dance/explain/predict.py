@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from pipeline.backbone.encoders import encode
-from pipeline.backbone.look import Look
+from pipeline.backbone.look import Look, Window
 from pipeline.backbone.maps import on_grid
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
@@ -63,6 +65,25 @@ class VideoPredictor:
                 features = encode(self.backbone, frames[start : start + batch_size], batch_size)
             parts.append(self.model.activations(features, self._maps(full)))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
+
+    def over_time(
+        self, path: Path, length: float, hop: float, batch_size: int = 4, excerpt: tuple[int, int] | None = None
+    ) -> tuple[list[Window], np.ndarray]:
+        """Windows over a video, without their frames, and what the model makes of each, ``[n, M]``.
+
+        Args:
+            length, hop: in seconds, see `pipeline.backbone.look.windows`.
+            excerpt: first frame and end of the part that is the video; None for the whole file.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        found, parts = [], []
+        windows = self._look.windows(path, length, hop, excerpt)
+        while block := list(itertools.islice(windows, batch_size)):
+            parts.append(self.activations(np.stack([window.frames for window in block]), batch_size))
+            found += [replace(window, frames=window.frames[:0]) for window in block]
+        return found, np.concatenate(parts)
 
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""

@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backbone.look import Window
 from pipeline.data.table import VideoTable, read_index
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job
+from pipeline.learning.metrics import wilson
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.model import stage_seconds
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
+from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, Reason
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.curves import curves
 from pipeline.methods.dance.explain.editing import Contrast
-from pipeline.methods.dance.explain.overlay import shares
+from pipeline.methods.dance.explain.overlay import glow
 from pipeline.methods.dance.explain.page import charts, images, quality
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.sanity import read_run
-from pipeline.methods.dance.explain.seen import medoid_of
+from pipeline.methods.dance.explain.seen import medoid_of, scale_of, where
+from pipeline.methods.dance.explain.timeline import Timeline
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
 from pipeline.motion.drawing import draw_strip
@@ -33,6 +36,7 @@ from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import replace_when_done
 
 TEMPLATE = Path(__file__).parent / "page" / "template.html"
+NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
 # The page is sent by mail and opened on telephones.
 MAX_BYTES = 15_000_000
 
@@ -79,17 +83,34 @@ class Clips:
     def frame_index(self, video_id: str) -> np.ndarray | None:
         return self._part("clips", "frame_index", video_id)
 
-    def picture(self, video_id: str, concept: int) -> str | None:
-        """A clip as the concept sees it: its strongest place, or a middle frame for a concept without a map."""
+    def picture(self, video_id: str, reason: Reason) -> dict[str, Any]:
+        """A clip as a concept sees it: its strongest place, or a middle frame where it has no heat.
+
+        Returns:
+            ``picture``, None where the run keeps no clips; ``words``, why it has no heat; ``scale`` of the heat.
+        """
         frames = self.frames(video_id)
         if frames is None:
-            return None
-        maps = self._part("maps", "maps", video_id) if concept >= self.model.n_whole else None
+            return {"picture": None, "words": "", "scale": None}
+        plain = images.still(images.sized(frames[len(frames) // 2]))
+        maps = self._part("maps", "maps", video_id) if reason.index >= self.model.n_whole else None
         if maps is None:
-            return images.still(images.sized(frames[len(frames) // 2]))
-        found = self.model.maps(maps[None])[0, ..., concept - self.model.n_whole]
+            return {"picture": plain, "words": "", "scale": None}
+        found = self.model.maps(maps[None])[0, ..., reason.index - self.model.n_whole]
+        words, scale = where(self.model, reason, found), scale_of(self.model, reason.index)
+        if words or scale is None:
+            return {"picture": plain, "words": words, "scale": None}
         view = View.of(images.SIDE, images.SIDE, self.model.about["maps"])
-        return images.still(images.hottest(frames, view.heatmap(shares(found))))
+        picture = images.still(images.hottest(frames, glow(found, view, scale)))
+        return {"picture": picture, "words": "", "scale": scale}
+
+
+def _counted(share: float | None, n: int) -> str:
+    """A share of n videos as a count with its Wilson interval; empty where nobody knows it."""
+    if share is None or np.isnan(share) or not n:
+        return ""
+    low, high = wilson(round(share * n), n)
+    return f"{round(share * n)} of {n}, {low:.2f} to {high:.2f}"
 
 
 def accuracy_rows(
@@ -106,8 +127,12 @@ def accuracy_rows(
         if key.endswith("_top1") and key not in ("backbone_top1", "val_top1")
     )
 
+    n_videos = {split: len(videos.rows(split)) for split in ("test", *other)}
+
     def row(name: str, note: str, test: float, **more: Any) -> dict[str, Any]:
-        return {**dict.fromkeys(other), "name": name, "note": note, "test": test, **more}
+        found = {**dict.fromkeys(other), "name": name, "note": note, "test": test, **more}
+        counts = {split: _counted(found[split], n) for split, n in n_videos.items()}
+        return {**found, "counts": counts}
 
     def of_kind(name: str, note: str, figures: dict[str, Any]) -> dict[str, Any]:
         further = {split: figures.get(f"{split}_top1") for split in other}
@@ -159,7 +184,15 @@ def confusions(model: ConceptModel, z: np.ndarray, y: np.ndarray, count: int) ->
 
 def _bar(item: Contribution | Contrast, value: float, largest: float) -> dict:
     """A concept and its bar, whose width is the part of the largest value."""
-    return {"name": item.concept, "type": item.type, "value": value, "width": abs(value) / largest}
+    return {
+        "name": item.said,
+        "type": item.type,
+        "value": value,
+        "width": abs(value) / largest,
+        "activation": item.activation,
+        "speaks": item.speaks,
+        "doubt": item.doubt,
+    }
 
 
 def class_rows(model: ConceptModel, top_k: int) -> list[dict]:
@@ -179,7 +212,11 @@ def speaks_for(model: ConceptModel, concept: int) -> str:
     """The class that a concept speaks for most, in words."""
     weights = model.weight[:, concept]
     best = int(weights.argmax())
-    return f"for {model.class_names[best]} ({weights[best]:+.2f})" if weights[best] > 0 else "not used for any class"
+    return (
+        f"present, it speaks for {model.class_names[best]} ({weights[best]:+.2f})"
+        if weights[best] > 0
+        else "present, it speaks for no class"
+    )
 
 
 def motion_cards(
@@ -219,7 +256,8 @@ def motion_cards(
             ]
         cards.append(
             {
-                "name": model.concepts[m],
+                "name": model.named(m),
+                "doubt": model.doubt[m],
                 "videos": frequency[k],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
@@ -238,21 +276,19 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
     cards = []
     for m in used:
         best = np.argsort(-videos.z[:, m], kind="stable")[:3]
+        shown = []
+        for row in best:
+            reason = Reason(**model.reason(videos.z[row], m, 0))
+            clip = clips.picture(videos.video_id[row], reason)
+            shown.append({"id": videos.video_id[row], "split": videos.split[row], "reason": reason, **clip})
         cards.append(
             {
-                "name": model.concepts[m],
+                "name": model.named(m),
+                "doubt": model.doubt[m],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
-                "located": m >= model.n_whole,
-                "clips": [
-                    {
-                        "id": videos.video_id[row],
-                        "split": videos.split[row],
-                        "value": float(videos.z[row, m]),
-                        "picture": clips.picture(videos.video_id[row], m),
-                    }
-                    for row in best
-                ],
+                "scale": scale_of(model, m),
+                "clips": shown,
             }
         )
     return cards
@@ -272,15 +308,15 @@ def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.nda
         )
         frames = clips.frames(videos.video_id[row])
         pictures = []
-        for item in [item for item in reasons if item.contribution > 0][:3]:
+        for item in [item for item in reasons if item.contribution > 0 and item.present is not False][:3]:
             medoid = medoid_of(model, item.index)
+            found: dict[str, Any] = {"picture": None, "words": "", "scale": None}
             if medoid is not None:
-                picture = images.still(draw_strip(medoid, skeleton(model.about["skeleton"]), 6, height=112))
+                found["picture"] = images.still(draw_strip(medoid, skeleton(model.about["skeleton"]), 6, height=112))
             elif item.index >= model.n_whole:
-                picture = clips.picture(videos.video_id[row], item.index)
-            else:
-                picture = None  # it is a text: the words are all there is to see
-            pictures.append({"name": item.concept, "type": item.type, "picture": picture})
+                found = clips.picture(videos.video_id[row], item)
+            # What is left is a text: the words are all there is to see.
+            pictures.append({"name": item.said, "type": item.type, **found})
         cards.append(
             {
                 "id": videos.video_id[row],
@@ -363,6 +399,26 @@ def localisation_rows(job: Job) -> tuple[list[str], list[dict]]:
     methods = {name: found for (name,), found in rows.items() if "pointing" in found}
     shared = [name for name in next(iter(methods.values()), {}) if all(name in found for found in methods.values())]
     return shared, [{"method": name, **found} for name, found in methods.items()]
+
+
+def timelines(job: Job, model: ConceptModel, digest: str) -> list[dict]:
+    """Videos over time: a picture each, and the decisions in words."""
+    import matplotlib.pyplot as plt
+
+    found = []
+    for arrays, about in job.read_arrays("timelines") if job.given("timelines") else ():
+        if about["activations"] != digest:
+            raise stage.StageError("the timelines are of another model; run the pipeline again")
+        for key, begin, end in zip(about["video_id"], arrays["offsets"][:-1], arrays["offsets"][1:], strict=True):
+            parts = [Window(a, b, int(c), int(d), NO_FRAMES) for a, b, c, d in arrays["windows"][begin:end].tolist()]
+            timeline = Timeline(model, key, parts, arrays["z"][begin:end].astype(np.float64))
+            figure = timeline.figure()
+            figure.set_dpi(90)
+            figure.canvas.draw()
+            picture = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+            plt.close(figure)
+            found.append({"id": key, "picture": images.still(picture), "lines": timeline.lines()})
+    return found
 
 
 def _majority(videos: Videos) -> int:
@@ -480,9 +536,11 @@ def build(job: Job) -> None:
         areas=removal.areas() if removal else None,
         warnings=job.warnings,
         localisation=localisation,
+        timelines=timelines(job, model, described["content_digest"]),
         localisation_columns=localisation_columns,
         total_seconds=sum(seconds.values()),
         colours=TYPE_COLOURS,
+        gradient=images.gradient(),
         charts={name: charts.html(figure, name) for name, figure in figures.items()},
         library=charts.library(),
     )

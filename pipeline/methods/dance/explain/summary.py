@@ -17,6 +17,14 @@ def said(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
+def counted(right: dict[str, Any] | None) -> str:
+    """How many videos are decided rightly, with the Wilson interval of their share; empty where there is no video."""
+    if not right or not right["of"]:
+        return ""
+    low, high = right["interval"]
+    return f"{right['count']} of {right['of']}, 95 % sure between {low:.3f} and {high:.3f}"
+
+
 def _localisation(path: Path) -> list[str]:
     """The table of the stage `localise`: one line per method, one column per figure."""
     values = {(row["method"], row["figure"]): row["value"] for row in read_table(path)[0].to_pylist()}
@@ -63,6 +71,8 @@ def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> l
         "",
         f"test accuracy (top-1)        {said(metrics['top1'])}   with {metrics['nnz']} non-zero weights",
     ]
+    if counted(metrics.get("right")):
+        found.append(f"  right                      {counted(metrics['right'])}")
     if metrics["top1"] is None:
         found.append(f"validation accuracy (top-1)  {said(metrics['val_top1'])}   there is no test video")
     for kind in (kind for kind in TYPES if kind in metrics["top1_by_type"]):
@@ -72,7 +82,10 @@ def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> l
         found.append(f"  {kind:<8} concepts alone     {said(metrics['top1_by_type'][kind])}   {count} concepts{limit}")
     alone = said(metrics["backbone_top1"])
     found.append(f"  backbone features alone     {alone}   the same classifier without concepts")
-    found += [f"  on `{name}`                {said(value)}" for name, value in _other_splits(metrics).items()]
+    found += [
+        f"  on `{name}`                {said(value)}   {counted(metrics.get(f'{name}_right'))}"
+        for name, value in _other_splits(metrics).items()
+    ]
     found += [f"  {name:<27} {value:.3f}" for name, value in measured.items() if not name.startswith("ceiling_")]
     for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
         others = "".join(f", on `{name}` {said(value)}" for name, value in _other_splits(figures).items())

@@ -9,26 +9,34 @@ from typing import Any
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.overlay import write_animation, write_strip
-from pipeline.methods.dance.explain.seen import Seen, medoid_of, pictures_of
+from pipeline.methods.dance.explain.seen import Seen, medoid_of, picture_of, scale_of, where
 from pipeline.store.atomic import StageError, replace_when_done
 from pipeline.store.plain import write_json
 
 
 def _pictures(core: ConceptModel, kind: str, items: list[Any], seen: Seen | None, out: Path) -> list[dict[str, Any]]:
-    """Write what some concepts look like; one record each of those that look like something."""
+    """Write what some concepts look like; one record each, which says why where there is nothing to look at."""
     found = []
     for rank, item in enumerate(items, 1):
-        pictures = pictures_of(core, item.index, seen)
-        if pictures is None:
-            continue
-        stem = f"{kind}_{rank:02d}_{re.sub('[^A-Za-z0-9]+', '_', item.concept)}"
+        maps, why_not = {}, ""
+        if kind == "located" and seen is not None and seen.maps is not None:
+            concept_map = seen.maps[..., item.index - core.n_whole]
+            maps, why_not = {"map": concept_map.round(4).tolist()}, where(core, item, concept_map)
+        picture = picture_of(core, item, seen)
         written = []
-        for suffix, write in ((".png", write_strip), (".gif", write_animation))[: 1 + (len(pictures) > 1)]:
-            with replace_when_done(out / f"{stem}{suffix}") as temporary:
-                write(temporary, pictures)
-            written.append(f"{stem}{suffix}")
-        maps = {"map": seen.maps[..., item.index - core.n_whole].round(4).tolist()} if kind == "located" else {}
-        found.append({**asdict(item), **maps, "files": written})
+        if picture is not None:
+            stem = f"{kind}_{rank:02d}_{re.sub('[^A-Za-z0-9]+', '_', item.concept)}"
+            with replace_when_done(out / f"{stem}.png") as temporary:
+                write_strip(temporary, picture.strip())
+            written.append(f"{stem}.png")
+            if len(picture.pictures) > 1:
+                with replace_when_done(out / f"{stem}.gif") as temporary:
+                    write_animation(temporary, picture.frames())
+                written.append(f"{stem}.gif")
+        if written or maps:
+            scale = scale_of(core, item.index)
+            heat = {"heat": None if scale is None else asdict(scale)} if kind == "located" else {}
+            found.append({**asdict(item), **maps, **heat, "not_shown": why_not, "files": written})
     return found
 
 
@@ -69,7 +77,9 @@ def write_explanation(core: ConceptModel, decision: Any, out: Path, top: int) ->
     write_json(out / "explanation.json", answer)
     lines = decision.lines(top)
     for kind, word in (("motion", "what"), ("located", "where")):
-        lines += [f"{word:<9} {out / item['files'][-1]}" for item in answer[kind]]
+        lines += [
+            f"{word:<9} {out / item['files'][-1] if item['files'] else item['not_shown']}" for item in answer[kind]
+        ]
     if core.has_maps and not answer["located"]:
         lines.append("where     no located concept contributes to this decision, or the run keeps no clips")
     return [*lines, f"all       {out / 'explanation.json'}"]

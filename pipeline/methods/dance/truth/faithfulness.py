@@ -9,8 +9,9 @@ from pipeline.demo.classes import FACTORS
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.bottleneck.activations import TYPES
-from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.recogniser import WITHOUT, ConceptModel
 from pipeline.methods.dance.explain.sanity import read_run, response
+from pipeline.methods.dance.truth.localise import concept_named
 
 # A type must answer to its own change so many times as strongly as to another's.
 WANTED_RATIO = 3.0
@@ -82,6 +83,46 @@ def shortfalls(matrix: np.ndarray) -> list[dict]:
     ]
 
 
+def presence(said: np.ndarray, value: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """How often "present" is true, and how often what is there is said to be: over pairs of a clip and a value.
+
+    Args:
+        said: whether a clip is said to show a concept, bool ``[n, m]``; value: which value of the factor each concept
+            stands for, ``[m]``; true: of each clip, ``[n]``. Clips whose value no concept stands for do not count.
+
+    Returns:
+        ``precision``, NaN where nothing is said to be present, ``recall``, and ``n``, the number of clips.
+    """
+    known = np.unique(value)
+    rows = np.isin(true, known)
+    found = np.stack([said[rows][:, value == one].any(1) for one in known], 1)  # [n, values]
+    right = found & (true[rows][:, None] == known)
+    precision = float(right.sum() / found.sum()) if found.any() else float("nan")
+    return {"precision": precision, "recall": float(right.any(1).mean()), "n": int(rows.sum())}
+
+
+def taken_out(model: ConceptModel, z: np.ndarray, removed: np.ndarray) -> dict[str, dict[str, float]]:
+    """What becomes of decisions without some concepts of each clip, by what "without" means.
+
+    Args:
+        z: activations ``[n, M]``; removed: bool ``[n, M]``.
+    """
+    before = model.probabilities(z)
+    label = before.argmax(1)
+    rows = np.arange(len(z))
+    found = {}
+    for level in WITHOUT:
+        known = [m for m in range(z.shape[1]) if level != "absent" or np.isfinite(model.layer["levels"][0, m])]
+        changed = np.where(removed, model.without(z, known, level), z)
+        after = model.probabilities(changed)
+        found[level] = {
+            "changed": float((after.argmax(1) != label).mean()),
+            "before": float(before[rows, label].mean()),
+            "after": float(after[rows, label].mean()),
+        }
+    return found
+
+
 def build(job: Job) -> None:
     """Write the figures as one artifact: matrices as arrays, the rest in its attributes."""
     model, arrays, described = read_run(job)
@@ -115,6 +156,29 @@ def build(job: Job) -> None:
                 fires = arrays["z"][rows][:, own].argmax(1)
                 true = np.array([motions.index(motion_of[described["video_id"][row]]) for row in rows])
                 figures["activations"][part] = agreement(fires, true, len(names), len(motions))
+    meant: dict[str, dict[int, str]] = {kind: {} for kind in TYPES}
+    for kind in TYPES[1:]:
+        for word in sorted(set(shown[kind])):
+            concept = concept_named(word, model.concepts, model.types, kind)
+            if concept is not None:
+                meant[kind][concept] = word
+    if "development" in figures["clusters"]:
+        counts = np.array(figures["clusters"]["development"]["counts"])
+        for m, row in zip(np.flatnonzero(np.array(model.types) == "motion"), counts, strict=True):
+            meant["motion"][int(m)] = motions[int(row.argmax())]
+    said = np.array([[bool(value) for value in model.present(row)] for row in arrays["z"].astype(np.float64)])
+    place = {key: row for row, key in enumerate(shown["video_id"])}
+    figures["present"], figures["without"] = {}, {}
+    for part in ("val", "test", "shifted"):
+        rows = [row for row, key in enumerate(described["video_id"]) if split[key] == part]
+        for kind in (kind for kind in TYPES if rows and meant[kind]):
+            true = np.array([shown[kind][place[described["video_id"][row]]] for row in rows])
+            own, value = np.array(list(meant[kind])), np.array(list(meant[kind].values()))
+            figures["present"].setdefault(part, {})[kind] = presence(said[rows][:, own], value, true)
+            removed = np.zeros((len(rows), len(model.concepts)), bool)
+            removed[:, own] = true[:, None] == value
+            z_part = arrays["z"][rows].astype(np.float64)
+            figures["without"].setdefault(part, {})[kind] = taken_out(model, z_part, removed)
     z = changes["z"].astype(np.float64)
     matrix, error = response_matrix(model, z)
     figures["shortfalls"] = shortfalls(matrix)

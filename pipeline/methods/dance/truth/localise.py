@@ -134,9 +134,9 @@ def integrated_gradients(head: Head, pixels: torch.Tensor, output: int, steps: i
     return result.detach()[0].sum(1).clamp_min(0).cpu().numpy()
 
 
-def concept_named(word: str, names: list[str], types: list[str]) -> int | None:
-    """Position of the object concept that means ``word``: it itself, or the first name that has it as a word."""
-    own = [m for m, kind in enumerate(types) if kind == "object"]
+def concept_named(word: str, names: list[str], types: list[str], wanted: str = "object") -> int | None:
+    """Position of the concept of a type that means ``word``: it itself, or the first name that has it as a word."""
+    own = [m for m, kind in enumerate(types) if kind == wanted]
     exact = [m for m in own if names[m] == word]
     within = [m for m in own if word in names[m].split()]
     return next(iter(exact + within), None)

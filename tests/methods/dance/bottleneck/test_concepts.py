@@ -14,7 +14,11 @@ DESCRIBED = {
     "map_names": ["ball", "beach"],
     "map_types": ["object", "scene"],
     "video_id": ["b", "a"],
+    "dead": [False, True, False, False],
+    "map_dead": [False, False],
+    "min_positives": 5,
 }
+NAN = float("nan")
 ARRAYS = {
     "weight": np.arange(8.0).reshape(4, 2),
     "mean": np.arange(4.0),
@@ -24,6 +28,10 @@ ARRAYS = {
     "map_activations": np.arange(12.0).reshape(3, 2, 2),
     "map_mean": np.arange(6.0).reshape(3, 2),
     "map_std": np.full((3, 2), 2.0),
+    # absent, present, threshold, n_positive, right
+    "levels": np.array([[1.0, 2, 3, 4], [2, 3, 4, NAN], [2, 2, 3, NAN], [9, 9, 3, NAN], [1, 1, 1, NAN]]),
+    "map_levels": np.stack([np.array([[4.0, 5], [8, 9], [6, 7], [9, 9], [1, 0.5]]) + k for k in range(3)]),
+    "heat": np.array([[1.0, 2], [3, 4]]),
 }
 
 
@@ -47,6 +55,17 @@ def test_dance_and_salf_has_motion_and_maps(videos):
     # Rows are joined by video id: a is the second one of the artifact. (10 - 4) / 2 and (11 - 5) / 2.
     np.testing.assert_allclose(concepts.activations(np.zeros((2, 2)))[0], [0, -1, 3, 3])
     np.testing.assert_allclose(concepts.activations(np.zeros((2, 2)))[1], [0, -1, 2, 2])
+
+
+def test_levels_are_those_of_the_kind_and_its_pooling(videos):
+    dance = concepts_of("dance", ARRAYS, DESCRIBED, videos)
+    np.testing.assert_allclose(dance.layer["levels"][:2], [[1, 1, 1, 1], [2, 2, 2, NAN]])  # minus the mean
+    assert dance.doubts == ["", "dead", "few_positives", "undivided"] and "heat" not in dance.layer
+    assert dance.doubt[2] == "learned from 3 training videos"
+    both = concepts_of("dance+salf", ARRAYS, DESCRIBED, videos, "max")
+    np.testing.assert_allclose(both.layer["levels"][:2, 2:], [[(6 - 4) / 2, (7 - 5) / 2], [(10 - 4) / 2, (11 - 5) / 2]])
+    np.testing.assert_allclose(both.layer["heat"], ARRAYS["heat"])
+    assert concepts_of("salf", ARRAYS, DESCRIBED, videos, "mean").doubts == ["", "unread"]
 
 
 def test_salf_has_no_motion(videos):

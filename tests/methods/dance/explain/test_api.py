@@ -33,7 +33,9 @@ def run(tmp_path):
     )
     weight = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     about = {"dataset": "small", "skeleton": "coco", "n_videos": [3], "edits": [], "activations": digest}
-    layer = {"weight": np.eye(3), "mean": np.zeros(3), "std": np.ones(3)}
+    # The rope is absent at −1 and present at 2, so that it counts as present from 0.5 on.
+    levels = np.array([[-1.0, -1, np.nan], [1, 2, np.nan], [0, 0.5, np.nan], [3, 9, np.nan], [1, 1, np.nan]])
+    layer = {"weight": np.eye(3), "mean": np.zeros(3), "std": np.ones(3), "levels": levels}
     medoids = np.random.default_rng(0).random((1, 8, 17, 2), np.float32)
     model = ConceptModel(CLASSES, CONCEPTS, ["motion", "object", "scene"], layer, weight, np.zeros(2), medoids, about)
     model.save(folder / "model.pt")
@@ -73,8 +75,12 @@ def test_contrast_and_pictures(run):
 
 def test_deactivated_and_reweighted(run):
     model = load(run / "model.pt")
+    off = model.predict("clip_0").without("rope", level="mean")
+    assert off.probability == 0.5 and off.deactivated == ("rope",) and "without rope (mean)" in str(off)
     off = model.predict("clip_0").without("rope")
-    assert off.probability == 0.5 and off.deactivated == ("rope",) and "without rope" in str(off)
+    assert off.z[1] == -1 and off.class_name == "run" and "without rope (absent)" in str(off)
+    with pytest.raises(NameUnknown, match="did you mean `mean`"):
+        off.without("rope", level="meen")
     edited = model.reweight("jump", "motion 000", 1.0)
     assert edited.predict("clip_7").class_name == "jump" and model.predict("clip_7").class_name == "run"
     assert model.effect(edited, "test").fixed.tolist() == [1]
@@ -118,6 +124,35 @@ def test_a_cache_of_another_model_is_refused(run):
         load(run / "model.pt").predict("clip_0")
 
 
+def test_signs_in_python_and_in_commands(run, capsys):
+    """Present and absent, for and against, with the activation; nobody knows of the track."""
+    model = load(run / "model.pt")
+    model = model.reweight("jump", "motion 000", -0.5).reweight("run", "rope", -1.0)
+    (rope, motion) = model.predict("clip_0").explain("jump").rows
+    assert (rope.present, rope.said, rope.speaks) == (True, "rope present", "for")
+    assert (motion.present, motion.said, motion.speaks) == (True, "motion 000 present", "against")
+    (track,) = model.predict("clip_2").explain("run").rows
+    assert (track.present, track.said, track.speaks) == (None, "track", "for")
+    absent = model.predict(np.array([-2.0, -1.5, 0])).explain("run")
+    assert [(row.said, row.speaks, row.contribution) for row in absent] == [("no rope", "for", 1.5)]
+    assert "for      object  no rope   activation -1.50" in str(absent) and "no rope" in absent._repr_html_()
+    between = model.predict(np.array([0.0, 0.2, 0])).explain("jump")
+    assert between[0].said == "no rope, yet above average"
+    model.save(run / "signs.pt")
+    assert main(["contrast", str(run / "signs.pt"), "clip_0", "run", "jump", "--json"]) == 0
+    reasons = json.loads(capsys.readouterr().out)["reasons"]
+    assert [(row["said"], row["speaks"]) for row in reasons] == [
+        ("rope present", "against"),
+        ("motion 000 present", "for"),
+    ]
+    assert main(["failures", str(run / "signs.pt"), "--split", "val"]) == 0
+    assert "for      scene   track   activation +1.00" in capsys.readouterr().out
+    assert main(["edit", str(run / "signs.pt"), "clip_0", "--without", "rope", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["reasons_before"][0]["present"] is True
+    assert {row["concept"]: row["present"] for row in answer["reasons_after"]}["rope"] is False
+
+
 ONE_LINE = [
     (["contrast", "MODEL", "clip_0", "jump", "rum"], "did you mean `run`"),
     (["contrast", "MODEL", "clip_00", "jump", "run"], "did you mean `clip_0`"),
@@ -128,6 +163,10 @@ ONE_LINE = [
     (["edit", "MODEL", "--weight", "jump", "rope", "1", "--save", "MODEL"], "exists and stays as it is"),
     (["edit", "MODEL", "clip_0", "--without", "rope", "--save", "new.pt"], "--save keeps changed weights"),
     (["edit", "MODEL", "--without", "rope"], "name it: edit MODEL INPUT"),
+    (
+        ["edit", "MODEL", "clip_0", "--without", "track", "--level", "absent"],
+        "how active `track` is where it is absent",
+    ),
     (["edit", "MODEL"], "nothing to edit"),
     (["edit", "MODEL", "clip_0", "--concept", "rope", "--beta", "1"], "needs all of --concept, --beta"),
     (["edit", "MODEL", "clip_0", "--concept", "rope", "--beta", "1", "--box", "0", "0", "9", "9"], "has no maps"),
@@ -157,7 +196,9 @@ def test_commands_answer(run, capsys, tmp_path):
     assert found["splits"]["val"] == {"before": 0.5, "after": 1.0, "fixed": ["clip_4"], "broken": []}
     assert found["edits"][0]["before"] == 0.0 and load(tmp_path / "new.pt").edits == found["edits"]
     found = answer("edit", model, "clip_0", "--without", "rope", "--json")
-    assert found["class_before"] == "jump" and found["after"]["jump"] == 0.5
+    assert found["class_before"] == "jump" and found["after"]["jump"] == pytest.approx(1 / (1 + np.e))
+    found = answer("edit", model, "clip_0", "--without", "rope", "--level", "mean", "--json")
+    assert found["after"]["jump"] == 0.5
     found = answer("edit", model, "clip_7", "--weight", "jump", "motion 000", 1, "--json")
     assert (found["class_before"], found["class_after"]) == ("run", "jump")
     (failure,) = answer("failures", model, "--json")

@@ -45,7 +45,7 @@ def test_contributions_and_contrasts_add_up_to_logits(random_case):
 
 def test_a_deactivated_concept_adds_nothing(random_case):
     model, z, _ = random_case
-    off = editing.without(z[0], [1, 4])
+    off = model.without(z[0], [1, 4], "mean")
     expected = z[0] @ model.weight.T - z[0][[1, 4]] @ model.weight[:, [1, 4]].T
     np.testing.assert_allclose(off @ model.weight.T, expected)
     assert z[0][1] != 0  # a copy was changed

@@ -107,7 +107,7 @@ def test_meaning_of_true_and_of_foreign_labels():
 
 
 def test_weights_are_aligned_by_name_and_compared():
-    concepts = KindConcepts("dance", ["b", "a"], ["motion", "object"], {}, None, None)
+    concepts = KindConcepts("dance", ["b", "a"], ["motion", "object"], {}, ["", ""], None, None)
     names = [("object", "a"), ("motion", "a"), ("motion", "b")]
     np.testing.assert_array_equal(aligned(names, concepts, np.array([[1.0, 2.0]])), [[2.0, 0.0, 1.0]])
     first = np.array([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])

@@ -15,9 +15,11 @@ from pipeline.methods.dance.truth.counterfactuals import changed, class_of, mode
 from pipeline.methods.dance.truth.faithfulness import (
     agreement,
     contingency,
+    presence,
     purity,
     response_matrix,
     shortfalls,
+    taken_out,
 )
 
 
@@ -57,6 +59,31 @@ def test_response_matrix_and_its_shortfalls():
     no_motion = ConceptModel([], [], types[2:], {}, np.zeros((1, 2)), np.zeros(1), np.zeros(0), {})
     matrix, _ = response_matrix(no_motion, z[..., 2:])
     assert np.isnan(matrix[0]).all() and shortfalls(matrix) == []
+
+
+def test_presence_counts_pairs_of_a_clip_and_a_value():
+    # Concepts 0 and 1 stand for `lift`, 2 for `wave`; the last clip shows what no concept stands for.
+    value, true = np.array(["lift", "lift", "wave"]), np.array(["lift", "lift", "wave", "kick"])
+    said = np.array([[1, 1, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]], bool)
+    # Said: lift; wave; lift and wave. True of these: the first and the last.
+    assert presence(said, value, true) == {"precision": 2 / 4, "recall": 2 / 3, "n": 3}
+    assert presence(np.eye(3, dtype=bool)[[0, 1, 2, 0]], value, true) == {"precision": 1.0, "recall": 1.0, "n": 3}
+    nothing = presence(np.zeros((4, 3), bool), value, true)
+    assert np.isnan(nothing["precision"]) and nothing["recall"] == 0
+
+
+def test_what_is_taken_out_changes_decisions_as_far_as_its_level_goes():
+    layer = {"mean": np.array([-3.0, 0]), "std": np.ones(2), "levels": np.array([[-1.0, np.nan]] * 5)}
+    model = ConceptModel(
+        ["a", "b"], ["x", "y"], ["object"] * 2, layer, np.array([[1.0, 0], [0, 0]]), np.zeros(2), np.zeros(0), {}
+    )
+    z = np.array([[2.0, 5.0], [2.0, 5.0]])
+    found = taken_out(model, z, np.array([[True, True], [False, False]]))
+    # At −1 the decision turns, at the mean it is a tie that the first class wins, at a raw output of 0 it stays.
+    assert {level: row["changed"] for level, row in found.items()} == {"absent": 0.5, "mean": 0.0, "zero": 0.0}
+    sure = 1 / (1 + np.exp(-2))
+    assert found["mean"]["after"] == pytest.approx((0.5 + sure) / 2) and found["mean"]["before"] == pytest.approx(sure)
+    assert found["zero"]["after"] == pytest.approx((1 / (1 + np.exp(-3)) + sure) / 2)
 
 
 def test_one_factor_changes_and_nothing_else():

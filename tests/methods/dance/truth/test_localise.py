@@ -116,7 +116,7 @@ def test_interventions_count_what_they_fix_and_break():
         "std": np.ones(1),
         "map_weight": np.ones((1, 1), np.float32),
     }
-    concepts = KindConcepts("salf", ["ball"], ["object"], layer, "mean", None)
+    concepts = KindConcepts("salf", ["ball"], ["object"], layer, [""], "mean", None)
     item = Interventions(
         "salf", concepts, np.array([[-1.0], [1.0]]), np.array([0.5, -0.5]), [4.0], {0: "bar", 1: "ball"}
     )

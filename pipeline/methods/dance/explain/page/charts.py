@@ -11,6 +11,7 @@ import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.words import signed
 from pipeline.methods.dance.explain.curves import Curves
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 
@@ -80,31 +81,45 @@ def matrix(
 def sankey(model: ConceptModel, first: int, second: int) -> go.Figure:
     """Concepts between two classes: what both use stands on a way from one to the other, the rest has one end only.
 
-    The width is the size of the weight; weights against a class are pale.
+    A concept with a positive weight speaks for a class where it is present, one with a negative weight where it is
+    absent; what speaks for one class by its presence and for the other by its absence stands there twice. The width is
+    the size of the weight; links of what is absent are pale.
     """
     used = [
-        {int(m) for m in np.argsort(-np.abs(model.weight[k]), kind="stable")[:LINKS] if model.weight[k, m]}
+        {
+            (int(m), bool(model.weight[k, m] > 0))
+            for m in np.argsort(-np.abs(model.weight[k]), kind="stable")[:LINKS]
+            if model.weight[k, m]
+        }
         for k in (first, second)
     ]
-    size = np.abs(model.weight[[first, second]])  # [2, M]
+    every = used[0] | used[1]
+
+    def size(node: tuple[int, bool], k: int) -> float:
+        m, present = node
+        weight = float(model.weight[k, m])
+        return abs(weight) if (weight > 0) == present else 0.0
+
     # From what only the first class uses, over what both use, to what only the second uses.
-    shown = sorted(used[0] | used[1], key=lambda m: (np.sign(size[1, m]) - np.sign(size[0, m]), -size[:, m].max()))
-    heights = np.array([size[:, m].max() for m in shown])
+    sizes = {node: (size(node, first), size(node, second)) for node in every}
+    shown = sorted(every, key=lambda n: (np.sign(sizes[n][1]) - np.sign(sizes[n][0]), -max(sizes[n]), n))
+    heights = np.array([max(sizes[node]) for node in shown])
     middles = (np.cumsum(heights) - heights / 2 + 0.08 * heights.sum() * np.arange(len(shown))) / (
         heights.sum() * (1 + 0.08 * (len(shown) - 1))
     )
-    labels = [model.class_names[first], *(model.concepts[m] for m in shown), model.class_names[second]]
+    said = [signed(model.named(m), present, 0) + (" (doubtful)" if model.doubt[m] else "") for m, present in shown]
+    labels = [model.class_names[first], *said, model.class_names[second]]
     links: dict[str, list] = {"source": [], "target": [], "value": [], "color": [], "customdata": []}
-    for node, m in enumerate(shown, 1):
-        for k, ends in ((first, (0, node)), (second, (node, len(shown) + 1))):
-            weight = float(model.weight[k, m])
-            if weight:
+    for place, (node, words) in enumerate(zip(shown, said, strict=True), 1):
+        for k, ends, width in zip((first, second), ((0, place), (place, len(shown) + 1)), sizes[node], strict=True):
+            if width:
+                m, present = node
                 links["source"].append(ends[0])
                 links["target"].append(ends[1])
-                links["value"].append(abs(weight))
-                links["color"].append(_rgba(TYPE_COLOURS[model.types[m]], 0.6 if weight > 0 else 0.18))
+                links["value"].append(width)
+                links["color"].append(_rgba(TYPE_COLOURS[model.types[m]], 0.6 if present else 0.18))
                 links["customdata"].append(
-                    f"{escape(model.concepts[m])} → {escape(model.class_names[k])}: {weight:+.3f}"
+                    f"{escape(words)} speaks for {escape(model.class_names[k])}: weight {model.weight[k, m]:+.3f}"
                 )
     links["hovertemplate"] = "%{customdata}<extra></extra>"
     figure = go.Figure(
@@ -112,7 +127,7 @@ def sankey(model: ConceptModel, first: int, second: int) -> go.Figure:
             arrangement="snap",
             node={
                 "label": [escape(label) for label in labels],
-                "color": [GREY, *(TYPE_COLOURS[model.types[m]] for m in shown), GREY],
+                "color": [GREY, *(TYPE_COLOURS[model.types[m]] for m, _ in shown), GREY],
                 "x": [0.001, *([0.5] * len(shown)), 0.999],
                 "y": [0.5, *np.clip(middles, 0.001, 0.999).tolist(), 0.5],
                 "pad": 14,

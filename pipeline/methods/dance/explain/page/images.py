@@ -40,6 +40,12 @@ def moving(pictures: np.ndarray) -> str:
     )
 
 
+def gradient() -> str:
+    """The colours of heat from seen to full, on white, as a CSS gradient."""
+    steps = overlay(np.full((1, 9, 3), 255, np.uint8), np.linspace(0, 1, 9)[None])[0]
+    return f"linear-gradient(to right, {', '.join(f'rgb({r},{g},{b})' for r, g, b in steps.tolist())})"
+
+
 def sized(picture: np.ndarray, side: int = SIDE) -> np.ndarray:
     """A square picture at the report's size."""
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC)

@@ -1,0 +1,37 @@
+"""How concepts are spoken of: their names, and whether a video shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def named(concepts: Sequence[str], types: Sequence[str], about: Mapping[str, Any], m: int) -> str:
+    """What a concept is called in reasons and pictures. A motion has no word; the video of its medoid shows it.
+
+    Args:
+        concepts, types, about: of a model, see `pipeline.methods.dance.bottleneck.recogniser.ConceptModel`.
+    """
+    sources = about.get("medoid_video_id", [])
+    place = list(types[:m]).count("motion")
+    if types[m] != "motion" or place >= len(sources):
+        return concepts[m]
+    return f"{concepts[m]} (as in {sources[place]})"
+
+
+def signed(name: str, present: bool | None, activation: float) -> str:
+    """A concept with its sign: ``barbell present``, ``no barbell``, or only its name where nobody knows.
+
+    Args:
+        activation: standardised; where its side of the mean is not what one would expect, that is said too.
+    """
+    if present is None:
+        return name
+    if present:
+        return f"{name} present" + (", below average" if activation < 0 else "")
+    return f"no {name}" + (", yet above average" if activation > 0 else "")
+
+
+def speaks(value: float) -> str:
+    """For or against: the side that a contribution or a difference is on."""
+    return "for" if value > 0 else "against"
