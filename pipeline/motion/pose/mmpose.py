@@ -1,9 +1,9 @@
 """Top-down pose estimators of MMPose, whose network runs under the Python of an environment of its own.
 
 MMPose and MMCV want other packages than this project. So the process that owns the videos cuts persons out of frames,
-and `pipeline.motion.pose.mmpose_worker`, started once per job under ``runtime.mmpose``, answers with joints. A converted
-checkpoint is safetensors beside a config.json that describes the network in plain values: a job runs no config and
-unpickles nothing. Only `convert` runs a config, because somebody asked it to.
+and `pipeline.motion.pose.mmpose_worker`, started once per job under ``runtime.mmpose``, answers with joints. A
+converted checkpoint is safetensors beside a config.json that describes the network in plain values: a job runs no
+config and unpickles nothing. Only `described` runs a config, because somebody asked `conceptreel convert` to.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class MMPose:
     """Keypoints of the person in a box; the interface is that of `pipeline.motion.pose.vitpose.PoseEstimator`.
 
     Args:
-        name, revision: folder that `conceptreel convert` wrote; sha256: digest that the weights must have, empty for any.
+        name, revision: folder that `conceptreel convert` wrote; sha256: digest that the weights must have, or empty.
         mirrored: joint → the joint that it becomes in a mirrored picture; for ``flip_test``.
         n_joints: joints of the skeleton that is wanted.
         options: those of other estimators, which it does not look at.
@@ -171,9 +171,7 @@ class MMPose:
 
     def cut(self, frames: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
         """The regions of frames, uint8 ``[n, H, W, 3]`` on any device, uint8 as MMPose has them: ``[n, 3, h, w]``."""
-        return cut_out(
-            frames.to(self.device), regions.to(self.device), self.width, self.height, self.use_udp
-        )
+        return cut_out(frames.to(self.device), regions.to(self.device), self.width, self.height, self.use_udp)
 
     def poses(self, crops: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
         """Positions as parts of the region, from edge to edge, and confidences: ``[n, J, 3]``."""

@@ -1,7 +1,7 @@
 """The network of an MMPose checkpoint, run by the Python of an environment that has MMPose; the caller is `MMPose`.
 
-    python mmpose_worker.py describe CONFIG    # runs the config, which is Python, and answers with what it says, as JSON
-    python mmpose_worker.py serve FOLDER       # a converted checkpoint: pictures in, poses out; runs no config
+    python mmpose_worker.py describe CONFIG        # runs the config, which is Python, and answers with what it says
+    python mmpose_worker.py serve FOLDER DEVICE    # a converted checkpoint: pictures in, poses out; runs no config
 
 That environment has neither this project nor its packages, and may be an older one (Python 3.8): what is imported here
 is torch, numpy, safetensors and MMPose. Nothing is unpickled. Headers come and go as JSON, arrays as raw bytes.
@@ -15,11 +15,11 @@ import types
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of this script, whose modules have names of other packages
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
 
 LENGTH_BYTES = 8
-# What a model says about training, other files or other packages; files are read as pickles, and metadata run as Python.
+# What a model says of training, other files and other packages: MMEngine unpickles files and runs metadata as Python.
 LEFT_OUT = ("init_cfg", "pretrained", "metainfo", "train_cfg", "_scope_")
 # Whole packages that a few networks need, and every import of MMPose asks for. mmcv-lite has no compiled operations.
 OPTIONAL = ("mmcv.ops", "mmdet", "mmdet.utils")
@@ -130,12 +130,12 @@ class Network:
         odd = [key for key in missing if not key.endswith("num_batches_tracked")] + list(surplus)
         if odd:
             raise Refused(
-                "weights and config do not fit in {} places, for example {}; take the config that they were trained "
-                "with".format(len(odd), odd[0])
+                f"weights and config do not fit in {len(odd)} places, for example {odd[0]}; take the config that they "
+                f"were trained with"
             )
         self.model.to(self.device)
         side = self.size[1], self.size[0]
-        self.n_joints = self.poses(np.zeros((1, 3) + side, np.uint8), None).shape[1]
+        self.n_joints = self.poses(np.zeros((1, 3, *side), np.uint8), None).shape[1]
 
     def poses(self, pictures, mirrored):
         """Joints in pixels of each picture, and confidences: float32 ``[n, J, 3]``.
@@ -215,7 +215,7 @@ def main():
         import traceback
 
         traceback.print_exc()
-        words = str(error) if isinstance(error, Refused) else "{}: {}".format(type(error).__name__, error)
+        words = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
         _send(answers, {"refused": words.strip().splitlines()[0]})
 
 

@@ -76,12 +76,12 @@ def test_a_missing_environment_is_told_in_one_line(tmp_path):
     with pytest.raises(StageError, match=r"ended \(exit status 1\)"):
         load_estimator(folder, runtime=Runtime(mmpose=shutil.which("false")))
     # This project's own Python has no MMPose.
-    with pytest.raises(StageError, match="under .*: ModuleNotFoundError: No module named 'mmpose'"):
+    with pytest.raises(StageError, match=r"under .*: ModuleNotFoundError: No module named 'mmpose'"):
         load_estimator(folder, runtime=Runtime(mmpose=sys.executable))
 
 
 def test_a_folder_that_was_not_converted_is_refused(tmp_path):
-    with pytest.raises(StageError, match="config.json of .* is none that `conceptreel convert` writes"):
+    with pytest.raises(StageError, match=r"config\.json of .* is none that `conceptreel convert` writes"):
         load_estimator(folder_of(tmp_path / "folder", input_size=[192]), runtime=Runtime(mmpose=sys.executable))
 
 
@@ -178,7 +178,7 @@ def test_config_json_is_no_way_to_run_code(made, python, tmp_path):
 def test_weights_of_another_config_are_refused(made, python, tmp_path):
     text = Path((made / "config.txt").read_text())
     other = text.with_name(text.name.replace("rtmpose-t", "rtmpose-s"))
-    with pytest.raises(StageError, match="size mismatch for .*take the config that they were trained with"):
+    with pytest.raises(StageError, match=r"size mismatch for .*take the config that they were trained with"):
         convert(made / "random.pth", "mmpose", tmp_path / "out", config=other, python=python)
     assert not (tmp_path / "out").exists()
 
