@@ -132,7 +132,8 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
     settings = Poses(boxes=call.boxes, min_person_confidence=0, max_gap=0, min_box_score=0.1)
     detector = None
     if call.boxes == "detected":
-        detector = PersonDetector(random_detector(folder / "detector"), runtime=runtime_of(call))
+        side = 128 if call.size == "tiny" else 640
+        detector = PersonDetector(random_detector(folder / "detector", side), runtime=runtime_of(call))
     videos = video_files(folder, call.items, call.frames)
     watch, start = Stopwatch(), now()
     estimation = Estimation(estimator, settings, call.batch, detector, watch=watch)
@@ -152,7 +153,7 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
     if call.boxes == "refined":
         bare *= 2
     if detector:
-        pictures = torch.rand(call.batch, 3, 640, 640, device=estimator.device)
+        pictures = torch.rand(call.batch, 3, side, side, device=estimator.device)
         bare += bare_seconds(detector, detector, pictures, call.items * call.frames)
     return call.items * call.frames, "frames", bare, took, watch
 

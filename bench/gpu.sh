@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that wants a GPU, in one go: tests on CUDA, every encoder against its bare network, prompts, FINCH; one table.
 #
-#   bench/gpu.sh                  on a machine with a GPU; at most eight minutes, each section with a limit of its own
+#   bench/gpu.sh                  on a machine with a GPU; the limits of all sections make 470 seconds
 #   bench/gpu.sh --dry            tiny networks on a CPU: shows that the script runs, its figures mean nothing
 #   bench/gpu.sh --wheels FOLDER  where there is a network: fetch what a machine with Python 3.12, torch and transformers
 #                                 lacks; FAISS=faiss-gpu takes faiss for GPUs (130 MB and NVIDIA's CUDA 12 libraries,
@@ -14,11 +14,11 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
 FAISS=${FAISS-faiss-cpu}
-WHEELS="av zarr numcodecs donfig google-crc32c pydantic pydantic-core typing-inspection annotated-types tenacity"
-dry=no wheels="" source=""
+WHEELS="av zarr numcodecs donfig google-crc32c pydantic pydantic-core typing-inspection annotated-types"
+dry=no patience=1 wheels="" source=""
 while [ $# -gt 0 ]; do
     case $1 in
-    --dry) dry=yes ;;
+    --dry) dry=yes patience=4 ;;
     --wheels | --from)
         [ $# -gt 1 ] || { echo "$1 needs a folder" >&2 && exit 2; }
         if [ "$1" = --wheels ]; then wheels=$2; else source=$2; fi
@@ -53,7 +53,7 @@ row() { echo "$1" | tee -a "$LOGS/rows"; }
 
 # section NAME SECONDS COMMAND…: what it prints as rows of a table is kept, whatever becomes of it.
 section() {
-    local name=$1 limit=$2 status took start
+    local name=$1 limit=$(($2 * patience)) status took start
     shift 2
     start=$(date +%s)
     timeout --kill-after=5 "$limit" "$@" >"$LOGS/$name.log" 2>&1
@@ -75,7 +75,7 @@ tests() {
 
 if [ $dry = yes ]; then
     encoders="--device cpu --size tiny --items 2 --batch 2 --frames 4"
-    pose=$encoders prompts="--device cpu --frames 1 --grid 2 --layers 1" finch="--device cpu --n 500 --d 50"
+    pose="--device cpu --size tiny --items 1 --batch 1 --frames 2" prompts="--device cpu --frames 1 --grid 2 --layers 1" finch="--device cpu --n 500 --d 50"
 else
     encoders="--device cuda --size base --items 256"
     pose="--device cuda --size base --items 16 --frames 120 --batch 256 --decoders 8"
@@ -87,17 +87,17 @@ backbone="$encoders" dual="$encoders"
 head='import platform, torch, transformers as t
 gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 print(f"| machine | | | {gpu}, Python {platform.python_version()}, torch {torch.__version__}, transformers {t.__version__} |")'
-section machine 60 "$PYTHON" -c "$head"
-tests cuda 110 "$PYTHON" -m pytest -q -x -p no:cacheprovider tests/encoding/test_cuda.py
+section machine 30 "$PYTHON" -c "$head"
+tests cuda 100 "$PYTHON" -m pytest -q -p no:cacheprovider tests/encoding/test_cuda.py
 # shellcheck disable=SC2086 — lists of arguments
 {
-    section backbones 100 "$PYTHON" bench/encoders.py --role backbone --kind all --rows $backbone
-    section dual_encoders 80 "$PYTHON" bench/encoders.py --role dual_encoder --kind all --rows $dual
-    section poses 50 "$PYTHON" bench/encoders.py --role pose --kind all --rows $pose
-    section detected 40 "$PYTHON" bench/encoders.py --role pose --boxes detected --rows $pose
-    section prompts 40 "$PYTHON" bench/prompts.py --rows $prompts
+    section backbones 90 "$PYTHON" bench/encoders.py --role backbone --kind all --rows $backbone
+    section dual_encoders 70 "$PYTHON" bench/encoders.py --role dual_encoder --kind all --rows $dual
+    section poses 45 "$PYTHON" bench/encoders.py --role pose --kind all --rows $pose
+    section detected 35 "$PYTHON" bench/encoders.py --role pose --boxes detected --rows $pose
+    section prompts 35 "$PYTHON" bench/prompts.py --rows $prompts
     if "$PYTHON" -c 'import faiss' 2>/dev/null; then
-        tests search 30 "$PYTHON" -m pytest -q -p no:cacheprovider tests/motion/test_search.py
+        tests search 25 "$PYTHON" -m pytest -q -p no:cacheprovider tests/motion/test_search.py
         section finch 40 "$PYTHON" bench/finch.py --rows $finch
     else
         row "| section finch | | | left out: faiss is not installed |"

@@ -196,12 +196,12 @@ def checkpoint(role: str, kind: str, size: str, folder: Path) -> str:
     return MAKERS[role][kind](transformer(size), folder)
 
 
-def detector(folder: Path) -> str:
-    """An RT-DETR with ResNet-50."""
+def detector(folder: Path, side: int) -> str:
+    """An RT-DETR with ResNet-50; 640 pixels are published."""
     labels = {k: "person" if k == 0 else str(k) for k in range(80)}
     network = hub.RTDetrForObjectDetection(
         hub.RTDetrConfig(id2label=labels, label2id={v: k for k, v in labels.items()})
     )
     for head in network.model.decoder.class_embed:
         torch.nn.init.constant_(head.bias[:1], 3)  # random weights must see persons, or there is nothing to pose
-    return save(network, folder, size={"height": 640, "width": 640}, do_normalize=False)
+    return save(network, folder, size={"height": side, "width": side}, do_normalize=False)
