@@ -1,4 +1,4 @@
-"""Throughput of a role's encoder through the pipeline, as a share of the bare network's on prepared tensors.
+"""Throughput of encoders through the pipeline, as a share of the bare network's on prepared tensors.
 
 The pipeline's way is the stage's: videos or clips are read from files, copied, preprocessed, encoded and written.
 Weights are random, because they do not change the speed. The goal on a GPU is a share of at least 90 %. On a CPU that
@@ -7,13 +7,13 @@ others use too, compare the seconds of CPU time instead of those of the clock.
 python bench/encoders.py --role backbone                    # a small network; a minute on one core
 python bench/encoders.py --role pose --boxes detected
 python bench/encoders.py --role dual_encoder --size base --device cuda --items 2000 --batch 64
+python bench/encoders.py --role backbone --kind all --rows  # all architectures, each a row of a table
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import sys
@@ -25,8 +25,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-import transformers  # noqa: E402
 
+from bench.shapes import CLIP_FRAMES, MAKERS, SIDE, SIZES, checkpoint  # noqa: E402
+from bench.shapes import detector as random_detector  # noqa: E402
 from pipeline.backbone.encoders import encode, load_backbone  # noqa: E402
 from pipeline.context.encoders import load_dual_encoder  # noqa: E402
 from pipeline.data.isolated import Decoder  # noqa: E402
@@ -35,38 +36,19 @@ from pipeline.encoding.batches import Stopwatch  # noqa: E402
 from pipeline.encoding.encoder import Encoder  # noqa: E402
 from pipeline.encoding.hardware import device as device_of  # noqa: E402
 from pipeline.encoding.hardware import precision  # noqa: E402
+from pipeline.encoding.pixels import evenly  # noqa: E402
 from pipeline.jobs.runtime import Runtime  # noqa: E402
+from pipeline.motion.pose import load_estimator  # noqa: E402
 from pipeline.motion.pose.detector import PersonDetector  # noqa: E402
 from pipeline.motion.pose.estimate import Estimation  # noqa: E402
-from pipeline.motion.pose.vitpose import PoseEstimator  # noqa: E402
 from pipeline.motion.settings import Poses  # noqa: E402
 from pipeline.store.arrays import Arrays, write_arrays  # noqa: E402
-from pipeline.store.code import PROJECT  # noqa: E402
-
-# Width, layers, heads: ViT-S, ViT-B and ViT-L.
-SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
-IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 2}
-CLIP_FRAMES, SIDE = 16, 224
-
-
-def transformer(size: str) -> dict[str, int]:
-    width, layers, heads = SIZES[size]
-    return {
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": 4 * width,
-    }
-
-
-def save(model: torch.nn.Module, folder: Path, **settings) -> str:
-    model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps({**IMAGENET, **settings}))
-    return str(folder)
 
 
 def clips_file(folder: Path, n: int) -> Path:
-    """An artifact like those of the stage `decode`."""
+    """An artifact like those of the stage `decode`; made once for all architectures."""
+    if (folder / "clips.zarr.zip").exists():
+        return folder / "clips.zarr.zip"
     frames = np.random.default_rng(0).integers(0, 256, (n, CLIP_FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     write_arrays(folder / "clips.zarr.zip", {"frames": frames}, {"video_id": [str(k) for k in range(n)]}, {})
     return folder / "clips.zarr.zip"
@@ -116,8 +98,7 @@ def runtime_of(call: argparse.Namespace) -> Runtime:
 
 
 def backbone(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, Stopwatch]:
-    config = transformers.VideoMAEConfig(image_size=SIDE, num_frames=CLIP_FRAMES, **transformer(call.size))
-    name = save(transformers.VideoMAEModel(config), folder / "model", size={"shortest_edge": SIDE})
+    name = checkpoint("backbone", call.kind, call.size, folder / call.kind)
     network = load_backbone(name, runtime=runtime_of(call))
     path = clips_file(folder, call.items)
     watch, start = Stopwatch(), now()
@@ -131,13 +112,7 @@ def backbone(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarr
 
 
 def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, Stopwatch]:
-    vision = {**transformer(call.size), "image_size": SIDE, "patch_size": 16}
-    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    config = transformers.CLIPConfig(vision_config=vision, text_config=text, projection_dim=512)
-    name = save(transformers.CLIPModel(config), folder / "model", size={"shortest_edge": SIDE}, resample=3)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        source = PROJECT / "pipeline/demo/encoders/dual_encoder" / file
-        (folder / "model" / file).write_bytes(source.read_bytes())
+    name = checkpoint("dual_encoder", call.kind, call.size, folder / call.kind)
     encoder = load_dual_encoder(name, runtime=runtime_of(call))
     path = clips_file(folder, call.items)
     watch, start = Stopwatch(), now()
@@ -146,28 +121,19 @@ def dual_encoder(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.n
     with watch("writing"):
         write_arrays(folder / "embeddings.zarr.zip", {"embeddings": embeddings}, {}, {})
     took = now() - start
-    pixels = encoder.pixels(torch.from_numpy(some_clips(path, call.batch)[:, ::2]).to(encoder.device))
+    taken = evenly(CLIP_FRAMES, encoder.frames_taken(CLIP_FRAMES, 8))
+    pixels = encoder.pixels(torch.from_numpy(some_clips(path, call.batch)[:, taken]).to(encoder.device))
     return call.items, "clips", bare_seconds(encoder, encoder.embed, pixels, call.items), took, watch
 
 
 def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, np.ndarray, Stopwatch]:
-    width, layers, heads = SIZES[call.size]
-    network = transformers.VitPoseBackboneConfig(
-        image_size=[256, 192], hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, mlp_ratio=4,
-        out_indices=[layers],
-    )  # fmt: skip
-    model = transformers.VitPoseForPoseEstimation(transformers.VitPoseConfig(backbone_config=network, num_labels=17))
-    estimator = PoseEstimator(save(model, folder / "model"), runtime=runtime_of(call))
+    name = checkpoint("pose", call.kind, call.size, folder / call.kind)
+    estimator = load_estimator(name, runtime=runtime_of(call))
     settings = Poses(boxes=call.boxes, min_person_confidence=0, max_gap=0, min_box_score=0.1)
     detector = None
     if call.boxes == "detected":
-        labels = {k: "person" if k == 0 else str(k) for k in range(80)}
-        config = transformers.RTDetrConfig(id2label=labels, label2id={v: k for k, v in labels.items()})
-        network = transformers.RTDetrForObjectDetection(config)
-        for head in network.model.decoder.class_embed:
-            torch.nn.init.constant_(head.bias[:1], 3)  # random weights must see persons, or there is nothing to pose
-        found = save(network, folder / "detector", size={"height": 640, "width": 640}, do_normalize=False)
-        detector = PersonDetector(found, runtime=runtime_of(call))
+        side = 128 if call.size == "tiny" else 640
+        detector = PersonDetector(random_detector(folder / "detector", side), runtime=runtime_of(call))
     videos = video_files(folder, call.items, call.frames)
     watch, start = Stopwatch(), now()
     estimation = Estimation(estimator, settings, call.batch, detector, watch=watch)
@@ -181,12 +147,13 @@ def pose(folder: Path, call: argparse.Namespace) -> tuple[int, str, np.ndarray, 
         write_arrays(folder / "poses.zarr.zip", {"keypoints": np.concatenate(arrays)}, {}, {})
     took = now() - start
     posed = int(sum(np.isfinite(points[:, 0, 0]).sum() for points in arrays))
-    crops = torch.randn(call.batch, 3, 256, 192, device=estimator.device)
-    bare = bare_seconds(estimator, lambda rows: estimator.model(rows).heatmaps, crops, posed)
+    frames = torch.zeros(call.batch, 240, 320, 3, dtype=torch.uint8)
+    crops = torch.randn_like(estimator.cut(frames, torch.tensor([[160.0, 120, 180, 240]] * call.batch)))
+    bare = bare_seconds(estimator, estimator.model, crops, posed)
     if call.boxes == "refined":
         bare *= 2
     if detector:
-        pictures = torch.rand(call.batch, 3, 640, 640, device=estimator.device)
+        pictures = torch.rand(call.batch, 3, side, side, device=estimator.device)
         bare += bare_seconds(detector, detector, pictures, call.items * call.frames)
     return call.items * call.frames, "frames", bare, took, watch
 
@@ -202,10 +169,28 @@ def hardware(device: torch.device) -> str:
 ROLES = {"backbone": backbone, "dual_encoder": dual_encoder, "pose": pose}
 
 
+def report(call: argparse.Namespace, n: int, unit: str, bare: np.ndarray, took: np.ndarray, watch: Stopwatch) -> None:
+    device = device_of(runtime_of(call))
+    dtype = str(precision(device, runtime_of(call))).removeprefix("torch.")
+    share = f"{bare[0] / took[0]:8.1%}"
+    if call.rows:
+        what = f"{call.role}: {call.kind}" + (f", {call.boxes}" if call.role == "pose" else "")
+        speed = f"{n / bare[0]:.1f} | {n / took[0]:.1f} {unit}/s"
+        print(f"| {what} | {speed} | {share.strip()} ({bare[1] / took[1]:.0%} of CPU time), {dtype} |", flush=True)
+        return
+    print(f"{call.role}, {call.kind} of size {call.size}, batches of {call.batch}, {dtype}")
+    print(f"on {hardware(device)}")
+    print(f"bare network     {n / bare[0]:8.2f} {unit}/s ({bare[0]:.2f} s, CPU time {bare[1]:.2f} s)")
+    print(f"through pipeline {n / took[0]:8.2f} {unit}/s ({took[0]:.2f} s, CPU time {took[1]:.2f} s: {watch.words()})")
+    print(f"share            {share} of the bare throughput; of CPU time {bare[1] / took[1]:.1%}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--role", choices=ROLES, required=True)
-    parser.add_argument("--size", choices=SIZES, default="small")
+    kinds = sorted({kind for makers in MAKERS.values() for kind in makers})
+    parser.add_argument("--kind", choices=("all", *kinds), help="architecture; by default the role's usual one")
+    parser.add_argument("--size", choices=SIZES, default="small", help="of those that are transformers")
     parser.add_argument("--items", type=int, help="clips, or videos")
     parser.add_argument("--frames", type=int, default=60, help="of each video")
     parser.add_argument("--batch", type=int, help="clips or crops at once")
@@ -213,18 +198,26 @@ def main() -> None:
     parser.add_argument("--decoders", type=int, default=1, help="processes that read videos; on a GPU a job's cores")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--rows", action="store_true", help="print rows of a table; a failure is one, too")
     call = parser.parse_args()
     call.items = call.items or {"backbone": 6, "dual_encoder": 12, "pose": 2}[call.role]
     call.batch = call.batch or {"backbone": 2, "dual_encoder": 4, "pose": 16}[call.role]
+    known = list(MAKERS[call.role])
+    if call.kind not in (None, "all", *known):
+        parser.error(f"{call.role} has {', '.join(known)}")
+    failed = False
     with tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(0)
-        n, unit, bare, took, watch = ROLES[call.role](Path(folder), call)
-    device = device_of(runtime_of(call))
-    print(f"{call.role}, ViT of size {call.size}, batches of {call.batch}, {precision(device, runtime_of(call))}")
-    print(f"on {hardware(device)}")
-    print(f"bare network     {n / bare[0]:8.2f} {unit}/s ({bare[0]:.2f} s, CPU time {bare[1]:.2f} s)")
-    print(f"through pipeline {n / took[0]:8.2f} {unit}/s ({took[0]:.2f} s, CPU time {took[1]:.2f} s: {watch.words()})")
-    print(f"share            {bare[0] / took[0]:8.1%} of the bare throughput; of CPU time {bare[1] / took[1]:.1%}")
+        for kind in known if call.kind == "all" else [call.kind or known[0]]:
+            call.kind = kind
+            try:
+                report(call, *ROLES[call.role](Path(folder), call))
+            except Exception as error:
+                if not call.rows:
+                    raise
+                failed = True
+                words = str(error).strip().splitlines() or [type(error).__name__]
+                print(f"| {call.role}: {kind} | | | failed: {words[0][:120]} |", flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
 
+from pipeline.jobs.runtime import Runtime  # noqa: E402
 from pipeline.motion.finch import finch, medoids  # noqa: E402
+from pipeline.motion.search import search_device  # noqa: E402
 
 
 def synthetic_clips(n: int, d: int, seed: int) -> np.ndarray:
@@ -47,19 +49,24 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=850)
     parser.add_argument("--metric", choices=("cosine", "euclidean"), default="cosine")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="where faiss searches: auto, cpu or cuda:0")
+    parser.add_argument("--rows", action="store_true", help="print a row of a table")
     parser.add_argument("--compare", action="store_true", help="also run finch-clust")
     arguments = parser.parse_args()
 
+    device = search_device(Runtime(device=arguments.device))
     x = synthetic_clips(arguments.n, arguments.d, arguments.seed)
     print(
-        f"n={arguments.n} d={arguments.d} {arguments.metric},"
+        f"n={arguments.n} d={arguments.d} {arguments.metric}, faiss on {device},"
         f" {faiss.omp_get_max_threads()} threads, points {x.nbytes / 2**20:.0f} MiB,"
         f" peak RSS before {peak_megabytes():.0f} MiB"
     )
     start = time.perf_counter()
-    partitions = finch(x, arguments.metric)
+    partitions = finch(x, arguments.metric, device)
     seconds = time.perf_counter() - start
     counts = [partition.n_clusters for partition in partitions]
+    if arguments.rows:
+        print(f"| FINCH, {arguments.n} × {arguments.d} | | {seconds:.2f} s | faiss on {device}, clusters {counts} |")
     print(f"finch    {seconds:8.2f} s, peak RSS {peak_megabytes():.0f} MiB, clusters {counts}")
     start = time.perf_counter()
     medoids(x, partitions[-1].labels, arguments.metric)

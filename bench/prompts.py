@@ -33,13 +33,13 @@ from pipeline.store.code import PROJECT  # noqa: E402
 TOKENIZER = PROJECT / "pipeline/demo/encoders/dual_encoder"
 
 
-def random_vit_b16(folder: Path) -> None:
+def random_vit_b16(folder: Path, layers: int) -> None:
     """A CLIP ViT-B/16 with random weights, a tiny text tower and a tokenizer, as a checkpoint."""
     torch.manual_seed(0)
     vision = {
         "hidden_size": 768,
         "intermediate_size": 3072,
-        "num_hidden_layers": 12,
+        "num_hidden_layers": layers,
         "num_attention_heads": 12,
         "image_size": 224,
         "patch_size": 16,
@@ -87,11 +87,13 @@ def main() -> None:
     parser.add_argument("--grid", type=int, default=7)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--layers", type=int, default=12, help="of the network; fewer only show that this runs")
+    parser.add_argument("--rows", action="store_true", help="print rows of a table")
     arguments = parser.parse_args()
     settings = Prompts(grid=(arguments.grid, arguments.grid))
     frames = np.random.default_rng(0).integers(0, 256, (arguments.frames, 224, 224, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        random_vit_b16(Path(folder))
+        random_vit_b16(Path(folder), arguments.layers)
         encoder = load_dual_encoder(folder)
         processor = CLIPImageProcessor.from_pretrained(folder)
     encoder.model.to(arguments.device)
@@ -111,6 +113,10 @@ def main() -> None:
         result = grid.embed(frames, batch).astype(np.float64)
         result /= np.linalg.norm(result, axis=-1, keepdims=True)
         cosine = (result * reference).sum(-1)
+        if arguments.rows:
+            speeds = f"{arguments.frames * batch / baseline:.1f} | {arguments.frames * batch / took:.1f} prompts/s"
+            share = f"{baseline / took:.1f}× the plain recipe, preparing {prepare / (took - prepare):.1%}"
+            print(f"| prompts: clip | {speeds} | {share}, {name}, cosine at least {cosine.min():.4f} |", flush=True)
         print(
             f"prompt grid, {name:<15} {arguments.frames * batch / took:8.2f} prompts/s"
             f" = {baseline / took:.2f}×, preparing {prepare / (took - prepare):.1%} of encoding,"

@@ -121,6 +121,9 @@ class Runtime(Section):
         "clips or 32; 64 pictures of clips or 512; 49 prompts or 392; 10 clips of fine-tuning",
     )
     finetune_processes: int = Field(1, ge=1, description="of fine-tuning, one per GPU; several start with torchrun")
+    mmpose: str = Field(
+        "", description="Python of an environment that has MMPose, for checkpoints of it (docs/packages.md)"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of encoders: auto is bfloat16 on GPUs that have it, float32 elsewhere; processors that multiply "

@@ -1,13 +1,15 @@
 """``conceptreel convert``: pickled checkpoints made into folders of safetensors, without executing anything of theirs.
 
-ViCLIP's larger training sets and all of LaViLa are published as pickles only. They are read by torch's restricted
-unpickler, which builds tensors and plain containers and refuses everything else.
+ViCLIP's larger training sets, all of LaViLa and of MMPose are published as pickles only. They are read by torch's
+restricted unpickler, which builds tensors and plain containers and refuses everything else. MMPose's description of a
+network is a Python file; it is run where ``--python`` says, because its user asked for it, and never again.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +20,44 @@ from pipeline.store.plain import write_json
 if TYPE_CHECKING:
     import torch
 
-KINDS = ("viclip", "lavila", "transformers")
+KINDS = ("viclip", "lavila", "transformers", "mmpose")
 # Where files keep their weights beside an optimiser's state and the like.
 CONTAINERS = ("state_dict", "model", "module")
 HEAD_WIDTH = 64  # of every published model of both kinds
 
 
-def read_pickled(path: Path) -> dict[str, torch.Tensor]:
+class _Unread:
+    """Stands for MMEngine's records of losses, and for what these look up by name: nothing of them is kept."""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def plain_arrays() -> list[Any]:
+    """What else a checkpoint of MMPose holds: numpy's numbers, in its notes on the data set, and records of losses."""
+    import numpy as np
+    from numpy._core import multiarray
+
+    kinds = ("bool", "uint8", "int32", "int64", "float32", "float64")
+    made = [(getattr(multiarray, name), name) for name in ("_reconstruct", "scalar")]
+    return [
+        np.ndarray,
+        np.dtype,
+        *(type(np.dtype(kind)) for kind in kinds),
+        *((function, f"numpy.{core}.multiarray.{name}") for function, name in made for core in ("core", "_core")),
+        (_Unread, "mmengine.logging.history_buffer.HistoryBuffer"),
+        *((_Unread, f"{module}.getattr") for module in ("builtins", "__builtin__")),
+    ]
+
+
+def read_pickled(path: Path, allowed: Sequence[Any] = ()) -> dict[str, torch.Tensor]:
     """Names and tensors of a pickled checkpoint.
+
+    Args:
+        allowed: see `pipeline.exchange.files.read_torch`.
 
     Raises:
         StageError: absent, damaged, or it holds more than tensors and settings.
@@ -34,7 +66,7 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
 
     if not path.is_file():
         raise StageError(f"{path} does not exist; name a pickled checkpoint, a file such as model.pth")
-    content = read_torch(path)
+    content = read_torch(path, allowed)
     for name in CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -93,13 +125,17 @@ def lavila_config(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     return {"model_type": "lavila", **_config(state, *(f"visual.{name}" for name in names), "")}
 
 
-def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) -> None:
+def convert(
+    source: Path, kind: str, out: Path, vocabulary: Path | None = None, config: Path | None = None, python: str = ""
+) -> None:
     """Write ``out``, a folder that the loaders of this project accept.
 
     Args:
         source: the pickled file; with ``transformers`` it lies beside its config.json.
         kind: one of `KINDS`.
-        vocabulary: CLIP's list of merges, for the two other kinds.
+        vocabulary: CLIP's list of merges, for ``viclip`` and ``lavila``.
+        config, python: the Python file that describes a network of ``mmpose``, and the Python of an environment with
+            MMPose, which runs it.
 
     Raises:
         StageError: nothing is written then.
@@ -109,8 +145,11 @@ def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) 
     from pipeline.encoding.checkpoints import WEIGHTS
 
     with new_folder(out) as folder:
-        state = read_pickled(source)
+        state = read_pickled(source, plain_arrays() if kind == "mmpose" else ())
         save_file(state, folder / WEIGHTS)
+        if kind == "mmpose":
+            _mmpose(folder, config, python)
+            return
         if kind == "transformers":
             if not (source.parent / "config.json").is_file():
                 raise StageError(
@@ -134,6 +173,19 @@ def convert(source: Path, kind: str, out: Path, vocabulary: Path | None = None) 
         _check(folder, source, kind)
 
 
+def _mmpose(folder: Path, config: Path | None, python: str) -> None:
+    """Write config.json of a checkpoint of MMPose, and load both where it will run."""
+    from pipeline.jobs.runtime import Runtime
+    from pipeline.motion.pose.mmpose import MMPose, described
+
+    if config is None or not config.is_file():
+        raise StageError(
+            f"mmpose needs the config that the weights were trained with, a Python file: --config (given: {config})"
+        )
+    write_json(folder / "config.json", described(config, python))
+    MMPose(str(folder), runtime=Runtime(device="cpu", mmpose=python))
+
+
 def _check(folder: Path, source: Path, kind: str) -> None:
     """Load what was written, so that a file of another network is told now and not in a job."""
     from pipeline.context.encoders import load_dual_encoder
@@ -148,8 +200,9 @@ def _check(folder: Path, source: Path, kind: str) -> None:
 
 def run(call: argparse.Namespace) -> int:
     """The command."""
-    convert(call.weights, call.kind, call.out, call.vocabulary)
-    print(f"wrote {call.out}; its weights have been read as tensors, nothing was executed")
+    convert(call.weights, call.kind, call.out, call.vocabulary, call.config, call.python)
+    ran = f"{call.config} was run by {call.python}" if call.kind == "mmpose" else "nothing was executed"
+    print(f"wrote {call.out}; its weights have been read as tensors, {ran}")
     return 0
 
 
@@ -161,4 +214,6 @@ def add_commands(commands: Any) -> None:
     )
     command.add_argument("--out", type=Path, required=True, help="folder to be made")
     command.add_argument("--vocabulary", type=Path, help="bpe_simple_vocab_16e6.txt.gz, for viclip and lavila")
+    command.add_argument("--config", type=Path, help="of mmpose: the network's config, which is Python and will be run")
+    command.add_argument("--python", default="", help="of mmpose: the Python of an environment that has MMPose")
     command.set_defaults(run=run)

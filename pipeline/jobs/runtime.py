@@ -22,6 +22,7 @@ class Runtime:
         precision: of encoders: auto, float32 or bfloat16.
         batch_size: role → rows that an encoder is given at once.
         finetune_processes: of fine-tuning, one per GPU.
+        mmpose: the Python of an environment with MMPose.
         decoder: limits of `pipeline.data.isolated.Decoder`, by the names of its arguments.
     """
 
@@ -29,6 +30,7 @@ class Runtime:
     precision: str = "auto"
     batch_size: Mapping[str, int] = field(default_factory=dict)
     finetune_processes: int = 1
+    mmpose: str = ""
     decoder: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -12,18 +12,23 @@ from typing import Literal
 import faiss
 import numpy as np
 
+from pipeline.motion.search import on_device
+
 KMEANS_ITERATIONS = 50
 KMEANS_STARTS = 3
 SOM_EPOCHS = 30
 
 
-def kmeans(x: np.ndarray, n_clusters: int, metric: Literal["cosine", "euclidean"], seed: int = 0) -> np.ndarray:
+def kmeans(
+    x: np.ndarray, n_clusters: int, metric: Literal["cosine", "euclidean"], seed: int = 0, device: str = "cpu"
+) -> np.ndarray:
     """The best of a few runs of Lloyd's k-means: labels int32 ``[n]``.
 
     Args:
         x: points ``[n, d]``.
         n_clusters: wanted; clusters that end empty are left out.
         seed: of the starts.
+        device: where points are assigned to clusters, see `pipeline.motion.search`; means are always taken on the CPU.
 
     Raises:
         ValueError: more clusters than points are wanted.
@@ -42,6 +47,7 @@ def kmeans(x: np.ndarray, n_clusters: int, metric: Literal["cosine", "euclidean"
         min_points_per_centroid=1,
         max_points_per_centroid=len(points),
     )
+    search.index = on_device(search.index, device)
     search.train(points)
     return numbered(search.index.search(points, 1)[1][:, 0])
 

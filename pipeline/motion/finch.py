@@ -6,8 +6,8 @@ clusters; it then repeats on the cluster means until everything has merged. It h
 
 Ties are part of the result: duplicate and mirrored poses are common, and a tie broken differently
 is another partition. Distances are therefore computed in float64, compared in float32, and equal
-ones go to the lowest index. The partition depends neither on the number of threads nor on the block
-sizes.
+ones go to the lowest index. The partition depends neither on the number of threads, nor on the block
+sizes, nor on whether a GPU searches.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import faiss
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+
+from pipeline.motion.search import nearest
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -43,7 +45,7 @@ class Partition:
     n_clusters: int
 
 
-def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
+def finch(x: np.ndarray, metric: Metric = "cosine", device: str = "cpu") -> list[Partition]:
     """Partition points into clusters at several granularities.
 
     The partitions are those of finch-clust's exact path with its distances taken in float64. (For
@@ -56,6 +58,7 @@ def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
         x: points `[n, d]`, used in float32. Under the cosine metric a zero row is at distance 1
             from every point.
         metric: "cosine" (1 - cosine similarity) or "euclidean".
+        device: where candidates are searched, see `pipeline.motion.search`; it changes no partition.
 
     Returns:
         Partitions, finest first; at least one. Each refines the next.
@@ -65,11 +68,11 @@ def finch(x: np.ndarray, metric: Metric = "cosine") -> list[Partition]:
     """
     points = _check_points(x, "x")
     _check_metric(metric)
-    labels = _link_first_neighbours(points, metric)
+    labels = _link_first_neighbours(points, metric, device)
     partitions = [Partition(labels, int(labels.max()) + 1)]
     while partitions[-1].n_clusters > 1:
         finer = partitions[-1]
-        merged = _link_first_neighbours(cluster_means(points, finer.labels), metric)
+        merged = _link_first_neighbours(cluster_means(points, finer.labels), metric, device)
         n_clusters = int(merged.max()) + 1
         if n_clusters == 1:
             break
@@ -207,17 +210,17 @@ def assign(x: np.ndarray, means: np.ndarray, metric: Metric = "cosine") -> np.nd
     return labels
 
 
-def _link_first_neighbours(x: np.ndarray, metric: Metric) -> np.ndarray:
+def _link_first_neighbours(x: np.ndarray, metric: Metric, device: str) -> np.ndarray:
     """Connected components of the first-neighbour graph, int32 `[n]`, numbered by first member."""
     n = len(x)
     if n == 1:
         return np.zeros(1, dtype=np.int32)
-    neighbours = _first_neighbours(x, metric)
+    neighbours = _first_neighbours(x, metric, device)
     graph = csr_array((np.ones(n, dtype=np.int8), neighbours, np.arange(n + 1)), shape=(n, n))
     return connected_components(graph, directed=True, connection="weak")[1].astype(np.int32)
 
 
-def _first_neighbours(x: np.ndarray, metric: Metric) -> np.ndarray:
+def _first_neighbours(x: np.ndarray, metric: Metric, device: str = "cpu") -> np.ndarray:
     """Index of every point's nearest other point `[n]`, ties to the lowest index; n is at least 2.
 
     A float32 search proposes candidates and float64 decides among them. Where the float32 error
@@ -229,7 +232,7 @@ def _first_neighbours(x: np.ndarray, metric: Metric) -> np.ndarray:
     search, scale = _search_matrix(x, metric, centre)
     n_candidates = min(_N_CANDIDATES, n)
     faiss_metric = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
-    scores, candidates = faiss.knn(search, search, n_candidates, metric=faiss_metric)
+    scores, candidates = nearest(search, n_candidates, faiss_metric, device)
     # Worst case of a float32 inner product over d terms (Higham, "Accuracy and Stability of
     # Numerical Algorithms", section 3.1), with room for the rounding of the vectors themselves.
     error = (n_features + 16) * 2.0**-24

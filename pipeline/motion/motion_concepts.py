@@ -25,28 +25,32 @@ from pipeline.motion.finch import (
     refine_to,
 )
 from pipeline.motion.pose_clips import KEYS
+from pipeline.motion.search import search_device
 from pipeline.motion.settings import MotionConcepts
 
 
-def discover(flat: np.ndarray, video: np.ndarray, settings: MotionConcepts) -> tuple[np.ndarray, list[int]]:
+def discover(
+    flat: np.ndarray, video: np.ndarray, settings: MotionConcepts, device: str = "cpu"
+) -> tuple[np.ndarray, list[int]]:
     """Cluster the key clips of the development videos.
 
     Args:
         flat: ``[n, L * J * 2]`` flattened, normalised poses.
         video: int ``[n]``, which video a clip comes from.
+        device: where neighbours are searched, see `pipeline.motion.search`.
 
     Returns:
         labels int32 ``[n]``, −1 for clips of clusters seen in fewer than ``min_videos`` videos; and the number of
         clusters of every FINCH partition, finest first.
     """
-    partitions = finch(flat, settings.metric) if settings.method == "finch" else []
+    partitions = finch(flat, settings.metric, device) if settings.method == "finch" else []
     sizes = [partition.n_clusters for partition in partitions]
     if settings.method == "kmeans":
         if settings.n_concepts > len(flat):
             raise stage.StageError(
                 f"motion_concepts.n_concepts is {settings.n_concepts}, but there are only {len(flat)} key clips"
             )
-        labels = kmeans(flat, settings.n_concepts, settings.metric, settings.seed)
+        labels = kmeans(flat, settings.n_concepts, settings.metric, settings.seed, device)
     elif settings.method == "som":
         labels = self_organizing_map(flat, settings.n_concepts, settings.metric)
     else:
@@ -158,6 +162,7 @@ def build(job: stage.Job) -> None:
             "means": np.zeros((0, flat.shape[1]), np.float32),
         }
         content = {"partition_sizes": [], "medoid_video_id": [], "medoid_start": []}
+        searched = {}
     else:
         # Rule 9 of the cache: clusters see train and validation videos only; all others are assigned afterwards.
         seen = np.isin(videos.split[row], DEVELOPMENT)
@@ -168,7 +173,9 @@ def build(job: stage.Job) -> None:
                 f"needed; {dropped.total()} clips fell to them, {count} for {reason}; change {KEYS[reason]}"
             )
         labels = np.full(len(flat), -1, np.int32)
-        labels[seen], sizes = discover(flat[seen], row[seen], settings)
+        device = search_device(job.runtime)
+        labels[seen], sizes = discover(flat[seen], row[seen], settings, device)
+        searched = {"device": device}
         inside = labels >= 0
         means = cluster_means(flat[inside], labels[inside])
         labels[~seen] = assign(flat[~seen], means, settings.metric) if (~seen).any() else []
@@ -194,6 +201,7 @@ def build(job: stage.Job) -> None:
         {"names": names, "skeleton": skeleton, **content},
         n_ok=len(names),
         clips=len(flat),
+        **searched,
     )
     table = pa.table(
         {

@@ -30,7 +30,7 @@ class Poses(Section):
     max_frame_difference: int = Field(
         0, ge=0, description="frames by which imported poses or boxes may be longer, or poses shorter, than their video"
     )
-    model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder: ViTPose, MoveNet")
+    model: str = Field("usyd-community/vitpose-plus-large", description="hub id or folder: ViTPose, MoveNet, MMPose")
     revision: str = Field("main", description="branch, tag or commit of the hub repository")
     sha256: str = SHA256
     expert: int | None = Field(0, description="data set index of ViTPose++ (0 is COCO, the joints of published files)")

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pipeline.encoding.checkpoints import check_kind
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.motion.pose.detector import PersonDetector
+from pipeline.motion.pose.mmpose import MMPose
 from pipeline.motion.pose.movenet import MoveNet, MultiPose
 from pipeline.motion.pose.vitpose import PoseEstimator
 
 __all__ = ["load_detector", "load_estimator"]
 
-ESTIMATORS: dict[str, type[PoseEstimator | MoveNet]] = {"vitpose": PoseEstimator, "movenet": MoveNet}
+ESTIMATORS: dict[str, type[PoseEstimator | MoveNet | MMPose]] = {
+    "vitpose": PoseEstimator,
+    "movenet": MoveNet,
+    "mmpose": MMPose,
+}
 DETECTORS: dict[str, type[PersonDetector | MultiPose]] = {"rt_detr": PersonDetector, "movenet_multipose": MultiPose}
 
 
@@ -24,7 +29,7 @@ def load_estimator(
     sha256: str = "",
     n_joints: int | None = None,
     runtime: Runtime = AUTO,
-) -> PoseEstimator | MoveNet:
+) -> PoseEstimator | MoveNet | MMPose:
     """A pose estimator from a hub id or a folder; arguments as those of `PoseEstimator`.
 
     Raises:
