@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import faiss
 import numpy as np
 import pytest
 
 from pipeline.jobs.runtime import Runtime
+from pipeline.motion import motion_concepts
 from pipeline.motion.clustering import kmeans
 from pipeline.motion.finch import finch
 from pipeline.motion.motion_concepts import discover
@@ -50,6 +53,19 @@ class FakeGPU:
         return index
 
 
+class Videos:
+    """As much of an index as the stage looks at."""
+
+    def __init__(self, ids: list[str]):
+        self.video_id, self.split = np.array(ids), np.array(["train"] * len(ids))
+
+    def __len__(self) -> int:
+        return len(self.video_id)
+
+    def rows_of(self, ids: list[str]) -> np.ndarray:
+        return np.array([self.video_id.tolist().index(key) for key in ids])
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     return FakeGPU(monkeypatch)
@@ -76,6 +92,26 @@ def test_a_run_searches_where_it_says(gpu):
 def test_without_a_gpu_of_faiss_the_cpu_searches(monkeypatch):
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
     assert search_device(Runtime(device="cuda")) == search_device(Runtime()) == "cpu"
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:1", "cuda:1"), ("cpu", "cpu")])
+def test_the_artifact_records_where(device, expected, monkeypatch):
+    if device != "cpu":
+        FakeGPU(monkeypatch)
+    ids, written = [f"v{k}" for k in range(24)], {}
+    videos = Videos(ids)
+    monkeypatch.setattr(motion_concepts, "read_index", lambda job: videos)
+    clips = {"poses": points(24).reshape(24, 3, 2, 2), "row": np.arange(24), "start": np.zeros(24, int)}
+    about = {"video_id": ids, "failed": [], "skeleton": "coco", "reason": []}
+    job = SimpleNamespace(
+        settings=MotionConcepts().model_dump(mode="json"),
+        runtime=Runtime(device=device),
+        read_arrays=lambda name: [({**clips, "kept": np.ones(24, bool)}, about)],
+        write_arrays=lambda name, arrays, content, **extra: written.update(extra),
+        write_table=lambda *_, **__: None,
+    )
+    motion_concepts.build(job)
+    assert written["device"] == expected and written["clips"] == 24
 
 
 @pytest.mark.skipif(not faiss.get_num_gpus(), reason=NO_GPU)
