@@ -113,7 +113,7 @@ class Runtime(Section):
 
     device: str = Field(
         "auto",
-        description="auto, cpu, cuda or cuda:0; on a cluster jobs of encoders ask for a GPU each, unless it is cpu",
+        description="auto, cpu, cuda or cuda:0; on a cluster auto is cuda, and jobs of encoders ask for a GPU each",
     )
     batch_size: dict[Literal["poses", "features", "dual_encoder", "prompts", "finetune"], pydantic.PositiveInt] = Field(
         default_factory=dict,

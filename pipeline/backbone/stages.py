@@ -1,6 +1,6 @@
 """The stages of the floor `backbone`: what a video encoder sees in a clip, and where."""
 
-from pipeline.data.stages import clip_kilobytes, videos_if_imported
+from pipeline.data.stages import clip_kilobytes, videos_if_imported, view_share
 from pipeline.encoding.known import KNOWN
 from pipeline.jobs.declare import WAITED_FOR, Cost, Read, Setting, Stage, computed
 
@@ -74,7 +74,7 @@ STAGES = (
         cost=Cost(
             "train",
             encoders={"backbone.features.model": trained_passes},
-            kilobytes=lambda section, frames: 2 * clip_kilobytes(section) * (1 + section.backbone.finetune.views),
+            kilobytes=lambda section, frames: 2 * clip_kilobytes(section) * (1 + view_share(section)),
             alike=("model", "epochs"),
         ),
     ),

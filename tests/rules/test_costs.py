@@ -44,6 +44,10 @@ def test_a_stage_costs_its_passes_through_networks_of_known_speed():
     assert prompts.megabytes == pytest.approx(900 * 8 * 49 * 512 * 2 / 1e6)
     # A clip is 16 frames of 224 × 224 × 3, of which packing takes half.
     assert stage_cost(UCF101, "decode", COUNTS, None).megabytes == pytest.approx(1000 * (2408.448 / 2 + 2) / 1000)
+    # docs/finetuning.md: 38 GB of views, and 23 GB of clips and 73 GB of views while it trains.
+    whole = counts_of(UCF101, [], Path("nowhere"))
+    assert stage_cost(UCF101, "views", whole, None).megabytes == pytest.approx(38_000, rel=0.05)
+    assert stage_cost(UCF101, "finetune", whole, None).megabytes == pytest.approx(96_000, rel=0.01)
     # Looked at twice, and no detector.
     small = Datasets({"a": {"profile": "small"}})["a"]
     refined = stage_cost(small, "poses", COUNTS, None)

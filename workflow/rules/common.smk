@@ -83,7 +83,13 @@ try:
     }
 except ConfigError as error:
     stop(error)
+# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
+# because both work out the threads of a job.
+ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
 RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), **PLACES}
+if ON_CLUSTER and RUNTIME["device"] == "auto":
+    # Jobs of encoders have asked for a GPU; where torch finds none, a processor would not end in the time that they have.
+    RUNTIME["device"] = "cuda"
 shell.prefix(
     braces_doubled(
         f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
@@ -105,9 +111,7 @@ RULES = Rules(
     CONFIG,
     workflow.basedir,
     workflow.cores,
-    # On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
-    # because both work out the threads of a job.
-    on_cluster=bool(workflow.remote_exec or workflow.resource_settings.nodes is not None),
+    on_cluster=ON_CLUSTER,
     checkpoints=checkpoints,
     ancient=ancient,
     stop=stop,
