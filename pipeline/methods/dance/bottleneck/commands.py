@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pipeline.learning.metrics import wilson
 from pipeline.store.plain import as_json
 
 
@@ -32,7 +33,13 @@ def _print(answer: dict[str, Any]) -> None:
         f"{answer['results']}, split `{answer['split']}`: {answer['n_videos']} videos of {answer['n_classes']} classes "
         f"that the model knows{left_out}"
     )
-    print(f"top-1 {answer['top1']:.3f}, among these classes alone {answer['top1_among_mapped']:.3f}\n")
+    total = answer["n_videos"]
+    right = sum(row["right"] for row in answer["classes"])
+    low, high = wilson(right, total)
+    print(
+        f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % sure between {low:.3f} and {high:.3f}), among these "
+        f"classes alone {answer['top1_among_mapped']:.3f}\n"
+    )
     width = max(len(row["class"]) for row in answer["classes"])
     for row in answer["classes"]:
         wrong = f"   mostly taken for {row['taken_for']}" if row["taken_for"] else ""

@@ -47,6 +47,13 @@ class Reason:
     speaks: str
     doubt: str
 
+    def line(self, value: float) -> str:
+        """The reason as people read it; value: what it adds."""
+        doubt = f"   DOUBTFUL: {self.doubt}" if self.doubt else ""
+        return (
+            f"  {value:+7.3f}  {self.speaks:<7}  {self.type:<6}  {self.said}   activation {self.activation:+.2f}{doubt}"
+        )
+
 
 @dataclass(frozen=True)
 class Contribution(Reason):

@@ -126,7 +126,7 @@ def predict_features(call: argparse.Namespace) -> int:
     for key, item in zip(ids, predictions, strict=True):
         print(f"{key}: {item.class_name} ({item.probability:.1%})")
         for part in item.contributions:
-            print(f"  {part.contribution:+7.3f}  {part.type:<6}  {part.concept}")
+            print(part.line(part.contribution))
     if labels is not None:
         right = sum(item.label == label for item, label in zip(predictions, labels, strict=True))
         outcome = evaluate.Outcome(right, len(labels))

@@ -52,11 +52,7 @@ class Explanation:
         return self.rows[position]
 
     def __str__(self) -> str:
-        lines = [
-            f"  {self._value(row):+7.3f}  {row.speaks:<7}  {row.type:<6}  {row.said}   activation {row.activation:+.2f}"
-            + (f"   DOUBTFUL: {row.doubt}" if row.doubt else "")
-            for row in self.rows
-        ]
+        lines = [row.line(self._value(row)) for row in self.rows]
         if self.rows and all(row.doubt for row in self.rows):
             lines.append("  every concept behind this decision is doubtful")
         return "\n".join([self.title, *(lines or ["  no concept speaks for or against it"])])

@@ -142,6 +142,7 @@ def build(job: stage.Job) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["text.parse_math"] = False  # a dollar in a name begins no formula
     settings = Pictures.model_validate(job.settings)
     samples = read_samples(job, "DANCE")
     ((layers, described),) = job.read_arrays("concept_layers")

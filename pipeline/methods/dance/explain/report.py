@@ -256,13 +256,13 @@ def motion_cards(
             ]
         cards.append(
             {
+                "concept": model.concepts[m],
                 "name": model.named(m),
                 "doubt": model.doubt[m],
                 "videos": frequency[k],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
                 "picture": picture,
-                "source": video_id,
                 "truth": ", ".join(shown),
             }
         )

@@ -140,6 +140,11 @@ class Timeline:
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
+        # A dollar in a name begins no formula.
+        with matplotlib.rc_context({"text.parse_math": False}):
+            return self._drawn(plt)
+
+    def _drawn(self, plt):
         core = self.core
         parts = [self.part(row, row) for row in range(len(self.windows))]
         bounds = [*(part["start"] for part in parts), parts[-1]["end"]]
@@ -154,19 +159,17 @@ class Timeline:
         )
         probabilities = self.probabilities
         for k in [k for k in np.argsort(-probabilities.max(0)) if probabilities[:, k].max() >= 0.05][:8]:
-            above.step(
-                bounds, [*probabilities[:, k], probabilities[-1, k]], where="post", label=plain(core.class_names[k])
-            )
+            above.step(bounds, [*probabilities[:, k], probabilities[-1, k]], where="post", label=core.class_names[k])
         above.set_ylim(0, 1.02)
         above.set_ylabel("probability", fontsize=9)
         above.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        above.set_title(plain(f"{self.source}: what is decided, and what is active"), fontsize=10, loc="left")
+        above.set_title(f"{self.source}: what is decided, and what is active", fontsize=10, loc="left")
         rows = np.arange(len(shown) + 1)
         drawn = below.pcolormesh(bounds, rows, self.z[:, shown].T, cmap="PRGn", vmin=-LIMIT, vmax=LIMIT)
         for row, m in enumerate(shown):
             for a, b in self.stretches(m):
                 below.plot([bounds[a], bounds[b + 1]], [row + 0.5] * 2, color="black", linewidth=1.2, marker="|")
-        below.set_yticks(rows[:-1] + 0.5, [plain(f"{core.named(m)} ({core.types[m]})") for m in shown], fontsize=8)
+        below.set_yticks(rows[:-1] + 0.5, [f"{core.named(m)} ({core.types[m]})" for m in shown], fontsize=8)
         below.invert_yaxis()
         below.set_xlabel("seconds; a black line: present", fontsize=9)
         figure.colorbar(drawn, ax=below, label="activation", pad=0.01)
@@ -192,8 +195,3 @@ class Timeline:
             figure.savefig(temporary, format="png", dpi=110, facecolor="white", metadata={"Software": None})
         plt.close(figure)
         return [*self.lines(), f"when      {out / 'timeline.png'}", f"all       {out / 'timeline.json'}"]
-
-
-def plain(text: str) -> str:
-    """Text that matplotlib takes as it is: a dollar begins no formula."""
-    return text.replace("$", r"\$")

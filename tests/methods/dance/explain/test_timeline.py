@@ -24,12 +24,12 @@ def timeline(z) -> Timeline:
     layer = {"weight": np.eye(2), "mean": np.zeros(2), "std": np.ones(2), "levels": levels}
     weight = np.array([[2.0, 0.1], [-2, 0]])
     medoids = np.zeros((1, 4, 17, 2), np.float32)
-    names = ["a $1", "b <script>"]
+    names = ["a $\\frac{$", "b <script>"]
     model = ConceptModel(
-        names, ["motion 000", "$\\frac{"], ["motion", "object"], layer, weight, np.zeros(2), medoids, about
+        names, ["motion 000", "$\\frac{$"], ["motion", "object"], layer, weight, np.zeros(2), medoids, about
     )
     windows = [Window(i / 2, i / 2 + 1, 10 * i, 10 * i + 19, np.zeros((0, 1, 1, 3), np.uint8)) for i in range(len(z))]
-    return Timeline(model, "film $.mp4", windows, z)
+    return Timeline(model, "film $x_$.mp4", windows, z)
 
 
 def test_runs():
@@ -48,7 +48,12 @@ def test_decisions_and_stretches_share_the_time_among_them():
     (concept, other) = found.as_dict()["concepts"]
     assert [(part["first_frame"], part["last_frame"]) for part in concept["shown"]] == [(0, 24), (45, 59)]
     assert other["shown"] == [] and other["doubt"] == "why $x_"
-    assert [window["class"] for window in found.as_dict()["windows"]] == ["a $1", "a $1", *["b <script>"] * 2, "a $1"]
+    assert [window["class"] for window in found.as_dict()["windows"]] == [
+        "a $\\frac{$",
+        "a $\\frac{$",
+        *["b <script>"] * 2,
+        "a $\\frac{$",
+    ]
     assert found.as_dict()["windows"][2]["present"] == [False, None]
     assert "  motion  motion 000: frames 0 to 24, 45 to 59" in found.lines()
 
