@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from pipeline.learning.novelty import Reach
 from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
@@ -18,6 +19,7 @@ from pipeline.store.names import NameUnknown, find
 
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
 MAP_TENSOR = "map_weight"
+REACH_TENSORS = ("reach_mean", "reach_whitening")
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The decision on one video and its reasons, strongest first."""
+    """The decision on one video and its reasons, strongest first; ``unseen`` as in `ConceptModel.unseen`."""
 
     class_name: str
     label: int
     probability: float
     probabilities: np.ndarray
     contributions: list[Contribution]
+    unseen: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class ConceptModel:
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
         about: data set, skeleton, settings of the decoder, the encoders and the maps, figures.
+        reach: tells how far a video is from the training videos; None in files of others, which do not know.
     """
 
     class_names: list[str]
@@ -65,6 +69,7 @@ class ConceptModel:
     bias: np.ndarray
     medoids: np.ndarray
     about: dict[str, Any]
+    reach: Reach | None = None
 
     @property
     def has_maps(self) -> bool:
@@ -169,19 +174,37 @@ class ConceptModel:
 
     def predict(self, features: np.ndarray, top_k: int = 5, maps: np.ndarray | None = None) -> list[Prediction]:
         """Decisions and reasons for features ``[n, D]`` and concept maps, see `activations`."""
-        return self.decide(self.activations(features, maps), top_k)
+        decided = self.decide(self.activations(features, maps), top_k)
+        return [
+            replace(item, unseen=self.unseen(distance))
+            for item, distance in zip(decided, self.distance(features), strict=True)
+        ]
+
+    def distance(self, features: np.ndarray) -> np.ndarray | list[None]:
+        """How far features ``[n, D]`` are from the training videos: ``[n]``, of None where the model cannot tell."""
+        features = np.atleast_2d(features)
+        return [None] * len(features) if self.reach is None else self.reach.distance(features)
+
+    def unseen(self, distance: float | None) -> dict[str, Any] | None:
+        """A distance, the limit for videos like those of training, and whether it lies beyond; None where unknown."""
+        if self.reach is None or distance is None:
+            return None
+        return {"distance": float(distance), "limit": self.reach.limit, "flagged": bool(distance > self.reach.limit)}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a file holds in numbers: `TENSORS` and, where there are maps, `MAP_TENSOR`, float32."""
+        """What a file holds in numbers, float32: `TENSORS` and, where they are known, `MAP_TENSOR`, `REACH_TENSORS`."""
         values = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
         named = dict(zip(TENSORS, values, strict=True))
         if self.has_maps:
             named[MAP_TENSOR] = self.layer["map_weight"]
+        if self.reach:
+            named |= dict(zip(REACH_TENSORS, (self.reach.mean, self.reach.whitening), strict=True))
         return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
 
     def text(self) -> dict[str, Any]:
         """What a file holds in words."""
-        return {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
+        words = {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
+        return {**words, "reach_limit": self.reach.limit} if self.reach else words
 
     @classmethod
     def of(cls, tensors: Mapping[str, np.ndarray], text: Mapping[str, Any]) -> ConceptModel:
@@ -191,7 +214,10 @@ class ConceptModel:
             layer["map_weight"] = tensors[MAP_TENSOR]
         classifier = tensors["classifier_weight"], tensors["classifier_bias"]
         words = (text[name] for name in ("class_names", "concepts", "types"))
-        return cls(*words, layer, *classifier, tensors["medoids"], text["about"])
+        reach = None
+        if "reach_limit" in text:
+            reach = Reach(*(tensors[name] for name in REACH_TENSORS), float(text["reach_limit"]))
+        return cls(*words, layer, *classifier, tensors["medoids"], text["about"], reach)
 
     def save(self, path: str | Path) -> None:
         """Write the model file."""
@@ -228,7 +254,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         named = {
             name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
             for name, value in tensors.items()
-            if name in (*TENSORS, MAP_TENSOR)
+            if name in (*TENSORS, MAP_TENSOR, *REACH_TENSORS)
         }
         model = ConceptModel.of(named, text)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -236,6 +262,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     n_classes, n_concepts = len(model.class_names), len(model.concepts)
     layer = model.layer
     maps = layer.get("map_weight", layer["weight"][:0])
+    reach = model.reach
     fits = (
         len(model.types) == n_concepts
         and layer["weight"].ndim == maps.ndim == 2
@@ -245,6 +272,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         and model.weight.shape == (n_classes, n_concepts)
         and model.bias.shape == (n_classes,)
         and (layer["std"] > 0).all()
+        and (reach is None or reach.mean.shape * 2 == reach.whitening.shape == layer["weight"].shape[1:] * 2)
     )
     if not fits:
         raise ArtifactError(

@@ -24,7 +24,7 @@ from pipeline.methods.dance.explain.page import charts, images, quality
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.sanity import read_run
-from pipeline.methods.dance.explain.seen import medoid_of
+from pipeline.methods.dance.explain.seen import in_words, medoid_of
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
 from pipeline.motion.drawing import draw_strip
@@ -42,13 +42,14 @@ class Videos:
     """The videos of the run, in the order of the activations.
 
     Attributes:
-        z: activations ``[n, M]``; label ``[n]``; split, video_id: object ``[n]``.
+        z: activations ``[n, M]``; label, distance from training ``[n]``; split, video_id: object ``[n]``.
     """
 
     video_id: np.ndarray
     split: np.ndarray
     label: np.ndarray
     z: np.ndarray
+    distance: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.split == split)
@@ -289,6 +290,7 @@ def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.nda
                 "right": label == true,
                 "other": model.class_names[other],
                 "probability": float(probabilities[label]),
+                "unseen": model.unseen(videos.distance[row]),
                 "margin": float(values[true] - np.delete(values, true).max()),
                 "frames": None if frames is None else images.still(images.frame_strip(frames)),
                 "reasons": [_bar(item, item.contribution, largest) for item in reasons],
@@ -382,6 +384,7 @@ def build(job: Job) -> None:
         np.array(described["split"], object),
         arrays["label"].astype(np.int64),
         arrays["z"].astype(np.float64),
+        arrays["distance"],
     )
     clips = Clips(job, model)
     ((classifier, chosen),) = job.read_arrays("classifier")
@@ -476,6 +479,7 @@ def build(job: Job) -> None:
         response=matrices.get("response"),
         standard_error=matrices.get("standard_error"),
         types=TYPES,
+        in_words=in_words,
         wanted_ratio=WANTED_RATIO,
         areas=removal.areas() if removal else None,
         warnings=job.warnings,

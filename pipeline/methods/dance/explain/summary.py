@@ -73,6 +73,8 @@ def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> l
     alone = said(metrics["backbone_top1"])
     found.append(f"  backbone features alone     {alone}   the same classifier without concepts")
     found += [f"  on `{name}`                {said(value)}" for name, value in _other_splits(metrics).items()]
+    unseen = ", ".join(f"{said(value)} of `{name}`" for name, value in metrics.get("unseen", {}).items())
+    found += [f"  unlike all training videos  {unseen}"] if unseen else []
     found += [f"  {name:<27} {value:.3f}" for name, value in measured.items() if not name.startswith("ceiling_")]
     for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
         others = "".join(f", on `{name}` {said(value)}" for name, value in _other_splits(figures).items())

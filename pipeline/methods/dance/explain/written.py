@@ -56,6 +56,7 @@ def write_explanation(core: ConceptModel, decision: Any, out: Path, top: int) ->
         "input": decision.source,
         "class": decision.class_name,
         "probability": decision.probability,
+        "unseen": decision.unseen,
         "contributions": [asdict(item) for item in everything],
         "motion": _pictures(core, "motion", moving, seen, out),
         "located": _pictures(core, "located", located, seen, out),
