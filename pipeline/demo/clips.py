@@ -22,6 +22,7 @@ from pipeline.demo.figure import (
     MotionStyle,
     PaintingStep,
     PersonDrawing,
+    Skeleton,
     View,
     actor_body,
     perform,
@@ -228,6 +229,19 @@ def _passing_occluder(
     return sprite, np.stack([x, np.full(spec.n_frames, 1.03 * size)], axis=-1)
 
 
+def performed(spec: ClipSpec) -> Skeleton:
+    """How the person of a clip moves in space, before any camera sees it."""
+    rng = _stream(spec.seed, "style")
+    style = MotionStyle(
+        rate=rng.uniform(),
+        amplitude=rng.uniform(0.82, 1.1),
+        phase=rng.uniform(),
+        side=int(rng.integers(2)),
+        variant=rng.uniform(),
+    )
+    return perform(actor_body(spec.actor), spec.motion, style, spec.n_frames)
+
+
 def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None = None) -> RenderedClip:
     """Renders a clip, or only the frames `frame_indices` of it, at `size` x `size` pixels.
 
@@ -246,14 +260,6 @@ def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None 
 
     body = actor_body(spec.actor)
     outfit = body.outfits[int(streams["outfit"].integers(len(body.outfits)))]
-    rng = streams["style"]
-    style = MotionStyle(
-        rate=rng.uniform(),
-        amplitude=rng.uniform(0.82, 1.1),
-        phase=rng.uniform(),
-        side=int(rng.integers(2)),
-        variant=rng.uniform(),
-    )
     camera, place = streams["camera"], streams["place"]
     shake = _smooth_path(camera, spec.n_frames, amplitude=size * camera.uniform(0, 0.02))
     height = size * place.uniform(0.58, 0.8) * body.stature
@@ -264,7 +270,7 @@ def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None 
         height=height,
         foot=foot + shake,
     )
-    person = PersonDrawing(body, outfit, perform(body, spec.motion, style, spec.n_frames), view)
+    person = PersonDrawing(body, outfit, performed(spec), view)
     held = _HeldObject(spec, person, view, size, streams)
     occluder = _passing_occluder(spec, view, size, streams["occluder"])
 

@@ -106,14 +106,18 @@ def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]
 
 
 def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, dict[str, Any]]:
-    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts, and their skeleton and numbers of videos.
+    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts; their skeleton, numbers of videos, and words.
 
     Args:
         described: attributes of the concept layers; None for a model without motion concepts.
     """
     if described is None:
-        return np.zeros((0, 2, 1, 2), np.float32), {"skeleton": "coco", "n_videos": []}
+        return np.zeros((0, 2, 1, 2), np.float32), {"skeleton": "coco", "n_videos": [], "motion_words": []}
     ((concepts, about),) = job.read_arrays("motion_concepts")
     rows = kept_motion_concepts(described, about)
     medoids = concepts["medoids"][rows] if len(concepts["medoids"]) else concepts["medoids"]
-    return medoids, {"skeleton": about["skeleton"], "n_videos": concepts["n_videos"][rows].tolist()}
+    return medoids, {
+        "skeleton": about["skeleton"],
+        "n_videos": concepts["n_videos"][rows].tolist(),
+        "motion_words": [about["words"][row] for row in rows] if about["words"] else [],
+    }

@@ -14,6 +14,7 @@ from pipeline.learning.novelty import Reach
 from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
+from pipeline.methods.dance.bottleneck.words import named
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
@@ -24,7 +25,10 @@ REACH_TENSORS = ("reach_mean", "reach_whitening")
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one concept adds to the logit of one class: ``weight * activation`` (DANCE, after eq. 6)."""
+    """What one concept adds to the logit of one class: ``weight * activation`` (DANCE, after eq. 6).
+
+    ``said`` is how the concept is spoken of, see `ConceptModel.named`.
+    """
 
     concept: str
     type: str
@@ -32,6 +36,7 @@ class Contribution:
     activation: float
     weight: float
     index: int
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class ConceptModel:
             raise NameUnknown(f"`{name}` is the name of two concepts; say {' or '.join(f'`{full[m]}`' for m in same)}")
         return same[0] if same else find(name, self.concepts, "concept")
 
+    def named(self, concept: int) -> str:
+        """What a concept is called in reasons and pictures."""
+        return named(self.concepts, self.types, self.about, concept)
+
     def reweight(self, label: int, concept: int, weight: float) -> ConceptModel:
         """A model with one other concept-to-class weight; the edit is appended to ``about["edits"]``.
 
@@ -155,7 +164,13 @@ class ConceptModel:
         order = np.argsort(-np.abs(parts), kind="stable")[:top_k]
         return [
             Contribution(
-                self.concepts[m], self.types[m], float(parts[m]), float(z[m]), float(self.weight[label, m]), int(m)
+                self.concepts[m],
+                self.types[m],
+                float(parts[m]),
+                float(z[m]),
+                float(self.weight[label, m]),
+                int(m),
+                self.named(m),
             )
             for m in order
             if parts[m] != 0
@@ -194,12 +209,12 @@ class ConceptModel:
     def tensors(self) -> dict[str, np.ndarray]:
         """What a file holds in numbers, float32: `TENSORS` and, where they are known, `MAP_TENSOR`, `REACH_TENSORS`."""
         values = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
-        named = dict(zip(TENSORS, values, strict=True))
+        found = dict(zip(TENSORS, values, strict=True))
         if self.has_maps:
-            named[MAP_TENSOR] = self.layer["map_weight"]
+            found[MAP_TENSOR] = self.layer["map_weight"]
         if self.reach:
-            named |= dict(zip(REACH_TENSORS, (self.reach.mean, self.reach.whitening), strict=True))
-        return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
+            found |= dict(zip(REACH_TENSORS, (self.reach.mean, self.reach.whitening), strict=True))
+        return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
 
     def text(self) -> dict[str, Any]:
         """What a file holds in words."""
@@ -251,12 +266,12 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     if envelope.method != "dance":
         raise ArtifactError(f"{path} is a model of the method {envelope.method}; a concept bottleneck is wanted here")
     try:
-        named = {
+        found = {
             name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
             for name, value in tensors.items()
             if name in (*TENSORS, MAP_TENSOR, *REACH_TENSORS)
         }
-        model = ConceptModel.of(named, text)
+        model = ConceptModel.of(found, text)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ArtifactError(f"{path} is incomplete ({str(error)[:200]!r})") from None
     n_classes, n_concepts = len(model.class_names), len(model.concepts)

@@ -130,7 +130,7 @@ def predict_features(call: argparse.Namespace) -> int:
         if item.unseen:
             print(f"  {in_words(item.unseen)}")
         for part in item.contributions:
-            print(f"  {part.contribution:+7.3f}  {part.type:<6}  {part.concept}")
+            print(f"  {part.contribution:+7.3f}  {part.type:<6}  {part.said}")
     if labels is not None:
         right = sum(item.label == label for item, label in zip(predictions, labels, strict=True))
         outcome = evaluate.Outcome(right, len(labels))

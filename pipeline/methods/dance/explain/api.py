@@ -49,7 +49,7 @@ class Explanation:
         return self.rows[position]
 
     def __str__(self) -> str:
-        lines = [f"  {self._value(row):+7.3f}  {row.type:<6}  {row.concept}" for row in self.rows]
+        lines = [f"  {self._value(row):+7.3f}  {row.type:<6}  {row.said}" for row in self.rows]
         note = [f"  {self.note}"] if self.note else []
         return "\n".join([self.title, *note, *(lines or ["  no concept speaks for or against it"])])
 
@@ -58,7 +58,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         largest = max((abs(self._value(row)) for row in self.rows), default=1.0)
         bars = "".join(
-            f"<tr><td style='text-align:left'>{escape(row.concept)} <small>{row.type}</small></td>"
+            f"<tr><td style='text-align:left'>{escape(row.said)} <small>{row.type}</small></td>"
             f"<td style='text-align:right'>{self._value(row):+.3f}</td>"
             f"<td style='width:160px;text-align:left'><div style='height:10px;background:{TYPE_COLOURS[row.type]};"
             f"opacity:{1 if self._value(row) > 0 else 0.45};width:{abs(self._value(row)) / largest:.0%}'></div></td>"

@@ -154,6 +154,7 @@ class Contrast:
     weight: float
     other_weight: float
     index: int
+    said: str = ""
 
 
 def contrast(model: ConceptModel, z: np.ndarray, label: int, other: int, top_k: int = 5) -> list[Contrast]:
@@ -175,6 +176,7 @@ def contrast(model: ConceptModel, z: np.ndarray, label: int, other: int, top_k: 
             float(model.weight[label, m]),
             float(model.weight[other, m]),
             int(m),
+            model.named(m),
         )
         for m in order
         if parts[m] != 0

@@ -51,7 +51,7 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
         best = int(np.argmax(weights))
         speaks = f"for {model.class_names[best]} ({weights[best]:+.2f})" if weights[best] > 0 else "not used"
         axis.set_title(
-            f"{model.concepts[motion[k]]} · {model.about['n_videos'][k]} videos · {speaks}", fontsize=9, loc="left"
+            f"{model.named(motion[k])} · {model.about['n_videos'][k]} videos · {speaks}", fontsize=9, loc="left"
         )
     figure.suptitle(
         f"Motion concepts of {model.about['dataset']}: {len(shown)} of {len(model.medoids)}, most frequent first; "
@@ -64,7 +64,7 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
 
 def _reasons(axis, contributions: list[Contribution]) -> None:
     values = [item.contribution for item in contributions][::-1]
-    names = [f"{item.concept} ({item.type})" for item in contributions][::-1]
+    names = [f"{item.said}\n{item.type}" for item in contributions][::-1]
     axis.barh(names, values, color=[TYPE_COLOURS[item.type] for item in contributions][::-1])
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_xlabel("contribution to the logit: weight × activation", fontsize=8)
@@ -111,7 +111,7 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
             strip_axis.imshow(
                 draw_strip(model.medoids[motion.index(strongest[0].index)], joints, settings.poses_per_strip)
             )
-            strip_axis.set_title(f"{strongest[0].concept}, medoid", fontsize=9, loc="left")
+            strip_axis.set_title(f"{strongest[0].said}, medoid", fontsize=9, loc="left")
     return figure
 
 

@@ -16,6 +16,7 @@ from pipeline.jobs.stage import Job
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.model import stage_seconds
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
+from pipeline.methods.dance.bottleneck.words import words_of
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.curves import curves
 from pipeline.methods.dance.explain.editing import Contrast
@@ -160,7 +161,7 @@ def confusions(model: ConceptModel, z: np.ndarray, y: np.ndarray, count: int) ->
 
 def _bar(item: Contribution | Contrast, value: float, largest: float) -> dict:
     """A concept and its bar, whose width is the part of the largest value."""
-    return {"name": item.concept, "type": item.type, "value": value, "width": abs(value) / largest}
+    return {"name": item.said, "type": item.type, "value": value, "width": abs(value) / largest}
 
 
 def class_rows(model: ConceptModel, top_k: int) -> list[dict]:
@@ -221,6 +222,7 @@ def motion_cards(
         cards.append(
             {
                 "name": model.concepts[m],
+                "words": words_of(model.types, model.about, m),
                 "videos": frequency[k],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
@@ -281,7 +283,7 @@ def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.nda
                 picture = clips.picture(videos.video_id[row], item.index)
             else:
                 picture = None  # it is a text: the words are all there is to see
-            pictures.append({"name": item.concept, "type": item.type, "picture": picture})
+            pictures.append({"name": item.said, "type": item.type, "picture": picture})
         cards.append(
             {
                 "id": videos.video_id[row],
@@ -315,7 +317,7 @@ def edit_rows(model: ConceptModel, videos: Videos) -> list[dict]:
                     "true": model.class_names[true],
                     "decided": model.class_names[decided],
                     "videos": number,
-                    "concept": model.concepts[edit.concept],
+                    "concept": model.named(edit.concept),
                     "weight": edit.weight,
                     "val": f"{len(edit.effect.fixed)} fixed, {len(edit.effect.broken)} broken",
                     "test": f"{len(there.fixed)} fixed, {len(there.broken)} broken",
@@ -440,9 +442,11 @@ def build(job: Job) -> None:
         figures["response"] = charts.matrix(
             matrices["response"][own], named, list(TYPES), "react", "what was changed", 2
         )
+        said = {model.concepts[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
+        spoken = [said.get(name, name) for name in faithful["concepts"]]
         for part, found in faithful["clusters"].items():
             figures[f"clusters-{part}"] = charts.matrix(
-                np.array(found["counts"]), faithful["concepts"], faithful["motions"], "motion concept", "true motion"
+                np.array(found["counts"]), spoken, faithful["motions"], "motion concept", "true motion"
             )
     page = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True

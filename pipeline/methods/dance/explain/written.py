@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.words import words_of
 from pipeline.methods.dance.explain.overlay import write_animation, write_strip
 from pipeline.methods.dance.explain.seen import Seen, medoid_of, pictures_of
 from pipeline.store.atomic import StageError, replace_when_done
@@ -28,7 +29,8 @@ def _pictures(core: ConceptModel, kind: str, items: list[Any], seen: Seen | None
                 write(temporary, pictures)
             written.append(f"{stem}{suffix}")
         maps = {"map": seen.maps[..., item.index - core.n_whole].round(4).tolist()} if kind == "located" else {}
-        found.append({**asdict(item), **maps, "files": written})
+        words = {"words": words_of(core.types, core.about, item.index)} if kind == "motion" else {}
+        found.append({**asdict(item), **words, **maps, "files": written})
     return found
 
 

@@ -12,6 +12,7 @@ from conceptreel import load
 from pipeline.cli import main
 from pipeline.learning.novelty import Reach
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.explain.page import charts
 from pipeline.store.arrays import write_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown
@@ -80,6 +81,24 @@ def test_what_was_not_seen_is_told_with_every_decision(run, capsys):
         call = [command[0], str(run / "model.pt"), *command[1:]]
         assert main(call) == 0 and "UNLIKE" in capsys.readouterr().out
         assert main([*call, "--json"]) == 0 and json.loads(capsys.readouterr().out)["unseen"] == strange.unseen
+
+
+def test_a_motion_is_named_in_words_wherever_it_speaks(run, capsys):
+    words = {"sentence": "the left hand rises; the trunk leans", "short": "the left hand rises", "codes": []}
+    model = load(run / "model.pt").reweight("jump", "motion 000", 1.0)
+    about = {**model.core.about, "motion_words": [words]}
+    ConceptModel(**{**vars(model.core), "about": about}).save(run / "model.pt")
+    model = load(run / "model.pt")
+    named = "motion 000 (the left hand rises)"
+    decision = model.predict("clip_7")
+    assert named in str(decision) and named in decision._repr_html_() and named in str(decision.explain("jump", "run"))
+    assert decision.as_dict(1)["contributions"][0]["said"] == named
+    assert model.core.find_concept("motion 000") == 0 and model.core.named(1) == "rope"
+    model.explain("clip_7", run / "why")
+    (shown,) = json.loads((run / "why" / "explanation.json").read_text())["motion"]
+    assert shown["words"] == words
+    assert main(["contrast", str(run / "model.pt"), "clip_7", "jump", "run"]) == 0 and named in capsys.readouterr().out
+    assert named in charts.sankey(model.core, 0, 1).data[0].node.label
 
 
 def test_contrast_and_pictures(run):

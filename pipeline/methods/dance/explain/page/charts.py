@@ -93,7 +93,7 @@ def sankey(model: ConceptModel, first: int, second: int) -> go.Figure:
     middles = (np.cumsum(heights) - heights / 2 + 0.08 * heights.sum() * np.arange(len(shown))) / (
         heights.sum() * (1 + 0.08 * (len(shown) - 1))
     )
-    labels = [model.class_names[first], *(model.concepts[m] for m in shown), model.class_names[second]]
+    labels = [model.class_names[first], *(model.named(m) for m in shown), model.class_names[second]]
     links: dict[str, list] = {"source": [], "target": [], "value": [], "color": [], "customdata": []}
     for node, m in enumerate(shown, 1):
         for k, ends in ((first, (0, node)), (second, (node, len(shown) + 1))):
@@ -103,9 +103,7 @@ def sankey(model: ConceptModel, first: int, second: int) -> go.Figure:
                 links["target"].append(ends[1])
                 links["value"].append(abs(weight))
                 links["color"].append(_rgba(TYPE_COLOURS[model.types[m]], 0.6 if weight > 0 else 0.18))
-                links["customdata"].append(
-                    f"{escape(model.concepts[m])} → {escape(model.class_names[k])}: {weight:+.3f}"
-                )
+                links["customdata"].append(f"{escape(model.named(m))} → {escape(model.class_names[k])}: {weight:+.3f}")
     links["hovertemplate"] = "%{customdata}<extra></extra>"
     figure = go.Figure(
         go.Sankey(
