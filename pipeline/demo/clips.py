@@ -70,7 +70,11 @@ _OCCLUDED_FRACTION = 0.25
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What a clip shows. All else (viewpoint, colours, layout, ...) follows from `seed`."""
+    """What a clip shows. All else (viewpoint, colours, layout, ...) follows from `seed`.
+
+    Attributes:
+        apart: the object is in nobody's hand, and stands at that border of the frame that is farther from the person.
+    """
 
     seed: int
     motion: str
@@ -78,6 +82,7 @@ class ClipSpec:
     scene: str
     actor: int
     n_frames: int
+    apart: bool = False
 
 
 @dataclass
@@ -164,12 +169,14 @@ class _HeldObject:
         n_frames = spec.n_frames
         self.stretch = 1.0
         self.anchor = kind.grip
-        if not (held and kind.holdable):
+        if spec.apart or not (held and kind.holdable):
             x = view.foot[0, 0] + beside * offset * size
             # To the other side rather than out of the frame.
             if not pixels / 2 < x < size - pixels / 2:
                 x = view.foot[0, 0] - beside * offset * size
             x = np.clip(x, pixels / 2, size - pixels / 2)
+            if spec.apart:
+                x = pixels / 2 if view.foot[0, 0] > size / 2 else size - pixels / 2
             self.positions = view.foot + np.array([x - view.foot[0, 0], depth_offset * size])
             self.positions[:, 1] = np.minimum(self.positions[:, 1], 0.99 * size)
             self.degrees = np.full(n_frames, 0.15 * tilt)

@@ -31,3 +31,11 @@ def test_average_precision_by_hand():
     result = average_precision(scores, labels)
     assert result[:2] == pytest.approx([(1 + 2 / 3) / 2, 1 / 4])
     assert np.isnan(result[2])
+
+
+def test_average_precision_against_scikit_learn():
+    """Also where many scores are equal."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 6, (50, 30)) / 3, rng.random((50, 30)) < 0.2
+    expected = [sklearn.metrics.average_precision_score(y, score) for y, score in zip(labels.T, scores.T, strict=True)]
+    np.testing.assert_allclose(average_precision(scores, labels), expected)

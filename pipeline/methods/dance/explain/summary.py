@@ -9,7 +9,7 @@ from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.store.tables import read_table
 
 UNKNOWN = "  –  "
-LOCALISED = ("pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
+LOCALISED = ("pointing", "apart_pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
 
 
 def said(value: float | None) -> str:
@@ -22,12 +22,13 @@ def _localisation(path: Path) -> list[str]:
     values = {(row["method"], row["figure"]): row["value"] for row in read_table(path)[0].to_pylist()}
     methods = [method for method, figure in values if figure == LOCALISED[0]]
     width = max(map(len, methods), default=0)
+    shown = [name for name in LOCALISED if all((method, name) in values for method in methods)]
     lines = ["", "where the object is, against the masks of the test clips:"]
-    lines.append("  ".join([f"{'method':<{width}}", *LOCALISED]))
+    lines.append("  ".join([f"{'method':<{width}}", *shown]))
     for method in methods:
-        cells = [f"{values[method, name]:{len(name)}.3f}" for name in LOCALISED]
+        cells = [f"{values[method, name]:{len(name)}.3f}" for name in shown]
         lines.append("  ".join([f"{method:<{width}}", *cells]))
-    known = {(method, name) for method in methods for name in LOCALISED}
+    known = {(method, name) for method in methods for name in shown}
     lines += [
         f"  {method}: {figure.replace('_', ' ')} {value:g}"
         for (method, figure), value in values.items()
