@@ -56,6 +56,8 @@ KINDS = {
     "reach": Kind("hand", "hands", "hand beside shoulder", " trunks", 0.4, "move out", "move in"),
     "elbow": Kind("elbow", "elbows", "elbow", "°", 40, "bend", "straighten", 70, "stay bent"),
 }
+# Letters of two clauses that make a name.
+SHORT = 60
 ZONES = ("below the hips", "at hip height", "at chest height", "at head height", "above the head")
 
 
@@ -263,7 +265,7 @@ class Description:
     """A pose sequence in words.
 
     Attributes:
-        sentence: all that its parts do, what moves most first; short: its first clause.
+        sentence: all that its parts do, what moves most first; short: its first clause, or two that are short.
         codes: what the sentence rests on.
     """
 
@@ -354,4 +356,7 @@ def describe(poses: np.ndarray, skeleton: Skeleton) -> Description | None:
         alike.setdefault((code.kind, code.moves, code.zones), []).append(code)
     spoken = sorted(alike.values(), key=lambda same: -max(map(_salience, same)))
     clauses = [clause(same[0], len(same) == 2) for same in spoken] or ["hardly anything moves"]
-    return Description("; ".join(clauses), clauses[0], found)
+    short = clauses[0]
+    if len(clauses) > 1 and len(f"{short}; {clauses[1]}") <= SHORT:
+        short = f"{short}; {clauses[1]}"
+    return Description("; ".join(clauses), short, found)

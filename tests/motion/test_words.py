@@ -69,7 +69,8 @@ def test_known_answers():
         "the left hand rises, then sinks between hip height and above the head"
     )
     squat = describe(drawn(COCO.joints, SQUAT), COCO)
-    assert squat.short == "both knees bend, then straighten"
+    assert squat.short == "both knees bend, then straighten"  # two clauses would be long
+    assert describe(drawn(COCO.joints, SQUAT)[:10], COCO).short.startswith("both knees bend; ")
     assert "the trunk leans, then straightens up" in squat.sentence
     knee = next(code for code in squat.codes if code.kind == "knee")
     assert knee.values[1] > 90 and max(knee.values[0], knee.values[2]) < 30
