@@ -22,6 +22,7 @@ from pipeline.demo.figure import (
     MotionStyle,
     PaintingStep,
     PersonDrawing,
+    Skeleton,
     View,
     actor_body,
     perform,
@@ -69,7 +70,11 @@ _OCCLUDED_FRACTION = 0.25
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What a clip shows. All else (viewpoint, colours, layout, ...) follows from `seed`."""
+    """What a clip shows. All else (viewpoint, colours, layout, ...) follows from `seed`.
+
+    Attributes:
+        apart: the object is in nobody's hand, and stands at that border of the frame that is farther from the person.
+    """
 
     seed: int
     motion: str
@@ -77,6 +82,7 @@ class ClipSpec:
     scene: str
     actor: int
     n_frames: int
+    apart: bool = False
 
 
 @dataclass
@@ -163,12 +169,14 @@ class _HeldObject:
         n_frames = spec.n_frames
         self.stretch = 1.0
         self.anchor = kind.grip
-        if not (held and kind.holdable):
+        if spec.apart or not (held and kind.holdable):
             x = view.foot[0, 0] + beside * offset * size
             # To the other side rather than out of the frame.
             if not pixels / 2 < x < size - pixels / 2:
                 x = view.foot[0, 0] - beside * offset * size
             x = np.clip(x, pixels / 2, size - pixels / 2)
+            if spec.apart:
+                x = pixels / 2 if view.foot[0, 0] > size / 2 else size - pixels / 2
             self.positions = view.foot + np.array([x - view.foot[0, 0], depth_offset * size])
             self.positions[:, 1] = np.minimum(self.positions[:, 1], 0.99 * size)
             self.degrees = np.full(n_frames, 0.15 * tilt)
@@ -228,6 +236,19 @@ def _passing_occluder(
     return sprite, np.stack([x, np.full(spec.n_frames, 1.03 * size)], axis=-1)
 
 
+def performed(spec: ClipSpec) -> Skeleton:
+    """How the person of a clip moves in space, before any camera sees it."""
+    rng = _stream(spec.seed, "style")
+    style = MotionStyle(
+        rate=rng.uniform(),
+        amplitude=rng.uniform(0.82, 1.1),
+        phase=rng.uniform(),
+        side=int(rng.integers(2)),
+        variant=rng.uniform(),
+    )
+    return perform(actor_body(spec.actor), spec.motion, style, spec.n_frames)
+
+
 def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None = None) -> RenderedClip:
     """Renders a clip, or only the frames `frame_indices` of it, at `size` x `size` pixels.
 
@@ -246,14 +267,6 @@ def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None 
 
     body = actor_body(spec.actor)
     outfit = body.outfits[int(streams["outfit"].integers(len(body.outfits)))]
-    rng = streams["style"]
-    style = MotionStyle(
-        rate=rng.uniform(),
-        amplitude=rng.uniform(0.82, 1.1),
-        phase=rng.uniform(),
-        side=int(rng.integers(2)),
-        variant=rng.uniform(),
-    )
     camera, place = streams["camera"], streams["place"]
     shake = _smooth_path(camera, spec.n_frames, amplitude=size * camera.uniform(0, 0.02))
     height = size * place.uniform(0.58, 0.8) * body.stature
@@ -264,7 +277,7 @@ def render(spec: ClipSpec, size: int = 128, frame_indices: Sequence[int] | None 
         height=height,
         foot=foot + shake,
     )
-    person = PersonDrawing(body, outfit, perform(body, spec.motion, style, spec.n_frames), view)
+    person = PersonDrawing(body, outfit, performed(spec), view)
     held = _HeldObject(spec, person, view, size, streams)
     occluder = _passing_occluder(spec, view, size, streams["occluder"])
 

@@ -294,11 +294,20 @@ def limit_threads(n_elements: int) -> None:
         threadpool_limits(1)
 
 
+# Items from which on progress is worth the log.
+MANY = 20
+
+
 def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "video") -> Iterable[T]:
-    """A progress bar on a terminal, silence elsewhere."""
+    """A progress bar on a terminal, and a line in the log for each tenth of what is many and counted."""
     from tqdm import tqdm
 
-    return tqdm(items, desc=description, total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+    shown = tqdm(items, desc=description, total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+    for number, item in enumerate(shown, 1):
+        yield item
+        whole = shown.total
+        if whole and whole >= MANY and number * 10 // whole > (number - 1) * 10 // whole:
+            logger.info("%s: %d of %d", description, number, whole)
 
 
 def parser() -> argparse.ArgumentParser:

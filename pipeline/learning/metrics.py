@@ -43,11 +43,11 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[M]``; NaN for a concept without a positive.
     """
-    from sklearn.metrics import average_precision_score
-
-    return np.array(
-        [
-            average_precision_score(label, score) if label.any() else np.nan
-            for label, score in zip(labels.T, scores.T, strict=True)
-        ]
-    )
+    result = np.full(labels.shape[1], np.nan)
+    for column in np.flatnonzero(np.any(labels, 0)):
+        order = np.argsort(-scores[:, column], kind="stable")
+        ordered = scores[order, column]
+        last = np.r_[np.flatnonzero(np.diff(ordered)), len(ordered) - 1]
+        found = np.cumsum(labels[order, column] != 0)[last]
+        result[column] = np.diff(found, prepend=0) @ (found / (last + 1)) / found[-1]
+    return result

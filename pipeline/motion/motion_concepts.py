@@ -27,6 +27,8 @@ from pipeline.motion.finch import (
 from pipeline.motion.pose_clips import KEYS
 from pipeline.motion.search import search_device
 from pipeline.motion.settings import MotionConcepts
+from pipeline.motion.skeleton import skeleton as named_skeleton
+from pipeline.motion.words import describe
 
 
 def discover(
@@ -161,7 +163,7 @@ def build(job: stage.Job) -> None:
             "medoids": np.zeros((0, *poses.shape[1:]), np.float32),
             "means": np.zeros((0, flat.shape[1]), np.float32),
         }
-        content = {"partition_sizes": [], "medoid_video_id": [], "medoid_start": []}
+        content = {"partition_sizes": [], "medoid_video_id": [], "medoid_start": [], "words": []}
         searched = {}
     else:
         # Rule 9 of the cache: clusters see train and validation videos only; all others are assigned afterwards.
@@ -172,6 +174,7 @@ def build(job: stage.Job) -> None:
                 f"only {int(seen.sum())} key clips of train and validation videos passed the filters, and 4 are "
                 f"needed; {dropped.total()} clips fell to them, {count} for {reason}; change {KEYS[reason]}"
             )
+        joints = named_skeleton(skeleton)
         labels = np.full(len(flat), -1, np.int32)
         device = search_device(job.runtime)
         labels[seen], sizes = discover(flat[seen], row[seen], settings, device)
@@ -191,6 +194,7 @@ def build(job: stage.Job) -> None:
             "partition_sizes": sizes,
             "medoid_video_id": [str(videos.video_id[row[clip]]) for clip in chosen],
             "medoid_start": [int(start[clip]) for clip in chosen],
+            "words": [words and words.as_dict() for words in (describe(poses[clip], joints) for clip in chosen)],
         }
 
     arrays["n_videos"] = hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32)

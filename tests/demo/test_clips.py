@@ -149,3 +149,17 @@ def test_seeds_and_actors_of_demo_and_training_are_disjoint():
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="unknown scene"):
         render(ClipSpec(0, "lift", "ball", "moon", 0, 4))
+
+
+@pytest.mark.parametrize("kind", ["ball", "barbell", "umbrella"])
+def test_an_object_that_stands_apart_touches_nobody_and_changes_nothing_else(kind):
+    spec = sample_spec(5, motion="lift", object=kind, scene="gym")
+    held, apart = render(spec, 96, [0, 20]), render(replace(spec, apart=True), 96, [0, 20])
+    np.testing.assert_array_equal(held.keypoints, apart.keypoints)
+    for person, mask in zip(apart.person_mask, apart.object_mask, strict=True):
+        far = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, 5)
+        assert mask.sum() >= 20 and far[mask].min() > 2
+    # Edges are smooth: they reach a little beyond the masks.
+    changed = (held.object_mask | apart.object_mask).astype(np.uint8)
+    same = np.stack([cv2.dilate(mask, np.ones((7, 7))) == 0 for mask in changed])
+    np.testing.assert_array_equal(held.frames[same], apart.frames[same])

@@ -40,3 +40,11 @@ def test_wilson_by_hand():
     assert wilson(0, 0) == (0, 1)
     # Of three of three nobody may conclude much.
     assert wilson(3, 3)[0] == pytest.approx(0.438, abs=1e-3)
+
+
+def test_average_precision_against_scikit_learn():
+    """Also where many scores are equal."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 6, (50, 30)) / 3, rng.random((50, 30)) < 0.2
+    expected = [sklearn.metrics.average_precision_score(y, score) for y, score in zip(labels.T, scores.T, strict=True)]
+    np.testing.assert_allclose(average_precision(scores, labels), expected)

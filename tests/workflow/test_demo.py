@@ -21,6 +21,7 @@ def test_the_demo_meets_its_bars(tmp_path, project, make_workspace):
     rows, _ = read_table(tmp_path / "results/demo/demo/evaluation.parquet")
     measured = dict(zip(rows["figure"].to_pylist(), rows["value"].to_pylist(), strict=True))
     assert metrics["top1"] >= 0.90
+    assert metrics["unseen"]["test"] <= 0.05
     assert measured["pck_test_visible"] >= 0.90
     assert measured["dual_encoder_object_test"] >= 0.90
     assert measured["dual_encoder_scene_test"] >= 0.90

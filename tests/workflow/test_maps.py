@@ -106,6 +106,8 @@ def test_localisation_compares_methods_on_the_same_pictures(located):
         for figure in ("pointing", "pointing_strict", "pixel_accuracy", "mean_iou", "mean_average_precision"):
             assert 0 <= table[method, figure] <= 1
         assert table[method, "pointing_strict"] <= table[method, "pointing"]
+        assert 0 <= table[method, "apart_pointing_strict"] <= table[method, "apart_pointing"] <= 1
+    assert table["middle of the picture", "apart_pointing"] == 0
 
 
 def test_predict_sees_what_the_caches_hold(located):

@@ -152,6 +152,9 @@ class Localise(Section):
     min_pixels: int = Field(20, ge=1, description="pictures that show less of the object do not count")
     min_spread: float = Field(3.0, ge=0, description="clips whose object's position varies less do not tell of motion")
     integration_steps: int = Field(16, ge=1, description="of Integrated Gradients")
+    apart_per_class: int = Field(
+        5, ge=0, description="test clips that are rendered again with the object apart from hands and body"
+    )
     betas: list[float] = Field(default=[1.0, 4.0, 16.0, 64.0], description="strengths of the local interventions")
 
 

@@ -302,6 +302,9 @@ TRUTH_STAGES = (
             Setting("explain.localise", key="localise"),
             *MAPS_OF_TRUTH,
             Setting("context.prompts", key="prompts"),
+            # It renders what `generate` has rendered, as `decode` would cut it.
+            Setting("demo.generate", key="generate"),
+            Setting("data.decode", key="decode"),
         ),
         when=_both(is_generated, has_maps, learns_objects),
         checkpoints=("backbone.features.model", "context.prompts.model"),

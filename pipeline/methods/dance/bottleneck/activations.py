@@ -118,13 +118,14 @@ def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]
 
 
 def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, dict[str, Any]]:
-    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts, their skeleton, numbers of videos and sources.
+    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts; their skeleton, numbers of videos, sources, words.
 
     Args:
         described: attributes of the concept layers; None for a model without motion concepts.
     """
     if described is None:
-        return np.zeros((0, 2, 1, 2), np.float32), {"skeleton": "coco", "n_videos": [], "medoid_video_id": []}
+        none = {"skeleton": "coco", "n_videos": [], "medoid_video_id": [], "motion_words": []}
+        return np.zeros((0, 2, 1, 2), np.float32), none
     ((concepts, about),) = job.read_arrays("motion_concepts")
     rows = kept_motion_concepts(described, about)
     known = rows if len(concepts["medoids"]) else rows[:0]
@@ -132,4 +133,5 @@ def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, d
         "skeleton": about["skeleton"],
         "n_videos": concepts["n_videos"][rows].tolist(),
         "medoid_video_id": [about["medoid_video_id"][row] for row in known],
+        "motion_words": [about["words"][row] for row in known],
     }

@@ -11,6 +11,7 @@ from pipeline.backbone.finetuning.tuned import named_backbone
 from pipeline.backbone.samples import Samples, read_samples
 from pipeline.jobs import stage
 from pipeline.learning.metrics import accuracy, top_k_accuracy, wilson
+from pipeline.learning.novelty import reach_of
 from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of, motion_of
 from pipeline.methods.dance.bottleneck.levels import DOUBTS
@@ -182,12 +183,18 @@ def build(job: stage.Job) -> None:
     metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}
     if job.given("quality"):
         metrics["poses"] = job.read_table("quality")[1]["words"]
+    reach = reach_of(samples.features[samples.split("train")], samples.features[samples.split("val")])
+    distance = reach.distance(samples.features)
+    metrics["unseen"] = {
+        split: float((distance[samples.split(split)] > reach.limit).mean())
+        for split in sorted(set(samples.videos.split))
+    }
     metrics["warnings"] = job.warnings
     metrics["seconds"] = stage_seconds(job.took)
 
     digest = job.write_arrays(
         "activations",
-        {"z": z.astype(np.float32), "label": samples.label},
+        {"z": z.astype(np.float32), "label": samples.label, "distance": distance},
         {
             "video_id": samples.videos.video_id.tolist(),
             "split": samples.videos.split.tolist(),
@@ -229,6 +236,7 @@ def build(job: stage.Job) -> None:
         arrays["all/bias"],
         medoids,
         about | about_motion,
+        reach,
     )
     model.save(job.outputs["model"])
     write_json(job.outputs["metrics"], metrics)

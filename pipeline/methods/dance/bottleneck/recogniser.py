@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from pipeline.learning.novelty import Reach
 from pipeline.methods import models
 from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.levels import LEVELS
@@ -20,6 +21,7 @@ from pipeline.store.names import NameUnknown, find
 
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
 MAP_TENSOR = "map_weight"
+REACH_TENSORS = ("reach_mean", "reach_whitening")
 # Tensors that not every model has, by their names in the layer: imported ones know no training video.
 OPTIONAL = {MAP_TENSOR: "map_weight", "concept_levels": "levels", "heat": "heat"}
 # What "without a concept" can mean.
@@ -65,13 +67,14 @@ class Contribution(Reason):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The decision on one video and its reasons, strongest first."""
+    """The decision on one video and its reasons, strongest first; ``unseen`` as in `ConceptModel.unseen`."""
 
     class_name: str
     label: int
     probability: float
     probabilities: np.ndarray
     contributions: list[Contribution]
+    unseen: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class ConceptModel:
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
         about: data set, skeleton, settings of the decoder, the encoders and the maps, figures, and why one should not
             rely on some concepts (``doubt``).
+        reach: tells how far a video is from the training videos; None in files of others, which do not know.
     """
 
     class_names: list[str]
@@ -100,6 +104,7 @@ class ConceptModel:
     bias: np.ndarray
     medoids: np.ndarray
     about: dict[str, Any]
+    reach: Reach | None = None
 
     @property
     def has_maps(self) -> bool:
@@ -280,18 +285,36 @@ class ConceptModel:
 
     def predict(self, features: np.ndarray, top_k: int = 5, maps: np.ndarray | None = None) -> list[Prediction]:
         """Decisions and reasons for features ``[n, D]`` and concept maps, see `activations`."""
-        return self.decide(self.activations(features, maps), top_k)
+        decided = self.decide(self.activations(features, maps), top_k)
+        return [
+            replace(item, unseen=self.unseen(distance))
+            for item, distance in zip(decided, self.distance(features), strict=True)
+        ]
+
+    def distance(self, features: np.ndarray) -> np.ndarray | list[None]:
+        """How far features ``[n, D]`` are from the training videos: ``[n]``, of None where the model cannot tell."""
+        features = np.atleast_2d(features)
+        return [None] * len(features) if self.reach is None else self.reach.distance(features)
+
+    def unseen(self, distance: float | None) -> dict[str, Any] | None:
+        """A distance, the limit for videos like those of training, and whether it lies beyond; None where unknown."""
+        if self.reach is None or distance is None:
+            return None
+        return {"distance": float(distance), "limit": self.reach.limit, "flagged": bool(distance > self.reach.limit)}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a file holds in numbers: `TENSORS` and what there is of `OPTIONAL`, float32."""
+        """What a file holds in numbers: `TENSORS` and what there is of `OPTIONAL` and `REACH_TENSORS`, float32."""
         own = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
         values = dict(zip(TENSORS, own, strict=True))
         values |= {name: self.layer[own] for name, own in OPTIONAL.items() if own in self.layer}
+        if self.reach:
+            values |= dict(zip(REACH_TENSORS, (self.reach.mean, self.reach.whitening), strict=True))
         return {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
 
     def text(self) -> dict[str, Any]:
         """What a file holds in words."""
-        return {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
+        words = {"class_names": self.class_names, "concepts": self.concepts, "types": self.types, "about": self.about}
+        return {**words, "reach_limit": self.reach.limit} if self.reach else words
 
     @classmethod
     def of(cls, tensors: Mapping[str, np.ndarray], text: Mapping[str, Any]) -> ConceptModel:
@@ -300,7 +323,10 @@ class ConceptModel:
         layer |= {own: tensors[name] for name, own in OPTIONAL.items() if name in tensors}
         classifier = tensors["classifier_weight"], tensors["classifier_bias"]
         words = (text[name] for name in ("class_names", "concepts", "types"))
-        return cls(*words, layer, *classifier, tensors["medoids"], text["about"])
+        reach = None
+        if "reach_limit" in text:
+            reach = Reach(*(tensors[name] for name in REACH_TENSORS), float(text["reach_limit"]))
+        return cls(*words, layer, *classifier, tensors["medoids"], text["about"], reach)
 
     def save(self, path: str | Path) -> None:
         """Write the model file."""
@@ -337,7 +363,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         values = {
             name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
             for name, value in tensors.items()
-            if name in (*TENSORS, *OPTIONAL)
+            if name in (*TENSORS, *OPTIONAL, *REACH_TENSORS)
         }
         model = ConceptModel.of(values, text)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -345,6 +371,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     n_classes, n_concepts = len(model.class_names), len(model.concepts)
     layer = model.layer
     maps = layer.get("map_weight", layer["weight"][:0])
+    reach = model.reach
     fits = (
         len(model.types) == n_concepts
         and layer["weight"].ndim == maps.ndim == 2
@@ -357,6 +384,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         and layer.get("levels", np.zeros((len(LEVELS), n_concepts))).shape == (len(LEVELS), n_concepts)
         and layer.get("heat", np.zeros((2, len(maps)))).shape == (2, len(maps))
         and len(model.doubt) == n_concepts
+        and (reach is None or reach.mean.shape * 2 == reach.whitening.shape == layer["weight"].shape[1:] * 2)
     )
     if not fits:
         raise ArtifactError(

@@ -6,12 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def named(concepts: Sequence[str], types: Sequence[str], about: Mapping[str, Any], m: int) -> str:
-    """What a concept is called in reasons and pictures. A motion has no word; the video of its medoid shows it.
+def words_of(types: Sequence[str], about: Mapping[str, Any], m: int) -> dict[str, Any] | None:
+    """What the medoid of a motion concept does, see `pipeline.motion.words.Description`; None where nobody knows.
 
     Args:
-        concepts, types, about: of a model, see `pipeline.methods.dance.bottleneck.recogniser.ConceptModel`.
+        types, about: of a model, see `pipeline.methods.dance.bottleneck.recogniser.ConceptModel`.
     """
+    words = about.get("motion_words", [])
+    place = list(types[:m]).count("motion")
+    return words[place] if types[m] == "motion" and place < len(words) else None
+
+
+def named(concepts: Sequence[str], types: Sequence[str], about: Mapping[str, Any], m: int) -> str:
+    """What a concept is called in reasons and pictures: ``motion 007 (both knees bend, then straighten)``.
+
+    A motion without words is told by the video of its medoid.
+    """
+    words = words_of(types, about, m)
+    if words:
+        return f"{concepts[m]} ({words['short']})"
     sources = about.get("medoid_video_id", [])
     place = list(types[:m]).count("motion")
     if types[m] != "motion" or place >= len(sources):

@@ -97,6 +97,7 @@ def predict_features(call: argparse.Namespace) -> int:
     from pipeline.exchange.matrices import read_matrix
     from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange import evaluate
+    from pipeline.methods.dance.explain.seen import in_words
 
     model = read_model(call.model)
     if model.has_maps:
@@ -115,6 +116,7 @@ def predict_features(call: argparse.Namespace) -> int:
             "video": key,
             "class": item.class_name,
             "probability": item.probability,
+            "unseen": item.unseen,
             "contributions": [asdict(part) for part in item.contributions],
             **({} if labels is None else {"label": model.class_names[labels[row]]}),
         }
@@ -125,6 +127,8 @@ def predict_features(call: argparse.Namespace) -> int:
         return 0
     for key, item in zip(ids, predictions, strict=True):
         print(f"{key}: {item.class_name} ({item.probability:.1%})")
+        if item.unseen:
+            print(f"  {in_words(item.unseen)}")
         for part in item.contributions:
             print(part.line(part.contribution))
     if labels is not None:

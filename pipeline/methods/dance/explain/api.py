@@ -21,7 +21,7 @@ from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.cached import Cached, look, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
-from pipeline.methods.dance.explain.seen import Seen, picture_of
+from pipeline.methods.dance.explain.seen import Seen, in_words, picture_of
 from pipeline.methods.models import Envelope, read
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown, find
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The reasons of a decision: concepts with what each adds to the logit."""
+    """The reasons of a decision: concepts with what each adds to the logit; ``note`` tells whether to rely on it."""
 
     title: str
     rows: list[Contribution] | list[Contrast]
+    note: str = ""
 
     @staticmethod
     def _value(row: Contribution | Contrast) -> float:
@@ -55,7 +56,8 @@ class Explanation:
         lines = [row.line(self._value(row)) for row in self.rows]
         if self.rows and all(row.doubt for row in self.rows):
             lines.append("  every concept behind this decision is doubtful")
-        return "\n".join([self.title, *(lines or ["  no concept speaks for or against it"])])
+        note = [f"  {self.note}"] if self.note else []
+        return "\n".join([self.title, *note, *(lines or ["  no concept speaks for or against it"])])
 
     __repr__ = __str__
 
@@ -70,7 +72,7 @@ class Explanation:
             "</tr>"
             for row in self.rows
         )
-        return f"<b>{escape(self.title)}</b><table>{bars}</table>"
+        return f"<b>{escape(self.title)}</b><p>{escape(self.note)}</p><table>{bars}</table>"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Decision:
         source: path or id of the video.
         z: standardised concept activations ``[M]``.
         deactivated: names of the concepts that were taken out; levels: what that means for each.
+        distance: from the training videos; None where the model cannot tell.
         look: gives frames and concept maps of the video when a picture is wanted; None where they are not known.
     """
 
@@ -89,6 +92,7 @@ class Decision:
     z: np.ndarray
     deactivated: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
+    distance: float | None = None
     look: Callable[[], Seen | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
@@ -112,6 +116,11 @@ class Decision:
     def probability(self) -> float:
         return float(self.probabilities[self.label])
 
+    @property
+    def unseen(self) -> dict[str, Any] | None:
+        """Whether the video is unlike all of training; see `ConceptModel.unseen`."""
+        return self.core.unseen(self.distance)
+
     def explain(self, class_name: str | None = None, against: str | None = None, top_k: int = 5) -> Explanation:
         """The concepts that speak most for or against a class (the decided one), or for it and not another.
 
@@ -125,10 +134,10 @@ class Decision:
             out = (f"{name} ({level})" for name, level in zip(self.deactivated, self.levels, strict=True))
             head += f" without {', '.join(out)}"
         if against is None:
-            return Explanation(head, self.core.explain(self.z, label, top_k))
+            return Explanation(head, self.core.explain(self.z, label, top_k), in_words(self.unseen))
         other = find(against, self.core.class_names, "class")
         head += f" and not {against} ({self.probabilities[other]:.1%})"
-        return Explanation(head, editing.contrast(self.core, self.z, label, other, top_k))
+        return Explanation(head, editing.contrast(self.core, self.z, label, other, top_k), in_words(self.unseen))
 
     def without(self, *concepts: str, level: str = "absent") -> Decision:
         """The decision if the video did not show these concepts.
@@ -175,6 +184,7 @@ class Decision:
             "class": self.class_name,
             "probability": self.probability,
             "probabilities": dict(zip(self.core.class_names, map(float, self.probabilities), strict=True)),
+            "unseen": self.unseen,
             "contributions": [asdict(row) for row in self.explain(top_k=top)],
         }
 
@@ -243,11 +253,13 @@ class Model:
             if source.ndim != 1:
                 raise ValueError(f"one feature has the shape [D], got {list(source.shape)}")
             concept_maps = None if maps is None else self.core.maps(maps[None])
-            return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
+            z, (distance,) = self.core.activations(source, concept_maps)[0], self.core.distance(source)
+            return Decision(self.core, "feature", z, distance=distance)
         if os.path.exists(source) or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
             seen = self._seer().look(Path(source))
             z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
-            return Decision(self.core, str(source), z, look=lambda: seen)
+            (distance,) = self.core.distance(seen.feature)
+            return Decision(self.core, str(source), z, distance=distance, look=lambda: seen)
         try:
             known = self.cached
         except ArtifactError as error:
@@ -256,7 +268,8 @@ class Model:
             raise NameUnknown(f"{source} is no file; {error}") from None
         row = find(str(source), known.video_id, "file or video")
         name, z, folder = known.video_id[row], known.z[row], self.results
-        return Decision(self.core, name, z, look=functools.cache(lambda: look(folder, self.core, name, z)))
+        seen = functools.cache(lambda: look(folder, self.core, name, z))
+        return Decision(self.core, name, z, distance=known.distance[row], look=seen)
 
     def _seer(self) -> VideoPredictor:
         if self._predictor is None:

@@ -27,12 +27,14 @@ class Cached:
     Attributes:
         video_id: ids; split: their splits, object ``[n]``.
         z: activations float64 ``[n, M]``; label: int64 ``[n]``.
+        distance: from the training videos ``[n]``; of None where the model cannot tell.
     """
 
     video_id: list[str]
     split: np.ndarray
     z: np.ndarray
     label: np.ndarray
+    distance: np.ndarray | list[None]
 
     def rows(self, split: str) -> np.ndarray:
         """Rows of a split.
@@ -64,6 +66,7 @@ def read_cached(folder: Path, model: ConceptModel) -> Cached:
             np.array(attributes["split"], object),
             artifact["z"].astype(np.float64),
             artifact["label"].astype(np.int64),
+            artifact["distance"] if model.reach else [None] * len(attributes["video_id"]),
         )
 
 

@@ -72,6 +72,7 @@ def _described(decision: Any, explanation: Any) -> dict[str, Any]:
         "video": decision.source,
         "class": decision.class_name,
         "probability": decision.probability,
+        "unseen": decision.unseen,
         "deactivated": list(decision.deactivated),
         "probabilities": dict(zip(decision.core.class_names, map(float, decision.probabilities), strict=True)),
         "reasons": [asdict(row) for row in explanation],
@@ -196,6 +197,7 @@ def edit(call: argparse.Namespace) -> int:
     Nothing is written but what ``--save`` names.
     """
     from pipeline.methods.dance.explain.regions import RegionError, edited
+    from pipeline.methods.dance.explain.seen import in_words
 
     _check_edit(call)
     model = _located(call)[0] if call.concept else _open(call)
@@ -219,12 +221,14 @@ def edit(call: argparse.Namespace) -> int:
         found |= {
             "before": dict(zip(names, map(float, before.probabilities), strict=True)),
             "after": dict(zip(names, map(float, after.probabilities), strict=True)),
+            "unseen": before.unseen,
             "class_before": before.class_name,
             "class_after": after.class_name,
             "reasons_before": [asdict(row) for row in before.explain(top_k=call.top)],
             "reasons_after": [asdict(row) for row in after.explain(top_k=call.top)],
         }
         lines.append(f"before: {before.class_name}, after: {after.class_name}")
+        lines += [in_words(before.unseen)] * bool(before.unseen)
         shown = sorted(range(len(names)), key=lambda k: -max(before.probabilities[k], after.probabilities[k]))
         lines += [
             f"  {before.probabilities[k]:6.1%} → {after.probabilities[k]:6.1%}  {names[k]}" for k in shown[: call.top]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 
 from pipeline.backbone.samples import read_samples
@@ -42,7 +44,7 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
         return figure
     columns = 3
     rows = -(-len(shown) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(15, 1.95 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(15, 2.4 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, k in zip(axes.flat, shown, strict=False):
@@ -51,7 +53,9 @@ def draw_motion_concepts(model: ConceptModel, settings: Pictures):
         best = int(np.argmax(weights))
         speaks = f"for {model.class_names[best]} ({weights[best]:+.2f})" if weights[best] > 0 else "not used"
         axis.set_title(
-            f"{model.named(motion[k])} · {model.about['n_videos'][k]} videos · {speaks}", fontsize=9, loc="left"
+            f"{textwrap.fill(model.named(motion[k]), 66)}\n{model.about['n_videos'][k]} videos · {speaks}",
+            fontsize=8,
+            loc="left",
         )
     figure.suptitle(
         f"Motion concepts of {model.about['dataset']}: {len(shown)} of {len(model.medoids)}, most frequent first; "
@@ -118,7 +122,7 @@ def draw_explanations(model: ConceptModel, examples: list[dict], settings: Pictu
             strip_axis.imshow(
                 draw_strip(model.medoids[motion.index(strongest[0].index)], joints, settings.poses_per_strip)
             )
-            strip_axis.set_title(f"{strongest[0].said}, medoid", fontsize=9, loc="left")
+            strip_axis.set_title(textwrap.fill(f"{strongest[0].said}, medoid", 66), fontsize=9, loc="left")
     return figure
 
 

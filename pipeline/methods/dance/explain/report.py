@@ -18,6 +18,7 @@ from pipeline.learning.metrics import wilson
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.model import stage_seconds
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, Reason
+from pipeline.methods.dance.bottleneck.words import words_of
 from pipeline.methods.dance.explain import editing
 from pipeline.methods.dance.explain.curves import curves
 from pipeline.methods.dance.explain.editing import Contrast
@@ -26,7 +27,7 @@ from pipeline.methods.dance.explain.page import charts, images, quality
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.sanity import read_run
-from pipeline.methods.dance.explain.seen import medoid_of, scale_of, where
+from pipeline.methods.dance.explain.seen import in_words, medoid_of, scale_of, where
 from pipeline.methods.dance.explain.timeline import Timeline
 from pipeline.methods.dance.settings import Report
 from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
@@ -46,13 +47,14 @@ class Videos:
     """The videos of the run, in the order of the activations.
 
     Attributes:
-        z: activations ``[n, M]``; label ``[n]``; split, video_id: object ``[n]``.
+        z: activations ``[n, M]``; label, distance from training ``[n]``; split, video_id: object ``[n]``.
     """
 
     video_id: np.ndarray
     split: np.ndarray
     label: np.ndarray
     z: np.ndarray
+    distance: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.split == split)
@@ -258,6 +260,7 @@ def motion_cards(
             {
                 "concept": model.concepts[m],
                 "name": model.named(m),
+                "words": words_of(model.types, model.about, m),
                 "doubt": model.doubt[m],
                 "videos": frequency[k],
                 "quality": model.about["quality"][m],
@@ -325,6 +328,7 @@ def sample_cards(model: ConceptModel, videos: Videos, clips: Clips, rows: np.nda
                 "right": label == true,
                 "other": model.class_names[other],
                 "probability": float(probabilities[label]),
+                "unseen": model.unseen(videos.distance[row]),
                 "margin": float(values[true] - np.delete(values, true).max()),
                 "frames": None if frames is None else images.still(images.frame_strip(frames)),
                 "reasons": [_bar(item, item.contribution, largest) for item in reasons],
@@ -349,7 +353,7 @@ def edit_rows(model: ConceptModel, videos: Videos) -> list[dict]:
                     "true": model.class_names[true],
                     "decided": model.class_names[decided],
                     "videos": number,
-                    "concept": model.concepts[edit.concept],
+                    "concept": model.named(edit.concept),
                     "weight": edit.weight,
                     "val": f"{len(edit.effect.fixed)} fixed, {len(edit.effect.broken)} broken",
                     "test": f"{len(there.fixed)} fixed, {len(there.broken)} broken",
@@ -438,6 +442,7 @@ def build(job: Job) -> None:
         np.array(described["split"], object),
         arrays["label"].astype(np.int64),
         arrays["z"].astype(np.float64),
+        arrays["distance"],
     )
     clips = Clips(job, model)
     ((classifier, chosen),) = job.read_arrays("classifier")
@@ -493,9 +498,11 @@ def build(job: Job) -> None:
         figures["response"] = charts.matrix(
             matrices["response"][own], named, list(TYPES), "react", "what was changed", 2
         )
+        said = {model.concepts[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
+        spoken = [said.get(name, name) for name in faithful["concepts"]]
         for part, found in faithful["clusters"].items():
             figures[f"clusters-{part}"] = charts.matrix(
-                np.array(found["counts"]), faithful["concepts"], faithful["motions"], "motion concept", "true motion"
+                np.array(found["counts"]), spoken, faithful["motions"], "motion concept", "true motion"
             )
     page = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -532,6 +539,7 @@ def build(job: Job) -> None:
         response=matrices.get("response"),
         standard_error=matrices.get("standard_error"),
         types=TYPES,
+        in_words=in_words,
         wanted_ratio=WANTED_RATIO,
         areas=removal.areas() if removal else None,
         warnings=job.warnings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,16 @@ class Seen:
     feature: np.ndarray
     maps: np.ndarray | None
     view: View | None
+
+
+def in_words(unseen: dict[str, Any] | None) -> str:
+    """What `ConceptModel.unseen` tells, as a sentence; nothing where it tells nothing."""
+    if unseen is None:
+        return ""
+    far, limit = f"{unseen['distance']:.1f}", f"{unseen['limit']:.1f}"
+    if unseen["flagged"]:
+        return f"UNLIKE ALL TRAINING VIDEOS, do not rely on it: distance {far}, and {limit} is the limit"
+    return f"like the training videos: distance {far} of at most {limit}"
 
 
 def medoid_of(model: ConceptModel, concept: int) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.store.tables import read_table
 
 UNKNOWN = "  –  "
-LOCALISED = ("pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
+LOCALISED = ("pointing", "apart_pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
 
 
 def said(value: float | None) -> str:
@@ -30,12 +30,13 @@ def _localisation(path: Path) -> list[str]:
     values = {(row["method"], row["figure"]): row["value"] for row in read_table(path)[0].to_pylist()}
     methods = [method for method, figure in values if figure == LOCALISED[0]]
     width = max(map(len, methods), default=0)
+    shown = [name for name in LOCALISED if all((method, name) in values for method in methods)]
     lines = ["", "where the object is, against the masks of the test clips:"]
-    lines.append("  ".join([f"{'method':<{width}}", *LOCALISED]))
+    lines.append("  ".join([f"{'method':<{width}}", *shown]))
     for method in methods:
-        cells = [f"{values[method, name]:{len(name)}.3f}" for name in LOCALISED]
+        cells = [f"{values[method, name]:{len(name)}.3f}" for name in shown]
         lines.append("  ".join([f"{method:<{width}}", *cells]))
-    known = {(method, name) for method in methods for name in LOCALISED}
+    known = {(method, name) for method in methods for name in shown}
     lines += [
         f"  {method}: {figure.replace('_', ' ')} {value:g}"
         for (method, figure), value in values.items()
@@ -86,6 +87,8 @@ def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> l
         f"  on `{name}`                {said(value)}   {counted(metrics.get(f'{name}_right'))}"
         for name, value in _other_splits(metrics).items()
     ]
+    unseen = ", ".join(f"{said(value)} of `{name}`" for name, value in metrics.get("unseen", {}).items())
+    found += [f"  unlike all training videos  {unseen}"] if unseen else []
     found += [f"  {name:<27} {value:.3f}" for name, value in measured.items() if not name.startswith("ceiling_")]
     for kind, figures in metrics["kinds"].items() if len(metrics.get("kinds", {})) > 1 else ():
         others = "".join(f", on `{name}` {said(value)}" for name, value in _other_splits(figures).items())

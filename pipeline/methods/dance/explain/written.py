@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.words import words_of
 from pipeline.methods.dance.explain.overlay import write_animation, write_strip
 from pipeline.methods.dance.explain.seen import Seen, medoid_of, picture_of, scale_of, where
 from pipeline.store.atomic import StageError, replace_when_done
@@ -36,7 +37,8 @@ def _pictures(core: ConceptModel, kind: str, items: list[Any], seen: Seen | None
         if written or maps:
             scale = scale_of(core, item.index)
             heat = {"heat": None if scale is None else asdict(scale)} if kind == "located" else {}
-            found.append({**asdict(item), **maps, **heat, "not_shown": why_not, "files": written})
+            words = {"words": words_of(core.types, core.about, item.index)} if kind == "motion" else {}
+            found.append({**asdict(item), **words, **maps, **heat, "not_shown": why_not, "files": written})
     return found
 
 
@@ -64,6 +66,7 @@ def write_explanation(core: ConceptModel, decision: Any, out: Path, top: int) ->
         "input": decision.source,
         "class": decision.class_name,
         "probability": decision.probability,
+        "unseen": decision.unseen,
         "contributions": [asdict(item) for item in everything],
         "motion": _pictures(core, "motion", moving, seen, out),
         "located": _pictures(core, "located", located, seen, out),

@@ -43,13 +43,19 @@ def class_of(spec: ClipSpec) -> str | None:
     return same[0].name if same else None
 
 
-def model_clip(spec: ClipSpec, settings: Generate, decode: Decode, frame_index: np.ndarray) -> np.ndarray:
-    """What the model would see of a clip, without the video file between: uint8 ``[T, size, size, 3]``."""
+def model_clip(
+    spec: ClipSpec, settings: Generate, decode: Decode, frame_index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the model would see of a clip, without the video file between.
+
+    Returns:
+        uint8 ``[T, size, size, 3]``; the object's mask in the picture as it was rendered, bool ``[T, side, side]``.
+    """
     # A picture is the middle frame of its clip, seen T times.
     wanted = frame_index if settings.media == "videos" else np.full(len(frame_index), spec.n_frames // 2)
     shown, where = np.unique(wanted, return_inverse=True)
-    frames = render(spec, settings.size, shown.tolist()).frames
-    return resize_and_crop(frames, decode.size)[where]
+    clip = render(spec, settings.size, shown.tolist())
+    return resize_and_crop(clip.frames, decode.size)[where], clip.object_mask[where]
 
 
 def build(job: Job) -> None:
@@ -75,7 +81,7 @@ def build(job: Job) -> None:
     ]
     z = []
     for clip, variants in stage.progress(list(zip(asked, specs, strict=True)), "counterfactuals"):
-        frames = np.stack([model_clip(spec, generate, decode, frame_index[clip.video_id]) for spec in variants])
+        frames = np.stack([model_clip(spec, generate, decode, frame_index[clip.video_id])[0] for spec in variants])
         z.append(predictor.activations(frames, batch))
     job.write_arrays(
         "counterfactuals",

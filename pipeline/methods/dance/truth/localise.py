@@ -1,24 +1,32 @@
 """Stage `localise`: do concept maps show where things are? Against the demo's masks, beside GradCAM and Integrated
-Gradients on the same backbone."""
+Gradients on the same backbone.
+
+Some test clips are rendered again with the object apart from hands and body: the person does not tell where it is.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.backbone.encoders import Backbone, load_backbone
+from pipeline.backbone.encoders import Backbone, encode, load_backbone
 from pipeline.backbone.finetuning.tuned import tuned_backbone
+from pipeline.backbone.maps import on_grid
 from pipeline.backbone.samples import Samples, read_samples
 from pipeline.context.encoders import load_dual_encoder
 from pipeline.context.prompts import PromptGrid, prompt_frames
 from pipeline.context.settings import Prompts
 from pipeline.data.entries import DEVELOPMENT
-from pipeline.data.table import join_shards
+from pipeline.data.settings import Decode
+from pipeline.data.table import Rows, join_shards
+from pipeline.demo.plan import planned
+from pipeline.demo.settings import Generate
 from pipeline.encoding.grid import cell_positions, interpolation, resample, smooth_interpolation
 from pipeline.encoding.hardware import batch_size
 from pipeline.jobs import stage
@@ -27,10 +35,15 @@ from pipeline.methods.dance.bottleneck.activations import KindConcepts, activati
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
+from pipeline.methods.dance.truth.counterfactuals import model_clip
 from pipeline.store.atomic import StageError
 
 # Where heatmaps are cut: at their mean plus this part of the way to their maximum.
 CUTS = tuple(number / 10 for number in range(10))
+# Test clips that were rendered again, with the object apart from hands and body.
+APART = "apart"
+# Figures of these clips that are reported.
+OF_APART = ("pointing", "pointing_strict", "mean_average_precision")
 
 
 def rectified(maps: np.ndarray) -> np.ndarray:
@@ -101,37 +114,56 @@ class Tally:
 
 
 class Head(torch.nn.Module):
-    """Linear read-outs of the pooled maps, with the maps as a layer that captum can hook."""
+    """Linear read-outs of the pooled maps."""
 
     def __init__(self, backbone: Backbone, weight: np.ndarray, bias: np.ndarray):
         super().__init__()
         self.backbone = backbone
-        self.maps = torch.nn.Identity()
         self.register_buffer("weight", torch.from_numpy(weight).float().to(backbone.device))
         self.register_buffer("bias", torch.from_numpy(bias).float().to(backbone.device))
 
+    def read(self, maps: torch.Tensor) -> torch.Tensor:
+        """``[b, S, h, w, D]`` → ``[b, outputs]``."""
+        return self.backbone.pooled(maps) @ self.weight.T + self.bias
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """``[b, T, 3, H, W]`` → ``[b, outputs]``."""
-        maps = self.maps(self.backbone.maps(pixels).movedim(-1, 1))  # [b, D, S, h, w]
-        return self.backbone.pooled(maps.movedim(1, -1)) @ self.weight.T + self.bias
+        return self.read(self.backbone.maps(pixels))
 
 
-def grad_cam(head: Head, pixels: torch.Tensor, output: int) -> np.ndarray:
-    """GradCAM (Selvaraju et al. 2017) at the last feature maps: ``[S, h, w]``, not negative."""
-    from captum.attr import LayerGradCam
-
-    result = LayerGradCam(head, head.maps).attribute(
-        pixels.requires_grad_(), target=output, relu_attributions=True, attr_dim_summation=True
-    )
-    return result.detach()[0, 0].cpu().numpy()
+# Captum gives the same for one output at a time; here all outputs share their way through the network, which is most of
+# the work, and several threads may ask at once.
 
 
-def integrated_gradients(head: Head, pixels: torch.Tensor, output: int, steps: int) -> np.ndarray:
-    """Integrated Gradients (Sundararajan et al. 2017) from a grey clip: ``[T, H, W]``, positive part over colours."""
-    from captum.attr import IntegratedGradients
+def grad_cam(head: Head, pixels: torch.Tensor, outputs: Sequence[int]) -> list[np.ndarray]:
+    """GradCAM (Selvaraju et al. 2017) at the last feature maps: for each output ``[S, h, w]``, not negative."""
+    with torch.no_grad():
+        maps = head.backbone.maps(pixels)
+    maps.requires_grad_()
+    values = head.read(maps)[0]
+    found = []
+    for output in outputs:
+        (gradient,) = torch.autograd.grad(values[output], maps, retain_graph=True)
+        weights = gradient.mean((1, 2, 3), keepdim=True)
+        found.append(torch.relu((weights * maps).sum(-1))[0].detach().cpu().numpy())
+    return found
 
-    result = IntegratedGradients(head).attribute(pixels, target=output, n_steps=steps, internal_batch_size=1)
-    return result.detach()[0].sum(1).clamp_min(0).cpu().numpy()
+
+def integrated_gradients(head: Head, pixels: torch.Tensor, outputs: Sequence[int], steps: int) -> list[np.ndarray]:
+    """Integrated Gradients (Sundararajan et al. 2017) from a grey clip, by Gauss-Legendre quadrature.
+
+    Returns:
+        for each output ``[T, H, W]``, the positive part over colours.
+    """
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    sums = [torch.zeros_like(pixels) for _ in outputs]
+    for place, weight in zip((1 + points) / 2, weights / 2, strict=True):
+        between = (place * pixels).detach().requires_grad_()
+        values = head(between)[0]
+        for number, (total, output) in enumerate(zip(sums, outputs, strict=True), 1):
+            (gradient,) = torch.autograd.grad(values[output], between, retain_graph=number < len(sums))
+            total += weight * gradient
+    return [(pixels.detach() * total)[0].sum(1).clamp_min(0).cpu().numpy() for total in sums]
 
 
 def concept_named(word: str, names: list[str], types: list[str], wanted: str = "object") -> int | None:
@@ -170,11 +202,13 @@ def motion_agreement(paths: list[tuple[np.ndarray, np.ndarray]], min_spread: flo
 
 @dataclass(frozen=True)
 class Case:
-    """One clip of a split that nothing was developed on.
+    """One clip that shows where its object is.
 
     Attributes:
         row: its sample row.
+        split: of the index, or `APART`.
         frames: uint8 ``[T, H, W, 3]``; masks: true ones per slice, bool ``[S, side, side]``.
+        maps: feature maps on the places of the prompts, ``[S, rows, columns, D']``.
     """
 
     row: int
@@ -184,22 +218,39 @@ class Case:
     frames: np.ndarray
     masks: np.ndarray
     object: str
+    maps: np.ndarray
 
 
-def _cases(job: stage.Job, samples: Samples, chosen: np.ndarray, n_slices: int) -> Iterator[Case]:
+def _cases(job: stage.Job, samples: Samples, maps: Rows, per_class: int) -> Iterator[Case]:
+    """Clips that are not of train; of the first test clips of each class also one with the object apart."""
     ((truth, known),) = job.read_arrays("truth")
+    places, n_slices = job.settings["maps"], maps.values.shape[1]
+    map_row = {key: row for row, key in enumerate(maps.video_id)}
+    generate, decode = Generate.model_validate(job.settings["generate"]), Decode.model_validate(job.settings["decode"])
+    specs = {clip.video_id: clip.spec for clip in planned(generate)}
+    named = tuned_backbone(job) or (places["model"], places["revision"])
+    backbone = load_backbone(*named, cls_token=places["cls_token"], runtime=job.runtime)
+    where = {name: places[name] for name in ("grid", "placement", "radius")}
+    left = dict.fromkeys(range(len(samples.videos.class_names)), per_class)
     row_of = {key: row for row, key in enumerate(known["video_id"])}
-    wanted = {samples.videos.video_id[row]: int(row) for row in np.flatnonzero(chosen)}
+    wanted = {samples.videos.video_id[row]: int(row) for row in np.flatnonzero(~samples.split("train"))}
     for arrays, described in job.read_arrays("clips"):
         for position, video_id in enumerate(described["video_id"]):
             if video_id not in wanted:
                 continue
             row, true = wanted[video_id], row_of[video_id]
-            frames = arrays["frames"][position]
-            shown = arrays["frame_index"][position][prompt_frames(len(frames), n_slices)]
-            masks = np.unpackbits(truth["object_mask"][truth["offsets"][true] + shown], axis=2).astype(bool)
-            split, label = samples.videos.split[row], int(samples.label[row])
-            yield Case(row, video_id, split, label, frames, masks, known["object"][true])
+            frames, index = arrays["frames"][position], arrays["frame_index"][position]
+            slices = prompt_frames(len(frames), n_slices)
+            masks = np.unpackbits(truth["object_mask"][truth["offsets"][true] + index[slices]], axis=2).astype(bool)
+            split, label, name = samples.videos.split[row], int(samples.label[row]), known["object"][true]
+            yield Case(row, video_id, split, label, frames, masks, name, maps.values[map_row[video_id]])
+            if split == "test" and left[label]:
+                left[label] -= 1
+                again = replace(specs[video_id], apart=True)
+                frames, masks = model_clip(again, generate, decode, index)
+                found = encode(backbone, frames[None], 1, "maps")
+                found = on_grid(torch.from_numpy(found), **where).numpy()[0]
+                yield Case(row, video_id, APART, label, frames, masks[slices], name, found)
 
 
 @dataclass
@@ -279,17 +330,19 @@ class Rivals:
     types: list[str]
     integration_steps: int
 
-    def heatmaps(self, case: Case, n_slices: int) -> dict[str, np.ndarray]:
+    def heatmaps(self, case: Case) -> dict[str, np.ndarray]:
         """Method → ``[S, side, side]``."""
-        side = case.masks.shape[1]
+        n_slices, side = case.masks.shape[:2]
         pixels = self.head.backbone.pixels(case.frames[None])
         outputs = {"class": case.label}
         if (own := concept_named(case.object, self.names, self.types)) is not None:
             outputs["concept"] = self.n_classes + own
+        asked = list(outputs.values())
+        places = grad_cam(self.head, pixels, asked)
+        integrated = integrated_gradients(self.head, pixels, asked, self.integration_steps)
         heat = {}
-        for name, output in outputs.items():
-            heat[f"GradCAM, {name}"] = _enlarged(grad_cam(self.head, pixels, output), side, smooth_interpolation)
-            gradients = integrated_gradients(self.head, pixels.detach(), output, self.integration_steps)
+        for name, place, gradients in zip(outputs, places, integrated, strict=True):
+            heat[f"GradCAM, {name}"] = _enlarged(place, side, smooth_interpolation)
             shown = gradients[prompt_frames(len(gradients), n_slices)]
             heat[f"Integrated Gradients, {name}"] = _enlarged(shown, side, interpolation)
         return heat
@@ -303,6 +356,21 @@ def _rivals(
     weight = np.concatenate([class_weight, layers["weight"]])
     head = Head(backbone, weight, np.concatenate([class_bias, np.zeros(len(layers["weight"]))]))
     return Rivals(head, len(class_weight), described["names"], described["types"], settings.integration_steps)
+
+
+def _with_rivals(
+    cases: list[Case], rivals: Rivals, splits: set[str], threads: int
+) -> Iterator[tuple[Case, dict[str, np.ndarray]]]:
+    """Each case with the heatmaps of the rivals, where its split is one of these."""
+    # One clip per thread: threads that share the small products of one wait for each other more than they compute.
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        found = [pool.submit(rivals.heatmaps, case) if case.split in splits else None for case in cases]
+        for case, heat in stage.progress(list(zip(cases, found, strict=True)), "localise", unit="clip"):
+            yield case, heat.result() if heat else {}
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def build(job: stage.Job) -> None:
@@ -325,7 +393,6 @@ def build(job: stage.Job) -> None:
         weight, bias = classifier[f"{prefix}all/weight"], classifier[f"{prefix}all/bias"]
         interventions.append(Interventions(kind, concepts, weight, bias, settings.betas, objects))
     joined = join_shards(job, "maps", "maps")
-    map_row = {key: row for row, key in enumerate(joined.video_id)}
     prompted = Prompts.model_validate(job.settings["prompts"])
     encoder = load_dual_encoder(prompted.model, prompted.revision, prompted.sha256, job.runtime)
     grid = PromptGrid(encoder, prompted)
@@ -334,25 +401,23 @@ def build(job: stage.Job) -> None:
     rivals = _rivals(backbone, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
-    counted: dict[str, dict[str, Tally]] = {"val": {}, "test": {}}
+    # Validation decides where heatmaps are cut.
+    counted: dict[str, dict[str, Tally]] = {"val": {}, "test": {}, APART: {}}
     paths: list[tuple[np.ndarray, np.ndarray]] = []
     n_unknown = 0
-    # Validation decides where heatmaps are cut.
-    chosen = ~samples.split("train")
-    for case in stage.progress(
-        _cases(job, samples, chosen, n_slices), "localise", total=int(chosen.sum()), unit="clip"
-    ):
+    cases = list(_cases(job, samples, joined, settings.apart_per_class))
+    for case, others in _with_rivals(cases, rivals, set(counted), job.threads):
         target = concept_named(case.object, described["map_names"], described["map_types"])
         if target is None:
             n_unknown += 1
             continue
         side = case.masks.shape[1]
         view = View.of(side, side, places)
-        maps = concept_maps(joined.values[map_row[case.video_id]], layers["map_weight"])  # [S, h, w, M]
+        maps = concept_maps(case.maps, layers["map_weight"])  # [S, h, w, M]
         for item in interventions:
-            if case.split not in DEVELOPMENT:
+            if case.split not in (*DEVELOPMENT, APART):
                 item.add(case, samples.features[case.row], maps, view, target)
-        if case.split not in ("val", "test"):
+        if case.split not in counted:
             continue
         # The cache has no prompts of test clips: nothing but this comparison asks for them.
         shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
@@ -365,7 +430,7 @@ def build(job: stage.Job) -> None:
                 view.heatmap(similarity[np.arange(n_slices) * len(similarity) // n_slices])
             ),
             "middle of the picture": np.broadcast_to(rectified(_middle(side)), (n_slices, side, side)),
-            **rivals.heatmaps(case, n_slices),
+            **others,
         }
         for name, values in heat.items():
             tally = counted[case.split].setdefault(name, Tally(settings.tolerance))
@@ -390,6 +455,11 @@ def build(job: stage.Job) -> None:
         ("concept maps", "n_clips_without_concept", n_unknown),
         ("concept maps", "n_pictures", tallies["concept maps"].pictures),
     ]
+    for name, tally in counted[APART].items():
+        figures = tally.figures(0)
+        table += [(name, f"{APART}_{figure}", figures[figure]) for figure in OF_APART]
+    if counted[APART]:
+        table.append(("concept maps", f"n_pictures_{APART}", counted[APART]["concept maps"].pictures))
     table += [row for item in interventions for row in item.rows()]
     methods, figures, values = zip(*table, strict=True)
     columns = {"method": methods, "figure": figures, "value": [float(value) for value in values]}

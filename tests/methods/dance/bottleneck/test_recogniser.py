@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from pipeline.learning.novelty import Reach
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
 from pipeline.store.atomic import ArtifactError
 
@@ -63,6 +66,18 @@ def test_round_trip(model, tmp_path):
     np.testing.assert_allclose(
         again.probabilities(again.activations(x)), model.probabilities(model.activations(x)), rtol=1e-6
     )
+
+
+def test_a_model_tells_what_it_has_not_seen(model, tmp_path):
+    x = np.array([[3.0, 4.0], [0.0, 1.0]])
+    assert model.predict(x)[0].unseen is None
+    reach = Reach(np.zeros(2), np.eye(2), 4.5)
+    replace(model, reach=reach).save(tmp_path / "model.pt")
+    far, near = read_model(tmp_path / "model.pt").predict(x)
+    assert far.unseen == {"distance": 5.0, "limit": 4.5, "flagged": True}
+    assert near.unseen == {"distance": 1.0, "limit": 4.5, "flagged": False}
+    with pytest.raises(ArtifactError, match="inconsistent"):
+        read_model(rewritten(tmp_path / "model.pt", reach_mean=torch.zeros(3)))
 
 
 class Hostile:

@@ -10,7 +10,9 @@ import torch
 
 from conceptreel import load
 from pipeline.cli import main
+from pipeline.learning.novelty import Reach
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.explain.page import charts
 from pipeline.store.arrays import write_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown
@@ -27,7 +29,7 @@ def run(tmp_path):
     split = ["train", "train", "train", "train", "val", "val", "test", "test"]
     digest = write_arrays(
         folder / "bottleneck" / "activations.zarr.zip",
-        {"z": z, "label": np.array([0, 0, 1, 1, 0, 1, 0, 0], np.int32)},
+        {"z": z, "label": np.array([0, 0, 1, 1, 0, 1, 0, 0], np.int32), "distance": np.arange(8) / 4},
         {"video_id": [f"clip_{i}" for i in range(8)], "split": split, "class_names": CLASSES},
         {"settings_digest": "", "stage": "model"},
     )
@@ -37,7 +39,8 @@ def run(tmp_path):
     levels = np.array([[-1.0, -1, np.nan], [1, 2, np.nan], [0, 0.5, np.nan], [3, 9, np.nan], [1, 1, np.nan]])
     layer = {"weight": np.eye(3), "mean": np.zeros(3), "std": np.ones(3), "levels": levels}
     medoids = np.random.default_rng(0).random((1, 8, 17, 2), np.float32)
-    model = ConceptModel(CLASSES, CONCEPTS, ["motion", "object", "scene"], layer, weight, np.zeros(2), medoids, about)
+    types, reach = ["motion", "object", "scene"], Reach(np.zeros(3), np.eye(3), 1.6)
+    model = ConceptModel(CLASSES, CONCEPTS, types, layer, weight, np.zeros(2), medoids, about, reach)
     model.save(folder / "model.pt")
     return folder
 
@@ -62,6 +65,42 @@ def test_a_feature_is_decided_like_the_cache(run):
         model.predict(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="3"):
         model.predict(np.zeros(5))
+
+
+def test_what_was_not_seen_is_told_with_every_decision(run, capsys):
+    """clip_7 lies beyond the limit, clip_0 does not: in text, in a notebook, as JSON, beside pictures."""
+    model = load(run / "model.pt")
+    known, strange = model.predict("clip_0"), model.predict("clip_7")
+    assert strange.unseen == {"distance": 1.75, "limit": 1.6, "flagged": True} and not known.unseen["flagged"]
+    assert strange.as_dict(1)["unseen"] == strange.unseen
+    assert "UNLIKE ALL TRAINING VIDEOS" in str(strange) and "UNLIKE" in strange.explain("jump", "run")._repr_html_()
+    assert "like the training videos: distance 0.0 of at most 1.6" in str(known)
+    assert model.predict(np.array([0, 3.0, 4.0])).unseen["distance"] == 5
+    assert model.reweight("jump", "rope", 3.0).predict("clip_7").without("rope").unseen == strange.unseen
+    model.explain("clip_7", run / "why")
+    assert json.loads((run / "why" / "explanation.json").read_text())["unseen"] == strange.unseen
+    for command in (["contrast", "clip_7", "jump", "run"], ["edit", "clip_7", "--without", "rope"]):
+        call = [command[0], str(run / "model.pt"), *command[1:]]
+        assert main(call) == 0 and "UNLIKE" in capsys.readouterr().out
+        assert main([*call, "--json"]) == 0 and json.loads(capsys.readouterr().out)["unseen"] == strange.unseen
+
+
+def test_a_motion_is_named_in_words_wherever_it_speaks(run, capsys):
+    words = {"sentence": "the left hand rises; the trunk leans", "short": "the left hand rises", "codes": []}
+    model = load(run / "model.pt").reweight("jump", "motion 000", 1.0)
+    about = {**model.core.about, "motion_words": [words]}
+    ConceptModel(**{**vars(model.core), "about": about}).save(run / "model.pt")
+    model = load(run / "model.pt")
+    named = "motion 000 (the left hand rises)"
+    decision = model.predict("clip_7")
+    assert named in str(decision) and named in decision._repr_html_() and named in str(decision.explain("jump", "run"))
+    assert decision.as_dict(1)["contributions"][0]["said"] == named
+    assert model.core.find_concept("motion 000") == 0 and model.core.named(1) == "rope"
+    model.explain("clip_7", run / "why")
+    (shown,) = json.loads((run / "why" / "explanation.json").read_text())["motion"]
+    assert shown["words"] == words
+    assert main(["contrast", str(run / "model.pt"), "clip_7", "jump", "run"]) == 0 and named in capsys.readouterr().out
+    assert named in charts.sankey(model.core, 0, 1).data[0].node.label
 
 
 def test_contrast_and_pictures(run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from captum.attr import IntegratedGradients, LayerGradCam
 
 from pipeline.methods.dance.bottleneck.activations import KindConcepts
 from pipeline.methods.dance.explain.regions import View
@@ -102,10 +103,38 @@ def test_gradcam_and_integrated_gradients_of_a_linear_model_have_closed_forms():
     maps = head.backbone.maps(pixels)[0]  # [2, 2, 2, 3]
     n_places = 2 * 2 * 2
     expected = torch.relu(2 * maps[..., 0] - maps[..., 1]) / n_places
-    assert np.allclose(grad_cam(head, pixels.clone(), 1), expected, atol=1e-6)
+    assert np.allclose(grad_cam(head, pixels, [1])[0], expected, atol=1e-6)
     # Gradient times input, because the model is linear and the baseline 0.
     expected = torch.relu(2 * pixels[0, :, 0] - pixels[0, :, 1]) / n_places / 4
-    assert np.allclose(integrated_gradients(head, pixels, 1, 4), expected, atol=1e-6)
+    assert np.allclose(integrated_gradients(head, pixels, [1], 4)[0], expected, atol=1e-6)
+
+
+class _Bent(_Pixels):
+    """The same with maps that no straight line describes, as a layer that captum can hook, channels first."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = torch.nn.Identity()
+
+    def maps(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.seen(torch.sin(2 * super().maps(pixels)).movedim(-1, 1)).movedim(1, -1)
+
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(super().pooled(maps)) + (maps**2).mean((1, 2, 3))
+
+
+def test_gradcam_and_integrated_gradients_are_those_of_captum():
+    rng = np.random.default_rng(0)
+    head = Head(_Bent(), rng.normal(size=(3, 3)), rng.normal(size=3))
+    pixels = torch.from_numpy(rng.normal(size=(1, 2, 3, 4, 4)).astype(np.float32))
+    places, integrated = grad_cam(head, pixels, [2, 0]), integrated_gradients(head, pixels, [2, 0], 7)
+    for row, output in enumerate((2, 0)):
+        cam = LayerGradCam(head, head.backbone.seen).attribute(
+            pixels.clone().requires_grad_(), target=output, relu_attributions=True, attr_dim_summation=True
+        )
+        assert np.allclose(places[row], cam.detach()[0, 0], atol=1e-6) and places[row].any()
+        summed = IntegratedGradients(head).attribute(pixels, target=output, n_steps=7)
+        assert np.allclose(integrated[row], summed[0].sum(1).clamp_min(0), atol=1e-6) and integrated[row].any()
 
 
 def test_interventions_count_what_they_fix_and_break():
@@ -127,7 +156,7 @@ def test_interventions_count_what_they_fix_and_break():
     frames = np.zeros((1, 4, 4, 3), np.uint8)
     # A whole quarter of the places gets 4: the mean rises by 1.
     for label, maps in ((1, low), (0, low), (1, high)):
-        item.add(Case(0, "v", "test", label, frames, masks, "ball"), np.zeros(1), maps, view, 0)
+        item.add(Case(0, "v", "test", label, frames, masks, "ball", maps), np.zeros(1), maps, view, 0)
     found = {figure: value for _, figure, value in item.rows()}
     assert found == {
         "n_test": 3,
