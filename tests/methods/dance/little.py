@@ -79,7 +79,7 @@ MODULES = {
 
 # Inputs that these sets never have, or not always.
 ABSENT = ("clips", "poses", "pose_clips", "maps", "motion_concepts", "baselines", "prompts", "finetune", "evaluation")
-ABSENT += ("signal", "timelines", "sanity", "retrained", "faithfulness", "localisation")
+ABSENT += ("signal", "quality", "timelines", "sanity", "retrained", "faithfulness", "localisation")
 
 
 class LittleJob(stage.Job):

@@ -94,13 +94,13 @@ def test_a_motion_is_named_in_words_wherever_it_speaks(run, capsys):
     named = "motion 000 (the left hand rises)"
     decision = model.predict("clip_7")
     assert named in str(decision) and named in decision._repr_html_() and named in str(decision.explain("jump", "run"))
-    assert decision.as_dict(1)["contributions"][0]["said"] == named
+    assert decision.as_dict(1)["contributions"][0]["said"] == f"{named} present"
     assert model.core.find_concept("motion 000") == 0 and model.core.named(1) == "rope"
     model.explain("clip_7", run / "why")
     (shown,) = json.loads((run / "why" / "explanation.json").read_text())["motion"]
     assert shown["words"] == words
     assert main(["contrast", str(run / "model.pt"), "clip_7", "jump", "run"]) == 0 and named in capsys.readouterr().out
-    assert named in charts.sankey(model.core, 0, 1).data[0].node.label
+    assert f"{named} present" in charts.sankey(model.core, 0, 1).data[0].node.label
 
 
 def test_contrast_and_pictures(run):

@@ -168,7 +168,7 @@ class OneClip(Clips):
 
 def test_cards_of_the_report():
     model = model_of(WEIGHT, ["", "", "", "why"])
-    videos = Videos(np.array(["a", "b"], object), np.array(["test"] * 2, object), np.zeros(2, int), np.stack([Z, -Z]))
+    videos = Videos(np.array(["a", "b"], object), np.array(["test"] * 2, object), np.zeros(2, int), np.stack([Z, -Z]), [None, None])
     (card,) = sample_cards(model, videos, OneClip(model, 2.0), np.array([0]), 5)
     said = {row["name"]: row for row in card["reasons"]}
     assert said["no barbell"]["speaks"] == "for" and said["no barbell"]["activation"] == -1
@@ -196,7 +196,7 @@ def test_the_page_says_it_too(project):
     macros = source.partition("<!doctype html>")[0]
     page = jinja2.Environment(autoescape=True).from_string(macros).module
     model = model_of(WEIGHT, ["", "", "", "why"])
-    videos = Videos(np.array(["a"], object), np.array(["test"], object), np.zeros(1, int), Z[None])
+    videos = Videos(np.array(["a"], object), np.array(["test"], object), np.zeros(1, int), Z[None], [None])
     (card,) = sample_cards(model, videos, OneClip(model, 2.0), np.array([0]), 5)
     text = str(page.bars(card["reasons"]))
     assert "no barbell <small>object, -1.00, for</small>" in text
