@@ -13,6 +13,22 @@ def has_motion(section) -> bool:
     return section.bottleneck.concept_layers.has_motion
 
 
+def reads_motion(section) -> bool:
+    """Whether some model kind reads its motion concepts from poses; imported labels have no medoids to compare with."""
+    discovered = section.motion.motion_concepts.source == "discovered"
+    return has_motion(section) and section.bottleneck.concept_layers.reads and discovered
+
+
+def tells_motion(section) -> bool:
+    """Whether the model file must tell how the poses of a new video are read."""
+    return reads_motion(section) and section.bottleneck.concept_layers.kinds[0].startswith("read")
+
+
+def tells_words(section) -> bool:
+    """Whether the model file must tell of the dual encoder, whose scores are the model's concepts."""
+    return section.bottleneck.concept_layers.kinds[0] == "read" and learns_words(section)
+
+
 def has_maps(section) -> bool:
     """Whether some model kind of this data set locates its concepts."""
     return section.bottleneck.concept_layers.has_maps
@@ -49,6 +65,7 @@ has_clips = computed("backbone.features")
 
 MOTION_CONCEPTS = {"motion_concepts": Read("motion_concepts.motion_concepts", when=has_motion)}
 MOTION_LABELS = {"motion_labels": Read("motion_concepts.motion_labels", when=has_motion)}
+READINGS = {"readings": Read("readings.readings", when=reads_motion)}
 CONCEPTS = {"concepts": Read("concepts.concepts", when=learns_words)}
 PSEUDO_LABELS = {"pseudo_labels": Read("concepts.pseudo_labels", when=learns_words)}
 MAPS = {"maps": Read("maps.maps", when=has_maps)}
@@ -57,6 +74,7 @@ SAMPLES = {"index": "index.index", "features": "features.features"}
 MODEL = {"model": "model.model", "activations": "model.activations"}
 # They look at clips through the encoder that the model file names.
 CLIPS_AND_WEIGHTS = {"clips": "decode.clips", "finetuned": TUNED["finetuned"]}
+POSES = ("poses", "keyframes", "pose_clips")
 # The model file names what a new video must go through.
 NEW_VIDEO = (
     *backbone.NEW_VIDEO,
@@ -65,6 +83,11 @@ NEW_VIDEO = (
         for part in MAP_SETTINGS
         for key in (part.only or ("cls_token",))
     ),
+)
+READ_IN_NEW_VIDEO = (
+    Setting("bottleneck.reading", key="reading.motion", when=tells_motion),
+    *(Setting(f"motion.{name}", key=f"reading.{name}", when=tells_motion) for name in POSES),
+    Setting("context.dual_encoder", key="reading.dual_encoder", when=tells_words),
 )
 MAPS_OF_TRUTH = tuple(
     Setting(f"{part.path}.{key}", key=f"maps.{key}") for part in MAP_SETTINGS for key in (part.only or ("cls_token",))
@@ -76,6 +99,20 @@ BOTTLENECK = (
 
 BOTTLENECK_STAGES = (
     Stage(
+        "readings",
+        module=f"{MODULE}.bottleneck.readings",
+        writes={"readings": "bottleneck/readings.zarr.zip"},
+        reads={
+            "poses": "poses.poses",
+            "pose_clips": "pose_clips.pose_clips",
+            "motion_concepts": "motion_concepts.motion_concepts",
+        },
+        settings="bottleneck.reading",
+        when=reads_motion,
+        memory_mb=8000,
+        priority=WAITED_FOR,
+    ),
+    Stage(
         "concept_layers",
         module=f"{MODULE}.bottleneck.concept_layers",
         writes={
@@ -85,6 +122,7 @@ BOTTLENECK_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
+            **READINGS,
             **CONCEPTS,
             **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
@@ -143,12 +181,14 @@ BOTTLENECK_STAGES = (
             **SAMPLES,
             **TUNED,
             **MOTION_CONCEPTS,
+            **MOTION_LABELS,
+            **PSEUDO_LABELS,
             "concept_layers": "concept_layers.concept_layers",
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",
             "baselines": "baselines.baselines",
         },
-        settings=NEW_VIDEO,
+        settings=(*NEW_VIDEO, *READ_IN_NEW_VIDEO),
         threads="all",
         memory_mb=4000,
     ),
@@ -210,6 +250,7 @@ EXPLAIN_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
+            **READINGS,
             **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
             **MODEL,

@@ -95,7 +95,7 @@ def choose_pooling(
     """
     y, n_classes = samples.label.astype(np.int64), len(samples.videos.class_names)
     tried = []
-    for pooling in settings.pooling if kind != "dance" else [None]:
+    for pooling in settings.pooling if kind.endswith("salf") else [None]:
         concepts = concepts_of(kind, layers, described, samples.videos, pooling)
         if not concepts.names:
             raise stage.StageError(

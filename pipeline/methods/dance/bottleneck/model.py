@@ -140,12 +140,13 @@ def build(job: stage.Job) -> None:
         failed=samples.failed,
     )
     quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
-    n_whole = len(concepts.layer["weight"])
+    n_read = 0 if concepts.read is None else concepts.read.shape[1]
+    n_whole = n_read + len(concepts.layer["weight"])
     about = {
         "dataset": job.dataset,
         "kind": concepts.kind,
         "quality": [
-            quality["global" if position < n_whole else "map", kind, name]
+            quality["read" if position < n_read else "global" if position < n_whole else "map", kind, name]
             for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
         ],
         "decode": job.settings["decode"],
@@ -157,6 +158,13 @@ def build(job: stage.Job) -> None:
     }
     if concepts.pooling:
         about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
+    if n_read:
+        about["reading"] = job.settings["reading"]
+    if concepts.kind == "read" and job.given("pseudo_labels"):
+        ((words, named),) = job.read_arrays("pseudo_labels")
+        row_of = {key: row for row, key in enumerate(zip(named["types"], named["names"], strict=True))}
+        own = [row_of[key] for key in zip(concepts.types, concepts.names, strict=True) if key[0] != "motion"]
+        concepts.layer["texts"] = words["texts"][own]
     medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
     model = ConceptModel(
         samples.videos.class_names,

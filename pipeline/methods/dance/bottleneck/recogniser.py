@@ -17,7 +17,7 @@ from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
-MAP_TENSOR = "map_weight"
+MAP_TENSOR, TEXT_TENSOR = "map_weight", "texts"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class ConceptModel:
         class_names: ``K`` names.
         concepts: ``M`` names; types: ``M`` of motion, object, scene.
         layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations
-            are standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
+            are standardised with train statistics); ``map_weight`` ``[l, D']`` where the last concepts have maps;
+            ``texts`` ``[t, E]`` where words are the dual encoder's own scores.
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
         about: data set, skeleton, settings of the decoder, the encoders and the maps, figures.
@@ -73,7 +74,12 @@ class ConceptModel:
     @property
     def n_whole(self) -> int:
         """Number of concepts without a map; concept ``n_whole + k`` has map ``k``."""
-        return len(self.layer["weight"])
+        return len(self.concepts) - len(self.layer.get("map_weight", ()))
+
+    @property
+    def n_read(self) -> int:
+        """Number of concepts that are read, from poses and by the dual encoder; they stand first."""
+        return self.n_whole - len(self.layer["weight"])
 
     def find_concept(self, name: str) -> int:
         """Position of a concept, named as it is or, where two types share a name, as ``type:name``.
@@ -119,22 +125,27 @@ class ConceptModel:
         _check_width(features.shape[-1], self.layer["map_weight"].shape[1])
         return concept_maps(features, self.layer["map_weight"])
 
-    def activations(self, features: np.ndarray, maps: np.ndarray | None = None) -> np.ndarray:
+    def activations(
+        self, features: np.ndarray, maps: np.ndarray | None = None, read: np.ndarray | None = None
+    ) -> np.ndarray:
         """Standardised concept activations ``[n, M]``.
 
         Args:
-            features: ``[n, D]``; maps: concept maps ``[n, S, h, w, M - m]`` for a model that has maps.
+            features: ``[n, D]``; maps: concept maps ``[n, S, h, w, l]`` for a model that has maps.
+            read: ``[n, n_read]`` for a model whose concepts are read; NaN where nothing could be.
 
         Raises:
-            ValueError: the features have another width than those that the model was trained on, or maps are missing.
+            ValueError: the features have another width than those that the model was trained on, or maps or readings
+                are missing.
         """
         features = np.atleast_2d(features)
         _check_width(features.shape[1], self.layer["weight"].shape[1])
-        if not self.has_maps:
-            return activations(features, self.layer)
-        if maps is None:
+        if self.has_maps and maps is None:
             raise ValueError("this model locates its concepts; it needs the feature maps beside the features")
-        return activations(features, self.layer, pool(maps, self.about["maps"]["pooling"]))
+        if self.n_read and read is None:
+            raise ValueError("this model reads concepts in videos; features alone do not tell them")
+        pooled = pool(maps, self.about["maps"]["pooling"]) if self.has_maps else None
+        return activations(features, self.layer, pooled, np.atleast_2d(read) if self.n_read else None)
 
     def logits(self, z: np.ndarray) -> np.ndarray:
         """``[n, K]`` of concept activations ``[n, M]``."""
@@ -167,16 +178,21 @@ class ConceptModel:
             )
         return result
 
-    def predict(self, features: np.ndarray, top_k: int = 5, maps: np.ndarray | None = None) -> list[Prediction]:
-        """Decisions and reasons for features ``[n, D]`` and concept maps, see `activations`."""
-        return self.decide(self.activations(features, maps), top_k)
+    def predict(
+        self,
+        features: np.ndarray,
+        top_k: int = 5,
+        maps: np.ndarray | None = None,
+        read: np.ndarray | None = None,
+    ) -> list[Prediction]:
+        """Decisions and reasons for features ``[n, D]``, concept maps and readings, see `activations`."""
+        return self.decide(self.activations(features, maps, read), top_k)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a file holds in numbers: `TENSORS` and, where there are maps, `MAP_TENSOR`, float32."""
+        """What a file holds in numbers: `TENSORS` and, where there are some, `MAP_TENSOR` and `TEXT_TENSOR`, float32."""
         values = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
         named = dict(zip(TENSORS, values, strict=True))
-        if self.has_maps:
-            named[MAP_TENSOR] = self.layer["map_weight"]
+        named |= {name: self.layer[name] for name in (MAP_TENSOR, TEXT_TENSOR) if name in self.layer}
         return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
 
     def text(self) -> dict[str, Any]:
@@ -187,8 +203,7 @@ class ConceptModel:
     def of(cls, tensors: Mapping[str, np.ndarray], text: Mapping[str, Any]) -> ConceptModel:
         """The model that `tensors` and `text` came from; a KeyError where something is missing."""
         layer = {name: tensors[f"layer_{name}"] for name in ("weight", "mean", "std")}
-        if MAP_TENSOR in tensors:
-            layer["map_weight"] = tensors[MAP_TENSOR]
+        layer |= {name: tensors[name] for name in (MAP_TENSOR, TEXT_TENSOR) if name in tensors}
         classifier = tensors["classifier_weight"], tensors["classifier_bias"]
         words = (text[name] for name in ("class_names", "concepts", "types"))
         return cls(*words, layer, *classifier, tensors["medoids"], text["about"])
@@ -228,7 +243,7 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         named = {
             name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
             for name, value in tensors.items()
-            if name in (*TENSORS, MAP_TENSOR)
+            if name in (*TENSORS, MAP_TENSOR, TEXT_TENSOR)
         }
         model = ConceptModel.of(named, text)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -239,7 +254,8 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     fits = (
         len(model.types) == n_concepts
         and layer["weight"].ndim == maps.ndim == 2
-        and len(layer["weight"]) + len(maps) == n_concepts
+        and model.n_read >= 0
+        and bool(model.n_read) == ("reading" in model.about)
         and model.has_maps == ("maps" in model.about)
         and layer["mean"].shape == layer["std"].shape == (n_concepts,)
         and model.weight.shape == (n_classes, n_concepts)
