@@ -224,7 +224,7 @@ class Model:
             return Decision(self.core, "feature", self.core.activations(source, concept_maps)[0])
         if os.path.exists(source) or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
             seen = self._see(Path(source))
-            z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
+            z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None], seen.read)[0]
             return Decision(self.core, str(source), z, look=lambda: seen)
         try:
             known = self.cached
