@@ -29,7 +29,8 @@ def check(section) -> None:
     imported = section.backbone.features.source != "computed"
     if imported and layers.has_maps:
         raise ValueError(
-            "imported features have no places, so bottleneck.concept_layers.kinds can only be dance, read and read+dance"
+            "imported features have no places, so bottleneck.concept_layers.kinds can only be [dance], [read] or "
+            "[read+dance], or several of them"
         )
     if kinds[0].startswith("read") and not layers.words and section.motion.motion_concepts.source != "discovered":
         raise ValueError(

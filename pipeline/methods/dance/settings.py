@@ -95,7 +95,9 @@ class ConceptLayers(Section):
 class Reading(Section):
     temperature: float = Field(0.03, gt=0, description="τ of exp((cos − 1)/τ), cosine of a key clip to a medoid")
     movement_temperature: float | None = Field(
-        None, gt=0, description="τ of a second cosine, of how joints move around their mean places; null: it is not read"
+        None,
+        gt=0,
+        description="τ of a second cosine, of how joints move around their mean places; null: it is not read",
     )
     among_concepts: bool = Field(False, description="divided by the sum over all concepts: which motion, not how alike")
 

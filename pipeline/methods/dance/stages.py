@@ -235,7 +235,12 @@ EXPLAIN_STAGES = (
         "sanity",
         module=f"{MODULE}.explain.sanity",
         writes={"sanity": "explain/sanity.zarr.zip", "sanity_table": "explain/sanity.parquet"},
-        reads={**CLIPS_AND_WEIGHTS, **MODEL},
+        reads={
+            **CLIPS_AND_WEIGHTS,
+            **MODEL,
+            "poses": Read("poses.poses", when=tells_motion),
+            "pose_clips": Read("pose_clips.pose_clips", when=tells_motion),
+        },
         settings="explain.sanity",
         when=has_clips,
         checkpoints=("backbone.features.model",),

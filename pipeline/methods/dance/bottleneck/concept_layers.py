@@ -82,28 +82,38 @@ class Targets:
         return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
+def read_labels(job: stage.Job, samples: Samples) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names of the motion concepts, multi-hot labels of the samples ``[n, n_motion]``, and which have some ``[n]``."""
+    table, described = job.read_table("motion_labels")
+    names = described["names"]
+    hot = np.zeros((table.num_rows, len(names)), np.float32)
+    for row, concepts in enumerate(table["concepts"].to_pylist()):
+        hot[row, concepts] = 1
+    return names, *samples.align(table["video_id"].to_pylist(), hot)
+
+
+def read_words(job: stage.Job, samples: Samples) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Types, names and texts of the concepts in words, their similarity to the samples, and which have one."""
+    ((arrays, described),) = job.read_arrays("pseudo_labels")
+    similarity, known = samples.align(described["video_id"], arrays["similarity"])
+    types, names = np.array(described["types"]), np.array(described["names"], object)
+    return types, names, arrays["texts"], similarity, known
+
+
 def read_targets(job: stage.Job, samples: Samples, settings: ConceptLayers) -> Targets:
     """Motion labels and similarities of the samples, joined by id, of the types that are learned."""
     motion_names: list[str] = []
     labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
     read = read_readings(job, samples)
     if settings.has_motion:
-        table, described = job.read_table("motion_labels")
-        motion_names = described["names"]
-        hot = np.zeros((table.num_rows, len(motion_names)), np.float32)
-        for row, concepts in enumerate(table["concepts"].to_pylist()):
-            hot[row, concepts] = 1
-        labels, labelled = samples.align(table["video_id"].to_pylist(), hot)
+        motion_names, labels, labelled = read_labels(job, samples)
     if not settings.words:
         nothing = np.zeros((len(samples.videos), 0), np.float32)
         known = np.ones(len(samples.videos), bool)
         return Targets(motion_names, labels, labelled, [], np.array([], str), nothing, nothing, known, read)
-    ((arrays, described),) = job.read_arrays("pseudo_labels")
-    similarity, has_similarity = samples.align(described["video_id"], arrays["similarity"])
-    types, names = np.array(described["types"]), np.array(described["names"], object)
+    types, names, texts, similarity, known = read_words(job, samples)
     own = np.isin(types, settings.words)
-    texts = arrays["texts"][own]
-    words = names[own].tolist(), types[own], texts, similarity[:, own], has_similarity
+    words = names[own].tolist(), types[own], texts[own], similarity[:, own], known
     return Targets(motion_names, labels, labelled, *words, read)
 
 
@@ -358,7 +368,9 @@ def warnings_of(rows: list[dict]) -> list[str]:
         own = [row["reason"] == DEAD for row in kept if (row["layer"], row["type"]) == (layer, kind)]
         if any(own):
             if layer == "read":
-                found.append(f"{sum(own)} of {len(own)} {kind} concepts that are read say the same of every train video")
+                found.append(
+                    f"{sum(own)} of {len(own)} {kind} concepts that are read say the same of every train video"
+                )
                 continue
             decay = "map" if layer == "map" else "motion" if kind == "motion" else "text"
             found.append(

@@ -12,6 +12,7 @@ from pipeline.jobs import stage
 from pipeline.learning.metrics import accuracy, top_k_accuracy
 from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of, motion_of
+from pipeline.methods.dance.bottleneck.leakage_scores import beside_read, leakage, read_truth
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.plain import write_json
 
@@ -94,6 +95,18 @@ def build(job: stage.Job) -> None:
         for position, item in enumerate(kinds)
     }
 
+    truth = read_truth(job, samples)
+    asked = test if test.any() else samples.split("val")
+    for item in kinds:
+        own = [truth.get(key) for key in zip(item.types, item.names, strict=True)]
+        figures[item.kind]["leakage"] = leakage(
+            item.activations(samples.features)[asked],
+            item.types,
+            [None if column is None else column[asked] for column in own],
+            y[asked],
+        )
+    alone = beside_read(figures)
+
     if job.given("baselines"):
         ((_, compared),) = job.read_arrays("baselines")
         figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
@@ -120,6 +133,7 @@ def build(job: stage.Job) -> None:
             for name in certificates
             if name.startswith("nec_")
         },
+        "alone": alone,
         "kinds": figures,
     }
     metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}

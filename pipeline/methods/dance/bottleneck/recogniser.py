@@ -189,7 +189,7 @@ class ConceptModel:
         return self.decide(self.activations(features, maps, read), top_k)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a file holds in numbers: `TENSORS` and, where there are some, `MAP_TENSOR` and `TEXT_TENSOR`, float32."""
+        """What a file holds in numbers, float32: `TENSORS`, and `MAP_TENSOR` and `TEXT_TENSOR` where there are some."""
         values = (*(self.layer[name] for name in ("weight", "mean", "std")), self.weight, self.bias, self.medoids)
         named = dict(zip(TENSORS, values, strict=True))
         named |= {name: self.layer[name] for name in (MAP_TENSOR, TEXT_TENSOR) if name in self.layer}

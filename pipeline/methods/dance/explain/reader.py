@@ -181,7 +181,9 @@ class Reader:
             for frames, pose, name in zip(videos, self.poses_of(videos, Frames), names, strict=True):
                 signal = MotionSignal()
                 signal.add(frames)
-                rows.append(self._moving(pose, dict(zip(("diff_sum", "diff_count"), signal.result(), strict=True)), name))
+                rows.append(
+                    self._moving(pose, dict(zip(("diff_sum", "diff_count"), signal.result(), strict=True)), name)
+                )
             parts.insert(0, np.stack(rows))
         return np.concatenate(parts, 1)
 
