@@ -104,8 +104,8 @@ def test_only_what_the_types_need_is_asked_for(types):
     from pipeline.rules.graph import closure
 
     words = {"object": "o.txt", "scene": "s.txt"}
-    for kind in ("dance", "salf", "dance+salf"):
-        if kind != "dance" and types == ["motion"]:
+    for kind in ("dance", "salf", "dance+salf", "read", "read+dance", "read+salf"):
+        if kind.endswith("salf") and types == ["motion"]:
             continue
         layers = {"kinds": [kind], "types": types}
         texts = {"candidates": {name: path for name, path in words.items() if name in types}}
@@ -113,7 +113,8 @@ def test_only_what_the_types_need_is_asked_for(types):
         asked = set(closure(validate({"datasets": {"d": raw}}).datasets["d"], ["report"]))
         assert ({"poses", "motion_concepts"} <= asked) == ("motion" in types and kind != "salf")
         assert ({"texts", "dual_encoder", "concepts"} <= asked) == (types != ["motion"])
-        assert ({"prompts", "maps"} <= asked) == (kind != "dance")
+        assert ({"prompts", "maps"} <= asked) == kind.endswith("salf")
+        assert ("readings" in asked) == ("motion" in types and kind.startswith("read"))
         assert {"poses", "motion_concepts"} <= asked or not {"poses", "motion_concepts", "pose_clips"} & asked
         assert types != ["motion"] or not {"texts", "dual_encoder", "concepts", "candidates"} & asked
 

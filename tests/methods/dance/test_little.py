@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 
 from pipeline.methods.dance.bottleneck.concept_layers import warnings_of
 from pipeline.methods.dance.explain import summary
+from pipeline.methods.dance.settings import Kind
 
 SPECIFICATION = importlib.util.spec_from_file_location("little", Path(__file__).with_name("little.py"))
 little = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(little)
 
-LEARNED = ("motion_concepts", "concepts", "concept_layers", "classifier", "baselines", "model", "retrained")
+LEARNED = ("motion_concepts", "readings", "concepts", "concept_layers", "classifier", "baselines", "model", "retrained")
 PLENTY = {"train": [4, 4], "val": [2, 2], "test": [2, 2]}
 WORDS = {"object": 2, "scene": 2}
 
@@ -35,6 +37,7 @@ def outcome(folder, counts, words=WORDS, wanted=LEARNED, changes=None, **missing
     return {name: line for name, line in told.items() if line}, store
 
 
+EVERY_KIND = list(typing.get_args(Kind))
 PARTS = st.sampled_from([0.0, 0.5, 1.0, 1.0])
 
 
@@ -54,7 +57,7 @@ def sets(draw):
         "embedded": {split: draw(PARTS) for split in counts},
         "flat": draw(st.sampled_from([False] * 9 + [True])),
     }
-    kinds = draw(st.sampled_from([["dance"], ["salf"], ["dance+salf", "dance", "salf"]]))
+    kinds = draw(st.sampled_from([["dance"], ["salf"], ["dance+salf", "dance", "salf"], ["read"], EVERY_KIND[::-1]]))
     layers = {
         "kinds": kinds,
         "leakage_rank": draw(st.sampled_from([0, 2])),
@@ -73,7 +76,7 @@ def test_whatever_is_missing_is_a_result_or_one_line(tmp_path_factory, drawn):
     counts, words, missing, changes, seed = drawn
     folder = tmp_path_factory.mktemp("set")
     store = little.inputs(np.random.default_rng(seed), counts, words, **missing)
-    wanted = LEARNED[1:] if changes["concept_layers"]["kinds"] == ["salf"] else LEARNED
+    wanted = LEARNED[2:] if changes["concept_layers"]["kinds"] == ["salf"] else LEARNED
     told = little.run(folder, store, wanted, changes)
     for name, line in told.items():
         assert "\n" not in line and (not line or len(line) > 20), (name, line)
@@ -113,7 +116,7 @@ def test_one_line_names_the_count_and_the_key(tmp_path, counts, missing, stage, 
 @pytest.mark.parametrize("splits", ["val", "train"])
 def test_videos_without_prompts_are_told(tmp_path, splits):
     told, store = outcome(
-        tmp_path, PLENTY, changes=changed(kinds=["salf"]), wanted=LEARNED[1:4], embedded={"test": 1.0}
+        tmp_path, PLENTY, changes=changed(kinds=["salf"]), wanted=LEARNED[2:5], embedded={"test": 1.0}
     )
     assert not told
     (regions, about) = store["prompts"][0]
@@ -178,9 +181,9 @@ class Blind:
     """A predictor that sees the same in every clip."""
 
     def __init__(self, model, runtime):
-        self.n_concepts = len(model.concepts)
+        self.n_concepts, self.reader = len(model.concepts), None
 
-    def activations(self, frames, batch_size):
+    def activations(self, frames, batch_size, read=None):
         return np.zeros((len(frames), self.n_concepts))
 
 

@@ -425,7 +425,9 @@ def train_layers(
     if settings.reads:
         readings, found = _readings(settings, samples, targets)
         rows += found
-        known = np.where(np.isnan(readings), np.nanmean(readings[train], 0), readings)[train]
+        missing = np.isnan(readings[train])
+        total = np.where(missing, 0, readings[train]).sum(0, dtype=np.float64)
+        known = np.where(missing, total / np.maximum((~missing).sum(0), 1), readings[train])
         mean, std = standardise_fit(known)
         arrays |= {"read_activations": readings, "read_mean": mean, "read_std": std}
         dead["read"] = _dead(known)

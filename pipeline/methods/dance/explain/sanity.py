@@ -146,7 +146,7 @@ def build(job: Job) -> None:
         rows += [row_of[about["video_id"][i]] for i in own]
         for block in stage.progress([own[i : i + BLOCK] for i in range(0, len(own), BLOCK)], "sanity", unit="block"):
             frames = clips["frames"][block]
-            ids, index = [about["video_id"][i] for i in block], clips["frame_index"][block]
+            ids, index = [about["video_id"][i] for i in block], clips["frame_index"][block] if moving else ()
             found = []
             for check in CHECKS:
                 changed = perturbed(frames, check)
