@@ -5,7 +5,7 @@ DANCE regresses them from the video feature (eq. 4), which knows object and scen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.special import softmax
@@ -74,3 +74,25 @@ def read_video(
         return np.full(len(medoids), np.nan)
     seen = np.where(np.isfinite(keypoints).all(2), confidence.clip(0, 1), 0)  # [F, J]
     return read_clips(poses[usable], seen[frames[usable]], medoids, settings).max(0)
+
+
+def readings_of(
+    poses: Mapping[str, np.ndarray],
+    posed: Sequence[str],
+    clips: Mapping[str, np.ndarray],
+    clipped: Sequence[str],
+    medoids: np.ndarray,
+    settings: Reading,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Id and activations ``[M]`` of every video of a shard that has key clips, see `read_video`.
+
+    Args:
+        poses, clips: arrays of the artifacts `poses` and `pose_clips`; posed, clipped: the ids of their videos.
+    """
+    row_of = {key: row for row, key in enumerate(posed)}
+    for number, video_id in enumerate(clipped):
+        span = slice(*poses["offsets"][row_of[video_id] :][:2])
+        own = clips["row"] == number
+        part = {name: clips[name][own] for name in ("poses", "start")}
+        seen = (poses[name][span] for name in ("keypoints", "confidence", "present"))
+        yield video_id, read_video(part, *seen, medoids, settings)

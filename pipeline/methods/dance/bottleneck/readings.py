@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.jobs import stage
-from pipeline.methods.dance.bottleneck.reading import read_video
+from pipeline.methods.dance.bottleneck.reading import readings_of
 from pipeline.methods.dance.settings import Reading
 
 
@@ -20,14 +20,9 @@ def build(job: stage.Job) -> None:
     # A shard has the same videos in both.
     for (poses, posed), (clips, described) in zip(job.read_arrays("poses"), job.read_arrays("pose_clips"), strict=True):
         failed |= {item["video_id"]: item["reason"] for item in posed["failed"]}
-        row_of = {key: row for row, key in enumerate(posed["video_id"])}
-        for number, video_id in enumerate(described["video_id"]):
-            span = slice(*poses["offsets"][row_of[video_id] :][:2])
-            own = clips["row"] == number
-            part = {name: clips[name][own] for name in ("poses", "start")}
-            seen = (poses[name][span] for name in ("keypoints", "confidence", "present"))
-            ids.append(video_id)
-            rows.append(read_video(part, *seen, medoids, settings)[None])
+        for key, values in readings_of(poses, posed["video_id"], clips, described["video_id"], medoids, settings):
+            ids.append(key)
+            rows.append(values[None])
     job.write_arrays(
         "readings",
         {"readings": np.concatenate(rows).astype(np.float32)},
