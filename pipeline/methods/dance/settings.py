@@ -93,7 +93,7 @@ class ConceptLayers(Section):
 
 
 class Reading(Section):
-    """Defaults: best by the mean validation cross-entropy of motion alone on demo, Penn Action and Weizmann."""
+    """Defaults: best by the mean validation accuracy of motion alone on demo, Penn Action and Weizmann."""
 
     temperature: float = Field(0.03, gt=0, description="τ of exp((cos − 1)/τ), cosine of a key clip to a medoid")
     movement_temperature: float | None = Field(

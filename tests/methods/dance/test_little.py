@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.methods.dance.bottleneck.concept_layers import warnings_of
+from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.methods.dance.explain import summary
 from pipeline.methods.dance.settings import Kind
 
@@ -226,3 +227,33 @@ def test_warnings_name_types_layers_and_counts():
     assert first.startswith("no scene concept is left")
     assert second.startswith("1 of 2 motion concepts are dead") and "motion_weight_decay" in second
     assert warnings_of(rows[1:3]) == []
+
+
+@pytest.mark.parametrize("kinds", [["dance", "read", "read+dance"], ["read", "dance"], ["read+dance"]])
+def test_models_that_read_are_made_beside_or_instead_of_others(tmp_path, kinds):
+    counts = {"train": [8, 8], "val": [4, 4], "test": [4, 4]}
+    told, _ = outcome(tmp_path, counts, wanted=(*LEARNED, "pictures", "report"), changes=changed(kinds=kinds))
+    assert not told
+    metrics = little.strict(tmp_path / "metrics.json")
+    assert metrics["kind"] == kinds[0] and set(kinds) <= set(metrics["kinds"])
+    model = read_model(tmp_path / "model.pt")
+    assert bool(model.n_read) == ("reading" in model.about) == kinds[0].startswith("read")
+    if "read" in kinds:
+        assert set(metrics["alone"]["motion"]) == {"read", "dance"}
+        assert metrics["kinds"]["read"]["leakage"]["object"]["ctl"] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "Leakage: what concepts tell beyond" in page
+
+
+def test_another_kind_that_cannot_be_made_is_left_out_with_a_warning(tmp_path):
+    """All poses are the same and no word passes: nothing that is read tells the classes apart."""
+    store = little.inputs(np.random.default_rng(0), {"train": [8, 8], "val": [4, 4], "test": [4, 4]}, {"scene": 1})
+    wanted = ("motion_concepts", "readings", "concepts")
+    assert not any(little.run(tmp_path, store, wanted).values())
+    store["readings"][0][0]["readings"][:] = 0.5
+    store["pseudo_labels"][0][0]["similarity"][:] = 0.5
+    told = little.run(tmp_path, store, ("concept_layers", "classifier", "model"), changed(kinds=["dance", "read"]))
+    assert not any(told.values())
+    metrics = little.strict(tmp_path / "metrics.json")
+    assert "read" not in metrics["kinds"]
+    assert any(line.startswith("the model kind read is left out: nothing tells") for line in metrics["warnings"])
