@@ -69,7 +69,7 @@ def main() -> None:
         splits = sorted(set(about["split"]) - set(DEVELOPMENT))
         print(f"\n{results.name}\n\n| concepts | motion | validation | cross-entropy | {' | '.join(splits)} |")
         print("|---" * (4 + len(splits)) + "|")
-        ways = {"guessed": z[:, is_motion]} | {
+        ways = {"of the run": z[:, is_motion]} | {
             name: read_all(results, about["video_id"], w) for name, w in WAYS.items()
         }
         draws = [other_validation(videos, y, seed).split for seed in range(1, options.draws + 1)]

@@ -32,10 +32,11 @@ def check(section) -> None:
             "imported features have no places, so bottleneck.concept_layers.kinds can only be [dance], [read] or "
             "[read+dance], or several of them"
         )
-    if kinds[0].startswith("read") and not layers.words and section.motion.motion_concepts.source != "discovered":
+    asked = [kind for kind in kinds if kind.startswith("read") and (kind != "read" or kind == kinds[0])]
+    if asked and "motion" in layers.types and section.motion.motion_concepts.source != "discovered":
         raise ValueError(
-            f"the kind {kinds[0]} compares poses with medoids, which imported motion labels do not have; set "
-            f"motion.motion_concepts.source: discovered, or take another kind"
+            f"the kind {asked[0]} compares poses with medoids, which imported motion labels do not have; set "
+            f"motion.motion_concepts.source: discovered, or take it off bottleneck.concept_layers.kinds"
         )
     if imported and section.backbone.finetune.enabled:
         raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")

@@ -25,7 +25,7 @@ class VideoPredictor:
         self._look = Look(model.about, runtime)
         self.backbone = self._look.backbone
         self.places = model.about.get("maps")
-        self.reader = Reader(model, self._look.decode, runtime) if model.n_read else None
+        self.reader = Reader(model, runtime) if model.n_read else None
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone
         if self.places and self.places["cls_token"]:
@@ -41,7 +41,7 @@ class VideoPredictor:
         clip = decoded["frames"]
         feature = self._look.feature(clip)
         times = decoded["timestamps"][decoded["frame_index"]]
-        read = self.reader.file(path, decoded) if self.reader else None
+        read = self.reader.file(path, decoded, self._look.decode) if self.reader else None
         if not self.places:
             return Seen(clip, times, feature, None, None, read)
         maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))

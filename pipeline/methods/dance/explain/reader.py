@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,12 @@ class Reader:
     """The networks and settings that a model file names for its readings, loaded when they are needed.
 
     Args:
-        model: one with ``n_read`` concepts; decode: how its videos are opened.
+        model: one with ``n_read`` concepts.
     """
 
-    def __init__(self, model: ConceptModel, decode: Decode, runtime: Runtime):
+    def __init__(self, model: ConceptModel, runtime: Runtime):
         about = model.about["reading"]
-        self.model, self.decode, self.runtime = model, decode, runtime
+        self.model, self.runtime = model, runtime
         self.texts = model.layer.get("texts", np.zeros((0, 1)))
         self.reads_motion = model.n_read > len(self.texts)
         if self.reads_motion:
@@ -159,16 +160,18 @@ class Reader:
         size = batch_size("dual_encoder", self.runtime)
         return self._dual_encoder.videos(clips, self.encoder_settings.n_frames, size) @ self.texts.T
 
-    def file(self, path: Any, decoded: dict[str, Any]) -> np.ndarray:
+    def file(self, path: Path, decoded: dict[str, Any], decode: Decode) -> np.ndarray:
         """Readings ``[1, n_read]`` of a video file, beside what `pipeline.data.decode.decode_video` gave of it.
+
+        Args:
+            decode: how it was decoded.
 
         Raises:
             VideoError: it cannot be read. StageError: see `_networks`.
         """
         parts = [self.words(decoded["frames"][None])]
         if self.reads_motion:
-            options = {"min_fraction": self.decode.min_fraction}
-            opener = functools.partial(open_video, backend=self.decode.backend, **options)
+            opener = functools.partial(open_video, backend=decode.backend, min_fraction=decode.min_fraction)
             (pose,) = self.poses_of([path], opener)
             parts.insert(0, self._moving(pose, decoded, path.stem)[None])
         return np.concatenate(parts, 1)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pipeline.data.readers import VideoError
-from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO
 from pipeline.methods.dance.bottleneck.reading import read_video
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
@@ -60,14 +59,14 @@ def test_a_pose_is_cut_and_read_as_the_stages_do(pose, medoids):
     keyframes = np.array([4, 11, 19])
     part = cut(*pose.values(), keyframes, CLIPS, skeleton("coco").hips)
     expected = read_video(part, *pose.values(), medoids, Reading())
-    found = Reader(model_with({}, medoids), Decode(), AUTO).motions(pose, keyframes, "v")
+    found = Reader(model_with({}, medoids), AUTO).motions(pose, keyframes, "v")
     np.testing.assert_array_equal(found, expected)
     assert found.max() < 1 and np.ptp(found) > 0
-    assert np.isnan(Reader(model_with({}, medoids), Decode(), AUTO).motions(None, keyframes, "v")).all()
+    assert np.isnan(Reader(model_with({}, medoids), AUTO).motions(None, keyframes, "v")).all()
 
 
 def test_what_was_imported_is_not_guessed_for_a_new_video(medoids):
-    reader = Reader(model_with({"source": "penn_action", "path": "x"}, medoids), Decode(), AUTO)
+    reader = Reader(model_with({"source": "penn_action", "path": "x"}, medoids), AUTO)
     with pytest.raises(StageError, match="trained on imported poses"):
         reader.poses_of([np.zeros((3, 8, 8, 3), np.uint8)], Frames)
 
@@ -75,7 +74,7 @@ def test_what_was_imported_is_not_guessed_for_a_new_video(medoids):
 def test_videos_in_memory_are_read_in_all_their_frames(pose, medoids, monkeypatch):
     """Poses from an estimator that knows them; key frames are where the pixels change."""
     texts = np.eye(2, 3)
-    reader = Reader(model_with({}, medoids, texts), Decode(), AUTO)
+    reader = Reader(model_with({}, medoids, texts), AUTO)
     video = np.zeros((20, 16, 16, 3), np.uint8)
     video[9:] = 200
     video[15:] = 0
@@ -100,7 +99,7 @@ def test_a_video_without_a_person_is_no_error_and_a_broken_one_is(pose, medoids,
             return [(key, answers[key]) for key, _ in videos]
 
     monkeypatch.setattr("pipeline.motion.pose.estimate.Estimation", Estimation)
-    reader = Reader(model_with({}, medoids), Decode(), AUTO)
+    reader = Reader(model_with({}, medoids), AUTO)
     reader.__dict__["_networks"] = (None, None)
     first, second = reader.poses_of(["a", "b"], Frames)
     assert first is None and second["keypoints"].shape == (20, 17, 2)
