@@ -48,15 +48,21 @@ def task_leakage(z: np.ndarray, truth: np.ndarray, y: np.ndarray) -> float:
     return max(0.0, information(z, y) - information(truth, y)) / entropy if entropy > 0 else 0.0
 
 
-def shared(first: np.ndarray, second: np.ndarray) -> float:
-    """I(a; b) / √(I(a; a) I(b; b)); 0 where a column is constant."""
-    scale = information(first, first) * information(second, second)
-    return information(first, second) / float(np.sqrt(scale)) if scale > 0 else 0.0
+def shared(columns: list[np.ndarray], pairs: list[tuple[int, int]]) -> np.ndarray:
+    """I(a; b) / √(I(a; a) I(b; b)) of pairs of columns ``[n]``; 0 where one is constant."""
+    own = {m: information(columns[m], columns[m]) for m in sorted({m for pair in pairs for m in pair})}
+    scales = [own[a] * own[b] for a, b in pairs]
+    return np.array(
+        [
+            information(columns[a], columns[b]) / np.sqrt(scale) if scale > 0 else 0.0
+            for (a, b), scale in zip(pairs, scales, strict=True)
+        ]
+    )
 
 
-def pair_leakage(z: tuple[np.ndarray, np.ndarray], truth: tuple[np.ndarray, np.ndarray]) -> float:
-    """max(0, shared(z) − shared(c)) of two concepts: ICL of the paper."""
-    return max(0.0, shared(*z) - shared(*truth))
+def pair_leakage(z: list[np.ndarray], truth: list[np.ndarray], pairs: list[tuple[int, int]]) -> np.ndarray:
+    """max(0, shared(z) − shared(c)) of pairs of concepts: ICL of the paper."""
+    return np.maximum(0.0, shared(z, pairs) - shared(truth, pairs))
 
 
 def leakage(
@@ -92,8 +98,7 @@ def leakage(
         pairs = [(a, b) for a in own for b in np.flatnonzero(known) if a != b]
         if pairs:
             chosen = [pairs[i] for i in sorted(rng.permutation(len(pairs))[:MAX_PAIRS])]
-            values = [pair_leakage((z[:, a], z[:, b]), (columns[a], columns[b])) for a, b in chosen]
-            result[kind]["icl"] = float(np.mean(values))
+            result[kind]["icl"] = float(pair_leakage(list(z.T), columns, chosen).mean())
     return result
 
 

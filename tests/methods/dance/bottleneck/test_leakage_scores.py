@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.methods.dance.bottleneck.leakage_scores import beside_read, leakage, pair_leakage, task_leakage
+from pipeline.methods.dance.bottleneck.leakage_scores import beside_read, leakage, pair_leakage, shared, task_leakage
 
 N = 400
 
@@ -46,9 +46,10 @@ def test_more_of_the_class_is_more_leakage(rng):
 def test_scores_that_are_their_own_truth_leak_nothing(rng):
     """The dual encoder's own scores: however much they tell."""
     y = rng.integers(0, 4, N)
-    scores = y + 0.1 * rng.normal(size=N), -y + 0.1 * rng.normal(size=N)
+    scores = [y + 0.1 * rng.normal(size=N), -y + 0.1 * rng.normal(size=N)]
     assert task_leakage(scores[0], scores[0], y) == 0
-    assert pair_leakage(scores, scores) == 0
+    assert pair_leakage(scores, scores, [(0, 1)]).tolist() == [0.0]
+    np.testing.assert_allclose(shared(scores, [(0, 0), (1, 1)]), 1)
 
 
 def test_videos_whose_truth_is_unknown_do_not_count(rng):
