@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from pipeline.config import dataset, load, opened, validate
+from pipeline.rules.graph import closure
 from pipeline.settings import ConfigError
 
 
@@ -98,14 +99,29 @@ def test_a_mistake_in_one_section_stops_no_other(tmp_path):
         opened({"runtime": {"devise": "cpu"}})
 
 
+@pytest.mark.parametrize(
+    ("kinds", "allowed"), [(["dance", "read"], True), (["read"], False), (["dance", "read+dance"], False)]
+)
+def test_imported_motion_labels_cannot_be_read(kinds, allowed):
+    raw = {
+        "motion": {"motion_concepts": {"source": "imported", "path": {"train": "a.json"}}},
+        "bottleneck": {"concept_layers": {"kinds": kinds}},
+        "context": {"texts": {"candidates": {"object": "o.txt", "scene": "s.txt"}}},
+    }
+    if allowed:
+        section = validate({"datasets": {"d": raw}}).datasets["d"]
+        assert "readings" not in closure(section, ["model"])
+    else:
+        with pytest.raises(ConfigError, match="imported motion labels do not have"):
+            validate({"datasets": {"d": raw}})
+
+
 @pytest.mark.parametrize("types", [["motion"], ["object"], ["scene", "motion"], ["motion", "object", "scene"]])
 def test_only_what_the_types_need_is_asked_for(types):
     """Stages behind a model, for every kind that can have these types."""
-    from pipeline.rules.graph import closure
-
     words = {"object": "o.txt", "scene": "s.txt"}
-    for kind in ("dance", "salf", "dance+salf"):
-        if kind != "dance" and types == ["motion"]:
+    for kind in ("dance", "salf", "dance+salf", "read", "read+dance", "read+salf"):
+        if kind.endswith("salf") and types == ["motion"]:
             continue
         layers = {"kinds": [kind], "types": types}
         texts = {"candidates": {name: path for name, path in words.items() if name in types}}
@@ -113,7 +129,8 @@ def test_only_what_the_types_need_is_asked_for(types):
         asked = set(closure(validate({"datasets": {"d": raw}}).datasets["d"], ["report"]))
         assert ({"poses", "motion_concepts"} <= asked) == ("motion" in types and kind != "salf")
         assert ({"texts", "dual_encoder", "concepts"} <= asked) == (types != ["motion"])
-        assert ({"prompts", "maps"} <= asked) == (kind != "dance")
+        assert ({"prompts", "maps"} <= asked) == kind.endswith("salf")
+        assert ("readings" in asked) == ("motion" in types and kind.startswith("read"))
         assert {"poses", "motion_concepts"} <= asked or not {"poses", "motion_concepts", "pose_clips"} & asked
         assert types != ["motion"] or not {"texts", "dual_encoder", "concepts", "candidates"} & asked
 

@@ -82,6 +82,12 @@ def detect_keyframes(
     return (peaks + 1).astype(np.int32)
 
 
+def keyframes_of(signal: np.ndarray, settings: Keyframes) -> np.ndarray:
+    """`detect_keyframes` with the configured values."""
+    options = ("threshold", "threshold_long", "long_video", "min_distance", "baseline_degree")
+    return detect_keyframes(signal, **{name: getattr(settings, name) for name in options})
+
+
 def select_keyframes(keyframes: np.ndarray, n_select: int) -> np.ndarray:
     """Keep at most `n_select` key frames, uniformly spaced among the detected ones.
 
@@ -217,14 +223,7 @@ def build(job: stage.Job) -> None:
                 signal = joint_speed(arrays["keypoints"][span])
             else:
                 signal = arrays["diff_sum" if settings.measure == "sum" else "diff_count"][span]
-            frames[video_id] = detect_keyframes(
-                signal,
-                threshold=settings.threshold,
-                threshold_long=settings.threshold_long,
-                long_video=settings.long_video,
-                min_distance=settings.min_distance,
-                baseline_degree=settings.baseline_degree,
-            ).tolist()
+            frames[video_id] = keyframes_of(signal, settings).tolist()
     table = pa.table(
         {"video_id": list(frames), "frames": pa.array(list(frames.values()), pa.list_(pa.int32()))},
         schema=pa.schema([("video_id", pa.string()), ("frames", pa.list_(pa.int32()))]),

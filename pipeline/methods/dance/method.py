@@ -14,7 +14,7 @@ def check(section) -> None:
     kinds = layers.kinds
     if layers.has_maps and not layers.words:
         raise ValueError(
-            f"the kind {next(kind for kind in kinds if kind != 'dance')} locates objects and scenes, and "
+            f"the kind {next(kind for kind in kinds if kind.endswith('salf'))} locates objects and scenes, and "
             f"bottleneck.concept_layers.types has none of them; for motion alone, kinds: [dance]"
         )
     collected, texts = collects_candidates(section), section.context.texts
@@ -27,8 +27,17 @@ def check(section) -> None:
             f"{lacking[0]} off the types"
         )
     imported = section.backbone.features.source != "computed"
-    if imported and kinds != ["dance"]:
-        raise ValueError("imported features have no places, so bottleneck.concept_layers.kinds can only be [dance]")
+    if imported and layers.has_maps:
+        raise ValueError(
+            "imported features have no places, so bottleneck.concept_layers.kinds can only be [dance], [read] or "
+            "[read+dance], or several of them"
+        )
+    asked = [kind for kind in kinds if kind.startswith("read") and (kind != "read" or kind == kinds[0])]
+    if asked and "motion" in layers.types and section.motion.motion_concepts.source != "discovered":
+        raise ValueError(
+            f"the kind {asked[0]} compares poses with medoids, which imported motion labels do not have; set "
+            f"motion.motion_concepts.source: discovered, or take it off bottleneck.concept_layers.kinds"
+        )
     if imported and section.backbone.finetune.enabled:
         raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")
     for kind in section.bottleneck.baselines.kinds:

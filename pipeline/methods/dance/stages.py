@@ -13,6 +13,22 @@ def has_motion(section) -> bool:
     return section.bottleneck.concept_layers.has_motion
 
 
+def reads_motion(section) -> bool:
+    """Whether some model kind reads its motion concepts from poses; imported labels have no medoids to compare with."""
+    discovered = section.motion.motion_concepts.source == "discovered"
+    return has_motion(section) and section.bottleneck.concept_layers.reads and discovered
+
+
+def tells_motion(section) -> bool:
+    """Whether the model file must tell how the poses of a new video are read."""
+    return reads_motion(section) and section.bottleneck.concept_layers.kinds[0].startswith("read")
+
+
+def tells_words(section) -> bool:
+    """Whether the model file must tell of the dual encoder, whose scores are the model's concepts."""
+    return section.bottleneck.concept_layers.kinds[0] == "read" and learns_words(section)
+
+
 def has_maps(section) -> bool:
     """Whether some model kind of this data set locates its concepts."""
     return section.bottleneck.concept_layers.has_maps
@@ -25,6 +41,11 @@ def learns_words(section) -> bool:
 
 def learns_objects(section) -> bool:
     return "object" in section.bottleneck.concept_layers.words
+
+
+def guesses_alone(section) -> bool:
+    """Whether the model takes all concepts from the feature, so that windows of a video are quick to look at."""
+    return not section.bottleneck.concept_layers.kinds[0].startswith("read")
 
 
 def has_baselines(section) -> bool:
@@ -51,6 +72,7 @@ MOTION_CONCEPTS = {"motion_concepts": Read("motion_concepts.motion_concepts", wh
 # How good the poses are: its warnings are the model's, and its sheet of skeletons is made in every run.
 QUALITY = {"quality": Read("pose_sheet.quality", when=has_motion)}
 MOTION_LABELS = {"motion_labels": Read("motion_concepts.motion_labels", when=has_motion)}
+READINGS = {"readings": Read("readings.readings", when=reads_motion)}
 CONCEPTS = {"concepts": Read("concepts.concepts", when=learns_words)}
 PSEUDO_LABELS = {"pseudo_labels": Read("concepts.pseudo_labels", when=learns_words)}
 MAPS = {"maps": Read("maps.maps", when=has_maps)}
@@ -59,6 +81,7 @@ SAMPLES = {"index": "index.index", "features": "features.features"}
 MODEL = {"model": "model.model", "activations": "model.activations"}
 # They look at clips through the encoder that the model file names.
 CLIPS_AND_WEIGHTS = {"clips": "decode.clips", "finetuned": TUNED["finetuned"]}
+POSES = ("poses", "keyframes", "pose_clips")
 # The model file names what a new video must go through.
 NEW_VIDEO = (
     *backbone.NEW_VIDEO,
@@ -67,6 +90,11 @@ NEW_VIDEO = (
         for part in MAP_SETTINGS
         for key in (part.only or ("cls_token",))
     ),
+)
+READ_IN_NEW_VIDEO = (
+    Setting("bottleneck.reading", key="reading.motion", when=tells_motion),
+    *(Setting(f"motion.{name}", key=f"reading.{name}", when=tells_motion) for name in POSES),
+    Setting("context.dual_encoder", key="reading.dual_encoder", when=tells_words),
 )
 MAPS_OF_TRUTH = tuple(
     Setting(f"{part.path}.{key}", key=f"maps.{key}") for part in MAP_SETTINGS for key in (part.only or ("cls_token",))
@@ -78,6 +106,20 @@ BOTTLENECK = (
 
 BOTTLENECK_STAGES = (
     Stage(
+        "readings",
+        module=f"{MODULE}.bottleneck.readings",
+        writes={"readings": "bottleneck/readings.zarr.zip"},
+        reads={
+            "poses": "poses.poses",
+            "pose_clips": "pose_clips.pose_clips",
+            "motion_concepts": "motion_concepts.motion_concepts",
+        },
+        settings="bottleneck.reading",
+        when=reads_motion,
+        memory_mb=8000,
+        priority=WAITED_FOR,
+    ),
+    Stage(
         "concept_layers",
         module=f"{MODULE}.bottleneck.concept_layers",
         writes={
@@ -87,6 +129,7 @@ BOTTLENECK_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
+            **READINGS,
             **CONCEPTS,
             **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
@@ -151,12 +194,14 @@ BOTTLENECK_STAGES = (
             **MOTION_CONCEPTS,
             **QUALITY,
             "signal": Read("decode.signal", when=has_clips),
+            **MOTION_LABELS,
+            **PSEUDO_LABELS,
             "concept_layers": "concept_layers.concept_layers",
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",
             "baselines": "baselines.baselines",
         },
-        settings=NEW_VIDEO,
+        settings=(*NEW_VIDEO, *READ_IN_NEW_VIDEO),
         threads="all",
         memory_mb=4000,
     ),
@@ -169,6 +214,9 @@ BOTTLENECK_STAGES = (
             "model": Read("model.model", of="trained"),
             "maps": Read("maps.maps", when=has_maps, when_of="trained"),
             "clips": Read("decode.clips", when=has_clips),
+            "poses": Read("poses.poses", when=tells_motion, when_of="trained"),
+            "pose_clips": Read("pose_clips.pose_clips", when=tells_motion, when_of="trained"),
+            "dual_encoder": Read("dual_encoder.dual_encoder", when=tells_words, when_of="trained"),
         },
         memory_mb=4000,
     ),
@@ -194,7 +242,12 @@ EXPLAIN_STAGES = (
         "sanity",
         module=f"{MODULE}.explain.sanity",
         writes={"sanity": "explain/sanity.zarr.zip", "sanity_table": "explain/sanity.parquet"},
-        reads={**CLIPS_AND_WEIGHTS, **MODEL},
+        reads={
+            **CLIPS_AND_WEIGHTS,
+            **MODEL,
+            "poses": Read("poses.poses", when=tells_motion),
+            "pose_clips": Read("pose_clips.pose_clips", when=tells_motion),
+        },
         settings="explain.sanity",
         when=has_clips,
         checkpoints=("backbone.features.model",),
@@ -209,6 +262,7 @@ EXPLAIN_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
+            **READINGS,
             **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
             **MODEL,
@@ -229,7 +283,7 @@ EXPLAIN_STAGES = (
             **MODEL,
         },
         settings="explain.timelines",
-        when=has_clips,
+        when=_both(has_clips, guesses_alone),
         opens_videos=True,
         checkpoints=("backbone.features.model",),
         threads="encoder",

@@ -13,7 +13,7 @@ from pipeline.context import concepts
 from pipeline.data.index import SEGMENTS
 from pipeline.jobs import stage
 from pipeline.jobs.runtime import AUTO
-from pipeline.methods.dance.bottleneck import baselines, classifier, concept_layers, model
+from pipeline.methods.dance.bottleneck import baselines, classifier, concept_layers, model, readings
 from pipeline.methods.dance.explain import pictures, report, retrained, sanity
 from pipeline.motion import motion_concepts
 from pipeline.store.atomic import ArtifactError, StageError
@@ -24,6 +24,7 @@ WIDTH, LENGTH, JOINTS = 6, 4, 17
 FAST = {"max_steps": 20, "eval_every": 5, "batch_size": 2}
 SETTINGS: dict[str, dict[str, Any]] = {
     "motion_concepts": {},
+    "readings": {},
     "concepts": {"activation_cutoff": -1.0, "class_similarity": 2.0},
     "concept_layers": {**FAST, "projection_cutoff": -1.0, "map_cutoff": -1.0, "motion_weight_decay": [0.3, 0.003]},
     "classifier": {"n_lambdas": 8},
@@ -32,7 +33,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "concept_layers": FAST,
         "classifier": {"n_lambdas": 8},
     },
-    "model": {"decode": {}, "features": {"model": "x"}, "maps": {"grid": [2, 2], "placement": "stride", "radius": 32}},
+    "model": {
+        "decode": {},
+        "features": {"model": "x"},
+        "reading": {},
+        "maps": {"grid": [2, 2], "placement": "stride", "radius": 32},
+    },
     "retrained": {
         "retrained": {"seeds": 1, "shuffles": 1},
         "concept_layers": {**FAST, "projection_cutoff": -1.0, "map_cutoff": -1.0},
@@ -45,16 +51,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
 READS = {
     "motion_concepts": ("index", "pose_clips"),
     "concepts": ("index", "dual_encoder", "texts"),
+    "readings": ("poses", "pose_clips", "motion_concepts"),
     "concept_layers": (
-        "index", "features", "motion_concepts", "motion_labels", "concepts", "pseudo_labels", "prompts", "maps"
+        "index", "features", "readings", "motion_concepts", "motion_labels", "concepts", "pseudo_labels", "prompts",
+        "maps",
     ),
     "classifier": ("index", "features", "concept_layers"),
     "baselines": ("index", "features", "pseudo_labels"),
     "model": (
-        "index", "features", "motion_concepts", "signal", "concept_layers", "concept_table", "classifier", "baselines"
+        "index", "features", "motion_concepts", "motion_labels", "pseudo_labels", "signal", "concept_layers",
+        "concept_table", "classifier", "baselines"
     ),
     "retrained": (
-        "index", "features", "motion_labels", "pseudo_labels", "prompts", "maps", "model", "activations"
+        "index", "features", "readings", "motion_labels", "pseudo_labels", "prompts", "maps", "model", "activations"
     ),
     "sanity": ("clips", "model", "activations"),
     "pictures": ("index", "features", "motion_concepts", "concept_layers", "classifier"),
@@ -66,6 +75,7 @@ READS = {
 MODULES = {
     "motion_concepts": motion_concepts,
     "concepts": concepts,
+    "readings": readings,
     "concept_layers": concept_layers,
     "classifier": classifier,
     "baselines": baselines,
@@ -79,7 +89,8 @@ MODULES = {
 
 # Inputs that these sets never have, or not always.
 ABSENT = ("clips", "poses", "pose_clips", "maps", "motion_concepts", "baselines", "prompts", "finetune", "evaluation")
-ABSENT += ("signal", "quality", "timelines", "sanity", "retrained", "faithfulness", "localisation")
+ABSENT += ("signal", "quality", "readings", "motion_labels", "pseudo_labels", "timelines", "sanity", "retrained")
+ABSENT += ("faithfulness", "localisation")
 
 
 class LittleJob(stage.Job):
@@ -184,6 +195,7 @@ def inputs(
         for _ in range(clips)
     ]
     poses = np.array([pose for _, pose, _ in cut], np.float32).reshape(-1, LENGTH, JOINTS, 2)
+    n_frames = len(cut) + LENGTH
     some = [row for row, ok in enumerate(has_embedding) if ok]
     unit = lambda values: (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float32)  # noqa: E731
     texts = unit(rng.standard_normal((sum(words.values()), 8)))
@@ -204,6 +216,17 @@ def inputs(
                     "failed": [],
                     "reason": ["" if ok else "low_confidence" for _, _, ok in cut],
                 },
+            )
+        ],
+        "poses": [
+            (
+                {
+                    "offsets": np.arange(len(rows) + 1) * n_frames,
+                    "keypoints": np.ones((len(rows) * n_frames, JOINTS, 2), np.float32),
+                    "confidence": np.ones((len(rows) * n_frames, JOINTS), np.float32),
+                    "present": np.repeat(np.array(has_clip, bool), n_frames),
+                },
+                {"video_id": ids, "skeleton": "coco", "failed": []},
             )
         ],
         "dual_encoder": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.methods.dance.bottleneck.concept_layers import warnings_of
+from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.methods.dance.explain import summary
+from pipeline.methods.dance.settings import Kind
 
 SPECIFICATION = importlib.util.spec_from_file_location("little", Path(__file__).with_name("little.py"))
 little = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(little)
 
-LEARNED = ("motion_concepts", "concepts", "concept_layers", "classifier", "baselines", "model", "retrained")
+LEARNED = ("motion_concepts", "readings", "concepts", "concept_layers", "classifier", "baselines", "model", "retrained")
 PLENTY = {"train": [4, 4], "val": [2, 2], "test": [2, 2]}
 WORDS = {"object": 2, "scene": 2}
 
@@ -35,6 +38,7 @@ def outcome(folder, counts, words=WORDS, wanted=LEARNED, changes=None, **missing
     return {name: line for name, line in told.items() if line}, store
 
 
+EVERY_KIND = list(typing.get_args(Kind))
 PARTS = st.sampled_from([0.0, 0.5, 1.0, 1.0])
 
 
@@ -54,7 +58,7 @@ def sets(draw):
         "embedded": {split: draw(PARTS) for split in counts},
         "flat": draw(st.sampled_from([False] * 9 + [True])),
     }
-    kinds = draw(st.sampled_from([["dance"], ["salf"], ["dance+salf", "dance", "salf"]]))
+    kinds = draw(st.sampled_from([["dance"], ["salf"], ["dance+salf", "dance", "salf"], ["read"], EVERY_KIND[::-1]]))
     layers = {
         "kinds": kinds,
         "leakage_rank": draw(st.sampled_from([0, 2])),
@@ -73,7 +77,7 @@ def test_whatever_is_missing_is_a_result_or_one_line(tmp_path_factory, drawn):
     counts, words, missing, changes, seed = drawn
     folder = tmp_path_factory.mktemp("set")
     store = little.inputs(np.random.default_rng(seed), counts, words, **missing)
-    wanted = LEARNED[1:] if changes["concept_layers"]["kinds"] == ["salf"] else LEARNED
+    wanted = LEARNED[2:] if changes["concept_layers"]["kinds"] == ["salf"] else LEARNED
     told = little.run(folder, store, wanted, changes)
     for name, line in told.items():
         assert "\n" not in line and (not line or len(line) > 20), (name, line)
@@ -113,7 +117,7 @@ def test_one_line_names_the_count_and_the_key(tmp_path, counts, missing, stage, 
 @pytest.mark.parametrize("splits", ["val", "train"])
 def test_videos_without_prompts_are_told(tmp_path, splits):
     told, store = outcome(
-        tmp_path, PLENTY, changes=changed(kinds=["salf"]), wanted=LEARNED[1:4], embedded={"test": 1.0}
+        tmp_path, PLENTY, changes=changed(kinds=["salf"]), wanted=LEARNED[2:5], embedded={"test": 1.0}
     )
     assert not told
     (regions, about) = store["prompts"][0]
@@ -187,9 +191,9 @@ class Blind:
     """A predictor that sees the same in every clip."""
 
     def __init__(self, model, runtime):
-        self.n_concepts = len(model.concepts)
+        self.n_concepts, self.reader = len(model.concepts), None
 
-    def activations(self, frames, batch_size):
+    def activations(self, frames, batch_size, read=None):
         return np.zeros((len(frames), self.n_concepts))
 
 
@@ -232,3 +236,33 @@ def test_warnings_name_types_layers_and_counts():
     assert first.startswith("no scene concept is left")
     assert second.startswith("1 of 2 motion concepts are dead") and "motion_weight_decay" in second
     assert warnings_of(rows[1:3]) == []
+
+
+@pytest.mark.parametrize("kinds", [["dance", "read", "read+dance"], ["read", "dance"], ["read+dance"]])
+def test_models_that_read_are_made_beside_or_instead_of_others(tmp_path, kinds):
+    counts = {"train": [8, 8], "val": [4, 4], "test": [4, 4]}
+    told, _ = outcome(tmp_path, counts, wanted=(*LEARNED, "pictures", "report"), changes=changed(kinds=kinds))
+    assert not told
+    metrics = little.strict(tmp_path / "metrics.json")
+    assert metrics["kind"] == kinds[0] and set(kinds) <= set(metrics["kinds"])
+    model = read_model(tmp_path / "model.pt")
+    assert bool(model.n_read) == ("reading" in model.about) == kinds[0].startswith("read")
+    if "read" in kinds:
+        assert set(metrics["alone"]["motion"]) == {"read", "dance"}
+        assert metrics["kinds"]["read"]["leakage"]["object"]["ctl"] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "Leakage: what concepts tell beyond" in page
+
+
+def test_another_kind_that_cannot_be_made_is_left_out_with_a_warning(tmp_path):
+    """All poses are the same and no word passes: nothing that is read tells the classes apart."""
+    store = little.inputs(np.random.default_rng(0), {"train": [8, 8], "val": [4, 4], "test": [4, 4]}, {"scene": 1})
+    wanted = ("motion_concepts", "readings", "concepts")
+    assert not any(little.run(tmp_path, store, wanted).values())
+    store["readings"][0][0]["readings"][:] = 0.5
+    store["pseudo_labels"][0][0]["similarity"][:] = 0.5
+    told = little.run(tmp_path, store, ("concept_layers", "classifier", "model"), changed(kinds=["dance", "read"]))
+    assert not any(told.values())
+    metrics = little.strict(tmp_path / "metrics.json")
+    assert "read" not in metrics["kinds"]
+    assert any(line.startswith("the model kind read is left out: nothing tells") for line in metrics["warnings"])

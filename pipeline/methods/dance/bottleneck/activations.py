@@ -13,24 +13,34 @@ from pipeline.methods.dance.bottleneck.levels import doubt_in_words, doubt_of
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS
 
 TYPES = ("motion", "object", "scene")
+STATISTICS = ("mean", "std")
 
 
-def activations(features: np.ndarray, layer: dict[str, np.ndarray], pooled: np.ndarray | None = None) -> np.ndarray:
+def activations(
+    features: np.ndarray,
+    layer: dict[str, np.ndarray],
+    pooled: np.ndarray | None = None,
+    read: np.ndarray | None = None,
+) -> np.ndarray:
     """Standardised concept activations z (DANCE supplement 1.1).
 
     Args:
         features: ``[n, D]``.
         layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` of the
             training activations of all concepts.
-        pooled: activations of the located concepts ``[n, M - m]``, where there are any; they stand behind the others.
+        pooled: activations of the located concepts, where there are any; they stand behind the others.
+        read: of the concepts that are read, where there are any; they stand before the others. NaN: nothing could be
+            read, which says as much as the mean.
 
     Returns:
         float64 ``[n, M]``.
     """
-    raw = features.astype(np.float64) @ layer["weight"].T.astype(np.float64)
+    parts = [features.astype(np.float64) @ layer["weight"].T.astype(np.float64)]
     if pooled is not None:
-        raw = np.concatenate([raw, pooled.astype(np.float64)], 1)
-    return (raw - layer["mean"]) / layer["std"]
+        parts.append(pooled.astype(np.float64))
+    if read is not None:
+        parts.insert(0, np.where(np.isnan(read), layer["mean"][: read.shape[1]], read.astype(np.float64)))
+    return (np.concatenate(parts, 1) - layer["mean"]) / layer["std"]
 
 
 @dataclass(frozen=True)
@@ -38,14 +48,15 @@ class KindConcepts:
     """The concepts of one model kind, out of the layers that all kinds share.
 
     Attributes:
-        kind: dance, salf or dance+salf.
-        names, types: of the ``M`` concepts; those with maps stand last.
+        kind: see `pipeline.methods.dance.settings.Kind`.
+        names, types: of the ``M`` concepts; those that are read stand first, those with maps last.
         layer: ``weight`` ``[m, D]``, ``mean`` and ``std`` ``[M]``, ``levels`` ``[5, M]``, and ``map_weight``
-            ``[M - m, D']`` and ``heat`` ``[2, M - m]`` where the kind has maps.
+            ``[l, D']`` and ``heat`` ``[2, l]`` where the kind has maps.
         doubts: why one should not rely on each concept, ``M`` keys of
             `pipeline.methods.dance.bottleneck.levels.DOUBTS`; empty where one may.
         pooling: how the maps become activations; None without maps.
-        pooled: ``[n, M - m]`` of the samples, None without maps.
+        pooled: ``[n, l]`` of the samples, None without maps.
+        read: ``[n, r]`` of the samples, NaN where nothing could be read; None where nothing is.
     """
 
     kind: str
@@ -55,6 +66,7 @@ class KindConcepts:
     doubts: list[str]
     pooling: str | None
     pooled: np.ndarray | None
+    read: np.ndarray | None = None
 
     @property
     def doubt(self) -> list[str]:
@@ -63,7 +75,7 @@ class KindConcepts:
 
     def activations(self, features: np.ndarray) -> np.ndarray:
         """Standardised activations ``[n, M]`` of the samples with these features ``[n, D]``."""
-        return activations(features, self.layer, self.pooled)
+        return activations(features, self.layer, self.pooled, self.read)
 
 
 def concepts_of(
@@ -80,40 +92,60 @@ def concepts_of(
         videos: the samples that pooled activations are wanted for.
         pooling: of the maps, for the kinds that have them.
     """
-    types = np.array(described["types"], object)
-    whole = {"dance": types != "", "salf": types == "", "dance+salf": types == "motion"}[kind]
-    names = [name for name, chosen in zip(described["names"], whole, strict=True) if chosen]
-    layer = {"weight": arrays["weight"][whole], "mean": arrays["mean"][whole], "std": arrays["std"][whole]}
-    levels, dead, pooled = arrays["levels"][:, whole], np.array(described["dead"], bool)[whole], None
-    own_types = types[whole].tolist()
-    if kind != "dance":
+    types, read_types = np.array(described["types"], object), np.array(described.get("read_types", []), object)
+    # Which of the concepts that are read, and of those that see the whole clip, the kind has.
+    whole, read = {
+        "dance": (types != "", read_types == ""),
+        "salf": (types == "", read_types == ""),
+        "dance+salf": (types == "motion", read_types == ""),
+        "read": (types == "", read_types != ""),
+        "read+dance": (types != "motion", read_types == "motion"),
+        "read+salf": (types == "", read_types == "motion"),
+    }[kind]
+    chosen = [("read_", read), ("", whole)] if read.any() else [("", whole)]
+
+    def listed(name: str) -> list[str]:
+        return [value for prefix, own in chosen for value in np.array(described[f"{prefix}{name}"], object)[own]]
+
+    names, kinds = listed("names"), listed("types")
+    layer = {name: np.concatenate([arrays[f"{prefix}{name}"][own] for prefix, own in chosen]) for name in STATISTICS}
+    layer["weight"] = arrays["weight"][whole]
+    levels = np.concatenate([arrays[f"{prefix}levels"][:, own] for prefix, own in chosen], 1)
+    dead = listed("dead")
+    rows = []
+    if read.any() or kind.endswith("salf"):
+        row_of = {key: row for row, key in enumerate(described["video_id"])}
+        rows = [row_of[key] for key in videos.video_id]
+    readings = arrays["read_activations"][rows][:, read] if read.any() else None
+    pooled = None
+    if kind.endswith("salf"):
         which = POOLINGS.index(pooling)
         layer |= {"map_weight": arrays["map_weight"], "heat": arrays["heat"]}
-        layer["mean"] = np.concatenate([layer["mean"], arrays["map_mean"][which]])
-        layer["std"] = np.concatenate([layer["std"], arrays["map_std"][which]])
+        for name in STATISTICS:
+            layer[name] = np.concatenate([layer[name], arrays[f"map_{name}"][which]])
         levels = np.concatenate([levels, arrays["map_levels"][which]], 1)
-        dead = np.concatenate([dead, np.array(described["map_dead"], bool)])
-        names, own_types = names + described["map_names"], own_types + described["map_types"]
-        row_of = {key: row for row, key in enumerate(described["video_id"])}
-        pooled = arrays["map_activations"][which][[row_of[key] for key in videos.video_id]]
+        names, kinds = names + described["map_names"], kinds + described["map_types"]
+        dead = dead + described["map_dead"]
+        pooled = arrays["map_activations"][which][rows]
     least = described["min_positives"]
     doubts = [doubt_of(own, bool(is_dead), least) for own, is_dead in zip(levels.T, dead, strict=True)]
-    standardised = np.concatenate([(levels[:3] - layer["mean"]) / layer["std"], levels[3:]])
-    return KindConcepts(
-        kind, names, own_types, {**layer, "levels": standardised}, doubts, None if kind == "dance" else pooling, pooled
-    )
+    layer["levels"] = np.concatenate([(levels[:3] - layer["mean"]) / layer["std"], levels[3:]])
+    return KindConcepts(kind, names, kinds, layer, doubts, pooling if kind.endswith("salf") else None, pooled, readings)
 
 
 def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]) -> np.ndarray:
     """Rows of the discovered motion concepts that the concept layers kept, in the layers' order, int64 ``[n_motion]``.
 
-    A concept that no training video shows is discovered, but no layer learns it.
+    A concept that no training video shows is discovered, but no layer learns it, and it is not read.
 
     Args:
-        described: attributes of the concept layers (``names``, ``types``); about_motion: of the motion concepts.
+        described: attributes of the concept layers (``names``, ``types``, and the same of what is read); about_motion:
+            of the motion concepts.
     """
     row_of = {name: row for row, name in enumerate(about_motion["names"])}
-    kept = [row_of[name] for name, kind in zip(described["names"], described["types"], strict=True) if kind == "motion"]
+    guessed = "motion" in described["types"]
+    names, types = (described[name if guessed else f"read_{name}"] for name in ("names", "types"))
+    kept = [row_of[name] for name, kind in zip(names, types, strict=True) if kind == "motion"]
     return np.array(kept, np.int64)
 
 

@@ -95,7 +95,7 @@ def choose_pooling(
     """
     y, n_classes = samples.label.astype(np.int64), len(samples.videos.class_names)
     tried = []
-    for pooling in settings.pooling if kind != "dance" else [None]:
+    for pooling in settings.pooling if kind.endswith("salf") else [None]:
         concepts = concepts_of(kind, layers, described, samples.videos, pooling)
         if not concepts.names:
             raise stage.StageError(
@@ -161,11 +161,19 @@ def build(job: stage.Job) -> None:
             "val_top1": float(choice.accuracy[choice.chosen]),
         }
 
+    kinds: list[str] = []
     pooling: dict[str, str] = {}
     solved: dict[bytes, Choice] = {}
     for position, kind in enumerate(described["kinds"]):
         prefix = f"{kind}/" if position else ""
-        concepts, z, everything = choose_pooling(kind, layers, described, samples, settings)
+        try:
+            concepts, z, everything = choose_pooling(kind, layers, described, samples, settings)
+        except stage.StageError as error:
+            if not position:
+                raise
+            job.warn(f"the model kind {kind} is left out: {error}")
+            continue
+        kinds.append(kind)
         if concepts.pooling:
             pooling[kind] = concepts.pooling
         keep(f"{prefix}all", everything)
@@ -201,7 +209,7 @@ def build(job: stage.Job) -> None:
         {name: np.asarray(value, np.float64) for name, value in arrays.items()},
         {
             "certificates": certificates,
-            "kinds": described["kinds"],
+            "kinds": kinds,
             "pooling": pooling,
             "class_names": samples.videos.class_names,
         },

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.backbone.samples import Samples, read_samples
 from pipeline.data.table import join_shards
 from pipeline.jobs import stage
+from pipeline.learning.metrics import average_precision
 from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.layers import ConceptLayer, train_motion_layer, train_text_layer
@@ -39,6 +40,8 @@ class Targets:
         names, types: of the ``m`` concepts in words that passed the filters.
         texts: their embeddings ``[m, E]``.
         similarity: of every sample to them, ``[n, m]``; has_similarity: bool ``[n]``.
+        read: the motion concepts as they are read from poses, ``[n, n_motion]``, NaN where they cannot be; None where
+            they are not.
     """
 
     motion_names: list[str]
@@ -49,6 +52,7 @@ class Targets:
     texts: np.ndarray
     similarity: np.ndarray
     has_similarity: np.ndarray
+    read: np.ndarray | None = None
 
     @classmethod
     def of_words(cls, names: list[str], types: np.ndarray, similarity: np.ndarray, known: np.ndarray) -> Targets:
@@ -97,29 +101,48 @@ class Targets:
         return leakage_projection(features[known], targets[:, is_own], targets[:, ~is_own], rank)
 
 
+def read_labels(job: stage.Job, samples: Samples) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names of the motion concepts, multi-hot labels of the samples ``[n, n_motion]``, and which have some ``[n]``."""
+    table, described = job.read_table("motion_labels")
+    names = described["names"]
+    hot = np.zeros((table.num_rows, len(names)), np.float32)
+    for row, concepts in enumerate(table["concepts"].to_pylist()):
+        hot[row, concepts] = 1
+    return names, *samples.align(table["video_id"].to_pylist(), hot)
+
+
+def read_words(job: stage.Job, samples: Samples) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Types, names and texts of the concepts in words, their similarity to the samples, and which have one."""
+    ((arrays, described),) = job.read_arrays("pseudo_labels")
+    similarity, known = samples.align(described["video_id"], arrays["similarity"])
+    types, names = np.array(described["types"]), np.array(described["names"], object)
+    return types, names, arrays["texts"], similarity, known
+
+
 def read_targets(job: stage.Job, samples: Samples, settings: ConceptLayers) -> Targets:
     """Motion labels and similarities of the samples, joined by id, of the types that are learned."""
     motion_names: list[str] = []
     labels, labelled = np.zeros((len(samples.videos), 0), np.float32), np.ones(len(samples.videos), bool)
+    read = read_readings(job, samples)
     if settings.has_motion:
-        table, described = job.read_table("motion_labels")
-        motion_names = described["names"]
-        hot = np.zeros((table.num_rows, len(motion_names)), np.float32)
-        for row, concepts in enumerate(table["concepts"].to_pylist()):
-            hot[row, concepts] = 1
-        labels, labelled = samples.align(table["video_id"].to_pylist(), hot)
+        motion_names, labels, labelled = read_labels(job, samples)
     if not settings.words:
         nothing = np.zeros((len(samples.videos), 0), np.float32)
         known = np.ones(len(samples.videos), bool)
-        return Targets(motion_names, labels, labelled, [], np.array([], str), nothing, nothing, known)
-    ((arrays, described),) = job.read_arrays("pseudo_labels")
-    similarity, has_similarity = samples.align(described["video_id"], arrays["similarity"])
-    types, names = np.array(described["types"]), np.array(described["names"], object)
+        return Targets(motion_names, labels, labelled, [], np.array([], str), nothing, nothing, known, read)
+    types, names, texts, similarity, known = read_words(job, samples)
     own = np.isin(types, settings.words)
-    texts = arrays["texts"][own]
-    return Targets(
-        motion_names, labels, labelled, names[own].tolist(), types[own], texts, similarity[:, own], has_similarity
-    )
+    words = names[own].tolist(), types[own], texts[own], similarity[:, own], known
+    return Targets(motion_names, labels, labelled, *words, read)
+
+
+def read_readings(job: stage.Job, samples: Samples) -> np.ndarray | None:
+    """What was read of the motion concepts ``[n, n_motion]``, NaN for a sample without poses; None where nothing is."""
+    if not job.given("readings"):
+        return None
+    ((arrays, described),) = job.read_arrays("readings")
+    values, has_row = samples.align(described["video_id"], arrays["readings"])
+    return np.where(has_row[:, None], values, np.nan)
 
 
 def _row(layer: str, kind: str, name: str, quality: float, kept: bool, reason: str) -> dict:
@@ -328,6 +351,24 @@ def _map_layer(
     return weight, np.concatenate(pooled, 1), np.concatenate(warmest), rows
 
 
+def _readings(settings: ConceptLayers, samples: Samples, targets: Targets) -> tuple[np.ndarray, list[dict]]:
+    """What no layer is learned for ``[n, r]``, NaN where it is unknown: motions read from poses, the dual encoder's own
+    scores where a kind takes them; and the rows."""
+    seen = targets.seen(samples.split("train")) if targets.read is not None else np.zeros(0, bool)
+    parts, rows = [np.zeros((len(samples.videos), 0), np.float32)], []
+    if seen.any():
+        parts.append(targets.read[:, seen])
+        val = samples.split("val") & targets.labelled & np.isfinite(parts[-1]).all(1)
+        quality = average_precision(parts[-1][val], targets.labels[val][:, seen])
+        names = [name for name, kept in zip(targets.motion_names, seen, strict=True) if kept]
+        rows += [_row("read", "motion", name, value, True, "") for name, value in zip(names, quality, strict=True)]
+    if "read" in settings.kinds:
+        parts.append(np.where(targets.has_similarity[:, None], targets.similarity, np.nan))
+        words = zip(targets.types, targets.names, strict=True)
+        rows += [_row("read", str(kind), name, np.nan, True, "") for kind, name in words]
+    return np.concatenate(parts, 1).astype(np.float32), rows
+
+
 def _dead(raw: np.ndarray) -> np.ndarray:
     """bool ``[m]``: concepts whose activations ``[n, m]`` are all the same but for their rounding."""
     return (np.abs(standardise(raw, *standardise_fit(raw))) < 1e-3).all(0)
@@ -359,6 +400,11 @@ def warnings_of(rows: list[dict]) -> list[str]:
     for layer, kind in dict.fromkeys((row["layer"], row["type"]) for row in kept):
         own = [row["reason"] == DEAD for row in kept if (row["layer"], row["type"]) == (layer, kind)]
         if any(own):
+            if layer == "read":
+                found.append(
+                    f"{sum(own)} of {len(own)} {kind} concepts that are read say the same of every train video"
+                )
+                continue
             decay = "map" if layer == "map" else "motion" if kind == "motion" else "text"
             found.append(
                 f"{sum(own)} of {len(own)} {kind} concepts are dead: what their layer says is the same for every "
@@ -386,11 +432,11 @@ def train_layers(
     train = samples.split("train")
     rows: list[dict] = []
     weights = [np.zeros((0, samples.features.shape[1]), np.float32)]
-    if settings.has_motion:
+    if settings.guesses_motion:
         weight, found = _motion_layer(settings, samples, targets)
         weights.append(weight)
         rows += found
-    if "dance" in settings.kinds:
+    if settings.guesses_words:
         cutoff, rank = settings.projection_cutoff, settings.leakage_rank
         weight, found = text_layers(settings, samples, targets, settings.words, cutoff, rank)
         weights.append(weight)
@@ -401,7 +447,7 @@ def train_layers(
         "min_positives": settings.min_positives,
         "n_without_motion": int((~targets.labelled).sum()),
     }
-    dead = {"map": np.zeros(0, bool)}
+    dead = {"map": np.zeros(0, bool), "read": np.zeros(0, bool)}
     if places is not None:
         map_weight, pooled, warmest, found = _map_layer(settings, samples, targets, places)
         rows += found
@@ -412,14 +458,24 @@ def train_layers(
             "map_mean": np.stack([mean for mean, _ in statistics]),
             "map_std": np.stack([std for _, std in statistics]),
         }
-        content["video_id"] = samples.videos.video_id.tolist()
         dead["map"] = np.all([_dead(values[train]) for values in pooled], 0)
+    if settings.reads:
+        readings, found = _readings(settings, samples, targets)
+        rows += found
+        missing = np.isnan(readings[train])
+        total = np.where(missing, 0, readings[train]).sum(0, dtype=np.float64)
+        known = np.where(missing, total / np.maximum((~missing).sum(0), 1), readings[train])
+        mean, std = standardise_fit(known)
+        arrays |= {"read_activations": readings, "read_mean": mean, "read_std": std}
+        dead["read"] = _dead(known)
+    if places is not None or settings.reads:
+        content["video_id"] = samples.videos.video_id.tolist()
     weight = np.concatenate(weights).astype(np.float32)
     raw = samples.features[train] @ weight.T
     mean, std = standardise_fit(raw)
     dead["global"] = _dead(raw)
     arrays |= {"weight": weight, "mean": mean, "std": std}
-    for layer, prefix in (("global", ""), ("map", "map_")):
+    for layer, prefix in (("global", ""), ("map", "map_"), ("read", "read_")):
         own = [row for row in rows if row["layer"] == layer and row["kept"]]
         for row, is_dead in zip(own, dead[layer], strict=True):
             row["reason"] = DEAD if is_dead else ""
@@ -428,10 +484,14 @@ def train_layers(
         showing = [targets.showing(row["type"], row["name"], train) for row in own]
         if layer == "global":
             arrays["levels"] = _levels(samples.features @ weight.T, showing)
-        elif places is not None:
+        elif layer == "read" and settings.reads:
+            # Where nothing was read, the mean speaks, as in `activations`.
+            filled = np.where(np.isnan(arrays["read_activations"]), arrays["read_mean"], arrays["read_activations"])
+            arrays["read_levels"] = _levels(filled, showing)
+        elif layer == "map" and places is not None:
             arrays["map_levels"] = np.stack([_levels(values, showing) for values in pooled])
             arrays["heat"] = _heat(warmest, showing)
-    if not content["names"] and not content["map_names"]:
+    if not content["names"] and not content["map_names"] and not content["read_names"]:
         raise stage.StageError(
             "no concept is left; loosen context.concepts, or projection_cutoff and map_cutoff of "
             "bottleneck.concept_layers"
@@ -466,7 +526,7 @@ def build(job: stage.Job) -> None:
         "concept_layers",
         arrays,
         content,
-        n_ok=len(content["names"]) + len(content["map_names"]),
+        n_ok=sum(len(content[f"{prefix}names"]) for prefix in ("", "map_", "read_")),
         failed=samples.failed,
         dtype="float32",
     )

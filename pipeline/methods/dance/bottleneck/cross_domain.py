@@ -18,7 +18,9 @@ import numpy as np
 from pipeline.data.entries import plain
 from pipeline.data.lines import lines_of
 from pipeline.jobs.stage import Job, StageError, run
+from pipeline.methods.dance.bottleneck.reading import readings_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, read_model
+from pipeline.methods.dance.settings import Reading
 from pipeline.store.arrays import read_arrays
 from pipeline.store.names import NameUnknown, find
 from pipeline.store.places import shards_of
@@ -29,6 +31,17 @@ from pipeline.store.tables import read_table
 SEEN = ("n_frames", "sampling", "stride", "size")
 # Settings that name a network.
 ENCODER = ("model", "revision", "sha256")
+# Where shards lie below a results folder.
+PLACES = {
+    "features": "backbone/features",
+    "maps": "backbone/maps",
+    "clips": "data/clips",
+    "poses": "motion/poses",
+    "pose_clips": "motion/pose_clips",
+    "dual_encoder": "context/dual_encoder",
+}
+# Settings of key clips without which they cannot be compared with medoids.
+CUT = ("length", "normalise")
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class VideoSet:
     Attributes:
         video_id: ``n`` ids; class_name: of each.
         features: ``[n, D]``; maps: ``[n, S, h, w, D']``, None for a model without maps.
+        read: ``[n, n_read]``, NaN where nothing could be read; None for a model that reads nothing.
         class_names: of the data set.
     """
 
@@ -45,6 +59,7 @@ class VideoSet:
     class_name: list[str]
     features: np.ndarray
     maps: np.ndarray | None
+    read: np.ndarray | None
     class_names: list[str]
 
 
@@ -78,15 +93,14 @@ def files_in(results: Path) -> dict[str, list[Path]]:
             f"{results} holds no data/index.parquet; `snakemake --cores all {index}` makes it, and backbone/features "
             f"beside it what the model reads"
         )
-    places = {"features": "backbone/features", "maps": "backbone/maps", "clips": "data/clips"}
-    return {"index": [index], **{name: shards_of(results, place) for name, place in places.items()}}
+    return {"index": [index], **{name: shards_of(results, place) for name, place in PLACES.items()}}
 
 
 def read_videos(files: dict[str, list[Path]], results: str, split: str, model: ConceptModel) -> VideoSet:
     """Videos of a split with what the model reads of them.
 
     Args:
-        files: ``index``, ``features``, ``maps`` and ``clips``, see `files_in`; results: what to call them in errors.
+        files: ``index`` and those of `PLACES`, see `files_in`; results: what to call them in errors.
 
     Raises:
         StageError: there is no such split, no feature, or what is there was made by another encoder than the model's.
@@ -123,8 +137,55 @@ def read_videos(files: dict[str, list[Path]], results: str, split: str, model: C
         _single(ids, [rows[key]["class_names"] for key in ids]),
         features[1][chosen],
         maps[1][[row_of_map[key] for key in ids]] if maps else None,
+        _read(files, results, ids, model),
         described["class_names"],
     )
+
+
+def _read(files: dict[str, list[Path]], results: str, ids: list[str], model: ConceptModel) -> np.ndarray | None:
+    """What the model reads of these videos ``[n, n_read]``, from their poses and embeddings.
+
+    Raises:
+        StageError: there are none, or they were made in a way that cannot be compared.
+    """
+    if not model.n_read:
+        return None
+    about, texts = model.about["reading"], model.layer.get("texts", np.zeros((0, 1)))
+    n_motion = model.n_read - len(texts)
+    result = np.full((len(ids), model.n_read), np.nan)
+    row_of = {key: row for row, key in enumerate(ids)}
+    for name in (*(("poses", "pose_clips") if n_motion else ()), *(("dual_encoder",) if len(texts) else ())):
+        if not files[name]:
+            raise StageError(f"{results}/{PLACES[name]} holds nothing, and the model reads it; make it with snakemake")
+    if n_motion:
+        for posed, clipped in zip(files["poses"], files["pose_clips"], strict=True):
+            (poses, told), (clips, described) = read_arrays(posed), read_arrays(clipped)
+            made = described["provenance"]["settings"]
+            for key in CUT:
+                if made[key] != about["pose_clips"][key]:
+                    raise StageError(
+                        f"{results}: motion.pose_clips.{key} is {made[key]}, the model was trained with "
+                        f"{about['pose_clips'][key]}"
+                    )
+            joints, wanted = poses["keypoints"].shape[1], model.medoids.shape[2]
+            if joints != wanted:
+                raise StageError(f"{results}: its poses have {joints} joints, the model's {wanted}")
+            settings, shown = Reading.model_validate(about["motion"]), (told["video_id"], described["video_id"])
+            for key, values in readings_of(poses, shown[0], clips, shown[1], model.medoids, settings):
+                if key in row_of:
+                    result[row_of[key], :n_motion] = values
+    if len(texts):
+        keys, values, record = _joined(files, results, "dual_encoder", "embeddings")
+        wanted, made = about["dual_encoder"], record["settings"]
+        for key in ENCODER[:2] if wanted["source"] == "computed" else ():
+            if made.get(key) != wanted[key]:
+                raise StageError(
+                    f"{results}: context.dual_encoder.{key} is {made.get(key)}, the model's words are of {wanted[key]}"
+                )
+        for key, value in zip(keys, values, strict=True):
+            if key in row_of:
+                result[row_of[key], n_motion:] = texts @ value
+    return result
 
 
 def _single(ids: list[str], class_names: list[list[str]]) -> list[str]:
@@ -140,12 +201,12 @@ def _single(ids: list[str], class_names: list[list[str]]) -> list[str]:
 def _joined(
     files: dict[str, list[Path]], results: str, name: str, array: str
 ) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """Ids, values and provenance of a sharded artifact of the backbone."""
+    """Ids, values and provenance of a sharded artifact."""
     paths = files[name]
     if not paths:
         raise StageError(
-            f"{results}/backbone/{name} holds nothing; `snakemake --cores all "
-            f"{results}/backbone/{name}/000-of-NNN.zarr.zip …` makes its shards"
+            f"{results}/{PLACES[name]} holds nothing; `snakemake --cores all "
+            f"{results}/{PLACES[name]}/000-of-NNN.zarr.zip …` makes its shards"
         )
     parts = [read_arrays(path) for path in paths]
     ids = [key for _, attributes in parts for key in attributes["video_id"]]
@@ -236,7 +297,8 @@ def activations_of(model: ConceptModel, videos: VideoSet) -> np.ndarray:
         StageError: the features have another width than the model's.
     """
     try:
-        return model.activations(videos.features, None if videos.maps is None else model.maps(videos.maps))
+        maps = None if videos.maps is None else model.maps(videos.maps)
+        return model.activations(videos.features, maps, videos.read)
     except ValueError as error:
         raise StageError(str(error)) from None
 
@@ -357,7 +419,7 @@ def build(job: Job) -> None:
     output = job.outputs["cross_domain"]
     # A set that is there for tests only belongs to the question as a whole.
     split = "test" if output.stem == job.dataset else "all"
-    files = {name: job.given(name) for name in ("index", "features", "maps", "clips")}
+    files = {name: job.given(name) for name in ("index", *PLACES)}
     answer = {"model": str(job.input("model")), **evaluate(model, files, f"results/{job.dataset}", split)}
     write_json(output, answer)
 

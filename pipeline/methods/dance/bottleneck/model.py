@@ -14,6 +14,7 @@ from pipeline.learning.metrics import accuracy, top_k_accuracy, wilson
 from pipeline.learning.novelty import reach_of
 from pipeline.learning.scaling import standardise
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, concepts_of, motion_of
+from pipeline.methods.dance.bottleneck.leakage_scores import beside_read, leakage, read_truth
 from pipeline.methods.dance.bottleneck.levels import DOUBTS
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.plain import write_json
@@ -147,6 +148,18 @@ def build(job: stage.Job) -> None:
         for position, item in enumerate(kinds)
     }
 
+    truth = read_truth(job, samples)
+    asked = test if test.any() else samples.split("val")
+    for item in kinds:
+        own = [truth.get(key) for key in zip(item.types, item.names, strict=True)]
+        figures[item.kind]["leakage"] = leakage(
+            item.activations(samples.features)[asked],
+            item.types,
+            [None if column is None else column[asked] for column in own],
+            y[asked],
+        )
+    alone = beside_read(figures)
+
     if job.given("baselines"):
         ((_, compared),) = job.read_arrays("baselines")
         figures |= {kind: item["figures"] for kind, item in compared["kinds"].items()}
@@ -178,6 +191,7 @@ def build(job: stage.Job) -> None:
             for name in certificates
             if name.startswith("nec_")
         },
+        "alone": alone,
         "kinds": figures,
     }
     metrics |= {f"n_{split}": int(samples.split(split).sum()) for split in samples.result_splits if split != "test"}
@@ -206,13 +220,14 @@ def build(job: stage.Job) -> None:
         failed=samples.failed,
     )
     quality = {(row["layer"], row["type"], row["name"]): row["quality"] for row in table.to_pylist() if row["kept"]}
-    n_whole = len(concepts.layer["weight"])
+    n_read = 0 if concepts.read is None else concepts.read.shape[1]
+    n_whole = n_read + len(concepts.layer["weight"])
     training = set(samples.videos.video_id[samples.split("train")])
     about = {
         "dataset": job.dataset,
         "kind": concepts.kind,
         "quality": [
-            quality["global" if position < n_whole else "map", kind, name]
+            quality["read" if position < n_read else "global" if position < n_whole else "map", kind, name]
             for position, (kind, name) in enumerate(zip(concepts.types, concepts.names, strict=True))
         ],
         "doubt": concepts.doubt,
@@ -226,6 +241,13 @@ def build(job: stage.Job) -> None:
     }
     if concepts.pooling:
         about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
+    if n_read:
+        about["reading"] = job.settings["reading"]
+    if concepts.kind == "read" and job.given("pseudo_labels"):
+        ((words, named),) = job.read_arrays("pseudo_labels")
+        row_of = {key: row for row, key in enumerate(zip(named["types"], named["names"], strict=True))}
+        own = [row_of[key] for key in zip(concepts.types, concepts.names, strict=True) if key[0] != "motion"]
+        concepts.layer["texts"] = words["texts"][own]
     medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
     model = ConceptModel(
         samples.videos.class_names,

@@ -20,10 +20,10 @@ from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import NameUnknown, find
 
 TENSORS = ("layer_weight", "layer_mean", "layer_std", "classifier_weight", "classifier_bias", "medoids")
-MAP_TENSOR = "map_weight"
+MAP_TENSOR, TEXT_TENSOR = "map_weight", "texts"
 REACH_TENSORS = ("reach_mean", "reach_whitening")
 # Tensors that not every model has, by their names in the layer: imported ones know no training video.
-OPTIONAL = {MAP_TENSOR: "map_weight", "concept_levels": "levels", "heat": "heat"}
+OPTIONAL = {MAP_TENSOR: "map_weight", TEXT_TENSOR: "texts", "concept_levels": "levels", "heat": "heat"}
 # What "without a concept" can mean.
 WITHOUT = ("absent", "mean", "zero")
 
@@ -85,10 +85,10 @@ class ConceptModel:
         class_names: ``K`` names.
         concepts: ``M`` names; types: ``M`` of motion, object, scene.
         layer: ``weight`` ``[m, D]`` of the concepts that see the whole clip, ``mean`` and ``std`` ``[M]`` (activations
-            are standardised with train statistics); ``map_weight`` ``[M - m, D']`` where the last concepts have maps.
-            Where the training videos are known: ``levels`` ``[5, M]``, see
-            `pipeline.methods.dance.bottleneck.levels.LEVELS`, standardised, and with maps ``heat`` ``[2, M - m]``: from
-            where on a concept is seen in a place, and where its heat is full.
+            are standardised with train statistics); ``map_weight`` ``[l, D']`` where the last concepts have maps;
+            ``texts`` ``[t, E]`` where words are the dual encoder's own scores. Where the training videos are known:
+            ``levels`` ``[5, M]``, see `pipeline.methods.dance.bottleneck.levels.LEVELS`, standardised, and with maps
+            ``heat`` ``[2, l]``: from where on a concept is seen in a place, and where its heat is full.
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
         about: data set, skeleton, settings of the decoder, the encoders and the maps, figures, and why one should not
@@ -113,7 +113,12 @@ class ConceptModel:
     @property
     def n_whole(self) -> int:
         """Number of concepts without a map; concept ``n_whole + k`` has map ``k``."""
-        return len(self.layer["weight"])
+        return len(self.concepts) - len(self.layer.get("map_weight", ()))
+
+    @property
+    def n_read(self) -> int:
+        """Number of concepts that are read, from poses and by the dual encoder; they stand first."""
+        return self.n_whole - len(self.layer["weight"])
 
     def find_concept(self, name: str) -> int:
         """Position of a concept, named as it is or, where two types share a name, as ``type:name``.
@@ -159,22 +164,27 @@ class ConceptModel:
         _check_width(features.shape[-1], self.layer["map_weight"].shape[1])
         return concept_maps(features, self.layer["map_weight"])
 
-    def activations(self, features: np.ndarray, maps: np.ndarray | None = None) -> np.ndarray:
+    def activations(
+        self, features: np.ndarray, maps: np.ndarray | None = None, read: np.ndarray | None = None
+    ) -> np.ndarray:
         """Standardised concept activations ``[n, M]``.
 
         Args:
-            features: ``[n, D]``; maps: concept maps ``[n, S, h, w, M - m]`` for a model that has maps.
+            features: ``[n, D]``; maps: concept maps ``[n, S, h, w, l]`` for a model that has maps.
+            read: ``[n, n_read]`` for a model whose concepts are read; NaN where nothing could be.
 
         Raises:
-            ValueError: the features have another width than those that the model was trained on, or maps are missing.
+            ValueError: the features have another width than those that the model was trained on, or maps or readings
+                are missing.
         """
         features = np.atleast_2d(features)
         _check_width(features.shape[1], self.layer["weight"].shape[1])
-        if not self.has_maps:
-            return activations(features, self.layer)
-        if maps is None:
+        if self.has_maps and maps is None:
             raise ValueError("this model locates its concepts; it needs the feature maps beside the features")
-        return activations(features, self.layer, pool(maps, self.about["maps"]["pooling"]))
+        if self.n_read and read is None:
+            raise ValueError("this model reads concepts in videos; features alone do not tell them")
+        pooled = pool(maps, self.about["maps"]["pooling"]) if self.has_maps else None
+        return activations(features, self.layer, pooled, np.atleast_2d(read) if self.n_read else None)
 
     def logits(self, z: np.ndarray) -> np.ndarray:
         """``[n, K]`` of concept activations ``[n, M]``."""
@@ -283,9 +293,15 @@ class ConceptModel:
             )
         return result
 
-    def predict(self, features: np.ndarray, top_k: int = 5, maps: np.ndarray | None = None) -> list[Prediction]:
-        """Decisions and reasons for features ``[n, D]`` and concept maps, see `activations`."""
-        decided = self.decide(self.activations(features, maps), top_k)
+    def predict(
+        self,
+        features: np.ndarray,
+        top_k: int = 5,
+        maps: np.ndarray | None = None,
+        read: np.ndarray | None = None,
+    ) -> list[Prediction]:
+        """Decisions and reasons for features ``[n, D]``, concept maps and readings, see `activations`."""
+        decided = self.decide(self.activations(features, maps, read), top_k)
         return [
             replace(item, unseen=self.unseen(distance))
             for item, distance in zip(decided, self.distance(features), strict=True)
@@ -375,7 +391,8 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     fits = (
         len(model.types) == n_concepts
         and layer["weight"].ndim == maps.ndim == 2
-        and len(layer["weight"]) + len(maps) == n_concepts
+        and model.n_read >= 0
+        and bool(model.n_read) == ("reading" in model.about)
         and model.has_maps == ("maps" in model.about)
         and layer["mean"].shape == layer["std"].shape == (n_concepts,)
         and model.weight.shape == (n_classes, n_concepts)

@@ -27,11 +27,13 @@ class Head:
         over: concepts; the bare features; or dump, a layer of as many units as there are concepts, trained on classes.
         sparse: the elastic net of DANCE eq. 6, else a dense head.
         types: of the concepts that may be used.
+        kind: of the model that they are of; one without maps.
     """
 
     over: Literal["concepts", "features", "dump"] = "concepts"
     sparse: bool = True
     types: tuple[str, ...] = TYPES
+    kind: Literal["dance", "read", "read+dance"] = "dance"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ def _inputs_of_head(job: stage.Job, head: Head, samples: Samples) -> np.ndarray:
     if head.over == "features":
         return standardise(samples.features, *standardise_fit(samples.features[train]))
     ((arrays, described),) = job.read_arrays("concept_layers")
-    concepts = concepts_of("dance", arrays, described, samples.videos)
+    concepts = concepts_of(head.kind, arrays, described, samples.videos)
     if head.over == "concepts":
         wanted = np.isin(np.array(concepts.types, object), head.types)
         if not wanted.any():

@@ -5,6 +5,8 @@ Its Tables 2 to 5 and 7 to 12 are about UCF-101, Table 6 about four data sets; T
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipeline.ablations.cache import Cache, run_step
 from pipeline.ablations.variants import Table, Variant, changed
 from pipeline.config import Dataset
@@ -34,14 +36,15 @@ def seeded(section: Dataset, seed: int) -> Dataset:
     return changed(section, changes)
 
 
-def as_dance(section: Dataset) -> Dataset:
-    """The section with the paper's model kind alone."""
-    return changed(section, {"bottleneck.concept_layers.kinds": ["dance"]})
+def of_kind(section: Dataset, head: Head | str | None) -> Dataset:
+    """The section with one model kind alone: that of the head, or the paper's."""
+    kind = head.kind if isinstance(head, Head) else CONCEPTS.kind
+    return changed(section, {"bottleneck.concept_layers.kinds": [kind]})
 
 
 def section_of(section: Dataset, variant: Variant, seed: int) -> Dataset:
-    """The configuration of one cell of a table: the paper's model kind, the variant's changes, the seed's draws."""
-    return seeded(changed(as_dance(section), variant.changes, f"variant `{variant.name}`"), seed)
+    """The configuration of one cell of a table: the variant's model kind and changes, the seed's draws."""
+    return seeded(changed(of_kind(section, variant.head), variant.changes, f"variant `{variant.name}`"), seed)
 
 
 def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, float]:
@@ -124,6 +127,7 @@ def _motion(section: Dataset) -> list[Table]:
             ),
         ]
         result.append(Table("clustering", "Clustering of key clips", "Table 2", variants))
+    result += [_reading("motion", ("motion",)), _reading("all", TYPES)]
     result.append(
         Table(
             "keyframes",
@@ -194,6 +198,41 @@ def _motion(section: Dataset) -> list[Table]:
         )
     )
     return result
+
+
+def _reading(what: str, types: tuple[str, ...]) -> Table:
+    """Motion that is read in several ways, beside motion that is guessed."""
+    ways: dict[str, dict[str, Any]] = {
+        "postures, τ 0.01": {"temperature": 0.01, "movement_temperature": None, "among_concepts": False},
+        "postures, τ 0.03": {"temperature": 0.03, "movement_temperature": None, "among_concepts": False},
+        "postures, τ 0.1": {"temperature": 0.1, "movement_temperature": None, "among_concepts": False},
+        "postures among concepts, τ 0.03": {
+            "temperature": 0.03,
+            "movement_temperature": None,
+            "among_concepts": True,
+        },
+        "and movement, τ 0.03 and 1": {"temperature": 0.03, "movement_temperature": 1.0, "among_concepts": False},
+        "both among concepts, τ 0.03 and 1": {
+            "temperature": 0.03,
+            "movement_temperature": 1.0,
+            "among_concepts": True,
+        },
+        "both among concepts, τ 0.1 and 0.3": {
+            "temperature": 0.1,
+            "movement_temperature": 0.3,
+            "among_concepts": True,
+        },
+    }
+    read = [
+        Variant(
+            f"read: {name}",
+            {f"bottleneck.reading.{key}": value for key, value in way.items()},
+            head=Head(types=types, kind="read+dance"),
+        )
+        for name, way in ways.items()
+    ]
+    guessed = Variant("guessed from features", head=Head(types=types))
+    return Table(f"reading_{what}", f"Motion read from poses, {what} concepts", "docs/motion.md", [guessed, *read])
 
 
 def _bottleneck(section: Dataset) -> list[Table]:

@@ -102,6 +102,8 @@ def predict_features(call: argparse.Namespace) -> int:
     model = read_model(call.model)
     if model.has_maps:
         raise ForeignFileError(f"{call.model} locates its concepts; it needs videos: conceptreel predict")
+    if model.n_read:
+        raise ForeignFileError(f"{call.model} reads its concepts; it needs videos: conceptreel predict")
     matrix = read_matrix(call.matrix, call.array)
     features, labels = matrix.values, None
     ids = matrix.ids or [f"row {row}" for row in range(len(features))]

@@ -409,6 +409,11 @@ def write_published(folder: Path, model: ConceptModel, layout: str) -> None:
             f"this model locates its concepts, and the layout {layout} has no place for maps; "
             f"export it as safetensors, or a model of kind dance"
         )
+    if model.n_read:
+        raise ForeignFileError(
+            f"this model reads concepts in videos, and the layout {layout} has no place for that; "
+            f"export it as safetensors, or a model of kind dance"
+        )
     broken = [name for name in model.concepts if len(name.splitlines()) != 1 or name != name.strip()]
     if broken:
         raise ForeignFileError(f"the concept {broken[0]!r} cannot stand in a line of concepts.txt")

@@ -257,7 +257,7 @@ class Model:
             return Decision(self.core, "feature", z, distance=distance)
         if os.path.exists(source) or Path(source).suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES):
             seen = self._seer().look(Path(source))
-            z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None])[0]
+            z = self.core.activations(seen.feature, None if seen.maps is None else seen.maps[None], seen.read)[0]
             (distance,) = self.core.distance(seen.feature)
             return Decision(self.core, str(source), z, distance=distance, look=lambda: seen)
         try:

@@ -103,6 +103,9 @@ def look(folder: Path, model: ConceptModel, video_id: str, z: np.ndarray) -> See
     if model.has_maps:
         found = model.maps(maps[0].part("maps", maps[1])[None])
         view = View.of(height, width, model.about["maps"])
-    if np.abs(model.activations(vector, found)[0] - z).max() > SAME:
+    # What was read is known from the activations themselves.
+    own = slice(None, model.n_read)
+    read = (z[own] * model.layer["std"][own] + model.layer["mean"][own])[None]
+    if np.abs(model.activations(vector, found, read)[0] - z).max() > SAME:
         raise ArtifactError(f"the cache below {folder} is not what this model has seen; one is stale. {_again(folder)}")
-    return Seen(frames, times, vector, None if found is None else found[0], view)
+    return Seen(frames, times, vector, None if found is None else found[0], view, read if model.n_read else None)

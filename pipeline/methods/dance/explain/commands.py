@@ -215,7 +215,7 @@ def edit(call: argparse.Namespace) -> int:
                 maps = edited(seen.maps, seen.view, mask, concept, call.beta)
             except RegionError as error:
                 raise StageError(str(error)) from None
-            after = replace(after, z=core.activations(seen.feature, maps[None])[0])
+            after = replace(after, z=core.activations(seen.feature, maps[None], seen.read)[0])
         after = after.without(*call.without, level=call.level)
         names = model.core.class_names
         found |= {

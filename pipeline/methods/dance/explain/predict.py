@@ -14,8 +14,10 @@ from pipeline.backbone.look import Look, Window
 from pipeline.backbone.maps import on_grid
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
+from pipeline.methods.dance.explain.reader import Reader
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
+from pipeline.store.atomic import StageError
 
 
 class VideoPredictor:
@@ -26,6 +28,7 @@ class VideoPredictor:
         self._look = Look(model.about, runtime)
         self.backbone = self._look.backbone
         self.places = model.about.get("maps")
+        self.reader = Reader(model, runtime) if model.n_read else None
         # The feature never has the CLS token twice; the maps may.
         self.map_backbone = self.backbone
         if self.places and self.places["cls_token"]:
@@ -41,20 +44,25 @@ class VideoPredictor:
         clip = decoded["frames"]
         feature = self._look.feature(clip)
         times = decoded["timestamps"][decoded["frame_index"]]
+        read = self.reader.file(path, decoded, self._look.decode) if self.reader else None
         if not self.places:
-            return Seen(clip, times, feature, None, None)
+            return Seen(clip, times, feature, None, None, read)
         maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))
-        return Seen(clip, times, feature, maps[0], View.of(decoded["height"], decoded["width"], self.places))
+        return Seen(clip, times, feature, maps[0], View.of(decoded["height"], decoded["width"], self.places), read)
 
     def _maps(self, maps: np.ndarray) -> np.ndarray:
         """Concept maps on the model's grid of the backbone's feature maps ``[n, S, h, w, D]``."""
         where = {name: self.places[name] for name in ("grid", "placement", "radius")}
         return self.model.maps(on_grid(torch.from_numpy(maps), **where).numpy())
 
-    def activations(self, frames: np.ndarray, batch_size: int = 4) -> np.ndarray:
-        """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``."""
+    def activations(self, frames: np.ndarray, batch_size: int = 4, read: np.ndarray | None = None) -> np.ndarray:
+        """Standardised concept activations ``[n, M]`` of clips, uint8 ``[n, T, size, size, 3]``.
+
+        Args:
+            read: what was read of the clips' videos, ``[n, n_read]``; see `pipeline.methods.dance.explain.reader`.
+        """
         if not self.places:
-            return self.model.activations(encode(self.backbone, frames, batch_size))
+            return self.model.activations(encode(self.backbone, frames, batch_size), read=read)
         parts = []
         for start in range(0, len(frames), batch_size):
             full = encode(self.map_backbone, frames[start : start + batch_size], batch_size, "maps")
@@ -63,7 +71,8 @@ class VideoPredictor:
                     features = self.backbone.pooled(torch.from_numpy(full).to(self.backbone.device)).cpu().numpy()
             else:
                 features = encode(self.backbone, frames[start : start + batch_size], batch_size)
-            parts.append(self.model.activations(features, self._maps(full)))
+            own = None if read is None else read[start : start + batch_size]
+            parts.append(self.model.activations(features, self._maps(full), own))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
 
     def over_time(
@@ -76,8 +85,13 @@ class VideoPredictor:
             excerpt: first frame and end of the part that is the video; None for the whole file.
 
         Raises:
-            VideoError: it cannot be read.
+            VideoError: it cannot be read. StageError: the model reads concepts, which windows do not tell.
         """
+        if self.reader:
+            raise StageError(
+                "this model reads concepts in whole videos, so that it has no timeline; take one whose kind is dance, "
+                "salf or dance+salf"
+            )
         found, parts = [], []
         windows = self._look.windows(path, length, hop, excerpt)
         while block := list(itertools.islice(windows, batch_size)):
@@ -88,4 +102,5 @@ class VideoPredictor:
     def predict(self, path: Path, top_k: int = 5) -> Prediction:
         """The decision on one video file."""
         seen = self.look(path)
-        return self.model.predict(seen.feature, top_k, None if seen.maps is None else seen.maps[None])[0]
+        maps = None if seen.maps is None else seen.maps[None]
+        return self.model.predict(seen.feature, top_k, maps, seen.read)[0]

@@ -161,6 +161,22 @@ def accuracy_rows(
     return rows, other
 
 
+def leakage_rows(metrics: dict[str, Any]) -> list[dict]:
+    """Each type of concepts in each kind: alone, beside the same type read, and its leakage scores."""
+    return [
+        {
+            "type": kind,
+            "kind": name,
+            "alone": (figures.get("top1_by_type") or {}).get(kind),
+            "read": metrics["alone"].get(kind, {}).get("read"),
+            **scores,
+        }
+        for kind in TYPES
+        for name, figures in metrics["kinds"].items()
+        if (scores := figures.get("leakage", {}).get(kind))
+    ]
+
+
 def confusions(model: ConceptModel, z: np.ndarray, y: np.ndarray, count: int) -> list[dict]:
     """Pairs of classes that are confused most: by wrong decisions, then by the probability that goes astray."""
     probabilities = model.probabilities(z)
@@ -514,6 +530,7 @@ def build(job: Job) -> None:
         index=index,
         asked=asked,
         accuracy=accuracy,
+        leakage=leakage_rows(metrics),
         other_splits=other_splits,
         classes=class_rows(model, settings.top_k),
         pairs=[

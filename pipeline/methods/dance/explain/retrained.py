@@ -69,6 +69,7 @@ def shuffled(targets: Targets, places: Places | None, chosen: np.ndarray, seed: 
         labelled=targets.labelled[order],
         similarity=targets.similarity[order],
         has_similarity=targets.has_similarity[order],
+        read=None if targets.read is None else targets.read[order],
     )
     if places is None:
         return mixed, None

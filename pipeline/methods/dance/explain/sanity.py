@@ -27,6 +27,33 @@ def perturbed(frames: np.ndarray, check: str) -> np.ndarray:
     return np.repeat(frames[:, middle : middle + 1], frames.shape[1], 1)
 
 
+def perturbed_pose(
+    pose: dict[str, np.ndarray], keyframes: np.ndarray, check: str, middle: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Poses and key frames of a video that was changed likewise: what an estimator would see frame by frame.
+
+    Args:
+        pose: ``[F, ...]`` each; keyframes: ``[k]``; middle: the frame that a frozen video repeats.
+    """
+    n_frames = len(pose["present"])
+    if check == "backwards":
+        # What changed between frames t - 1 and t now changes between F - 1 - t and F - t.
+        return {name: values[::-1] for name, values in pose.items()}, np.sort(n_frames - keyframes[keyframes > 0])
+    return {name: np.repeat(values[[middle]], n_frames, 0) for name, values in pose.items()}, np.array([n_frames // 2])
+
+
+def read_motion_inputs(job: Job) -> dict[str, tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Video id → poses and key frames, where the model reads motion."""
+    found = {}
+    for (poses, posed), (clips, cut) in zip(job.read_arrays("poses"), job.read_arrays("pose_clips"), strict=True):
+        keyframes = {key: clips["keyframe"][clips["row"] == row] for row, key in enumerate(cut["video_id"])}
+        for row, video_id in enumerate(posed["video_id"]):
+            span = slice(*poses["offsets"][row : row + 2])
+            pose = {name: poses[name][span] for name in ("keypoints", "confidence", "present")}
+            found[video_id] = pose, keyframes.get(video_id, np.zeros(0, np.int32))
+    return found
+
+
 def response(model: ConceptModel, before: np.ndarray, after: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """How decisions and activations answer to a change of the clips.
 
@@ -95,6 +122,23 @@ def build(job: Job) -> None:
         raise StageError(f"explain.sanity.splits: no video is in {asked}; there are {sorted(set(split))}")
     predictor = VideoPredictor(model, job.runtime)
     batch = batch_size("features", job.runtime)
+    reader = predictor.reader
+    moving = read_motion_inputs(job) if job.given("poses") else {}
+
+    def read(check: str, ids: list[str], frames: np.ndarray, index: np.ndarray) -> np.ndarray | None:
+        if reader is None:
+            return None
+        parts = [reader.words(frames)]
+        if reader.reads_motion:
+            rows = []
+            for key, shown in zip(ids, index, strict=True):
+                pose, keyframes = moving.get(key, (None, np.zeros(0, np.int32)))
+                if pose is not None:
+                    pose, keyframes = perturbed_pose(pose, keyframes, check, int(shown[len(shown) // 2]))
+                rows.append(reader.motions(pose, keyframes, key))
+            parts.insert(0, np.stack(rows))
+        return np.concatenate(parts, 1)
+
     rows: list[int] = []
     parts: list[np.ndarray] = []
     for clips, about in job.read_arrays("clips"):
@@ -102,7 +146,12 @@ def build(job: Job) -> None:
         rows += [row_of[about["video_id"][i]] for i in own]
         for block in stage.progress([own[i : i + BLOCK] for i in range(0, len(own), BLOCK)], "sanity", unit="block"):
             frames = clips["frames"][block]
-            parts.append(np.stack([predictor.activations(perturbed(frames, check), batch) for check in CHECKS]))
+            ids, index = [about["video_id"][i] for i in block], clips["frame_index"][block] if moving else ()
+            found = []
+            for check in CHECKS:
+                changed = perturbed(frames, check)
+                found.append(predictor.activations(changed, batch, read(check, ids, changed, index)))
+            parts.append(np.stack(found))
     order = np.argsort(rows)
     after, rows = np.concatenate(parts, 1)[:, order], np.array(rows)[order]  # [checks, n, M]
     before, y = arrays["z"][rows].astype(np.float64), arrays["label"][rows]

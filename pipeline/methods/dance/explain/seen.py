@@ -24,6 +24,7 @@ class Seen:
         feature: ``[1, D]``.
         maps: concept maps ``[S, rows, columns, M - m]``; None for a model without maps.
         view: of the original picture; None for a model without maps.
+        read: what was read of the video ``[1, n_read]``; None for a model that reads nothing.
     """
 
     frames: np.ndarray
@@ -31,6 +32,7 @@ class Seen:
     feature: np.ndarray
     maps: np.ndarray | None
     view: View | None
+    read: np.ndarray | None = None
 
 
 def in_words(unseen: dict[str, Any] | None) -> str:

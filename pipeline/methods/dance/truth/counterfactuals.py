@@ -75,6 +75,7 @@ def build(job: Job) -> None:
         raise StageError(f"explain.counterfactuals.split: no clip is in `{settings.split}`")
     predictor = VideoPredictor(model, job.runtime)
     batch = batch_size("features", job.runtime)
+    reader = predictor.reader
     specs = [
         [clip.spec, *(changed(clip.spec, factor, values[factor], settings.seed) for factor in FACTORS)]
         for clip in asked
@@ -82,7 +83,12 @@ def build(job: Job) -> None:
     z = []
     for clip, variants in stage.progress(list(zip(asked, specs, strict=True)), "counterfactuals"):
         frames = np.stack([model_clip(spec, generate, decode, frame_index[clip.video_id])[0] for spec in variants])
-        z.append(predictor.activations(frames, batch))
+        read = None
+        if reader:
+            # Motion is read in all frames, not in those of the clip alone.
+            whole = [render(spec, generate.size, list(range(spec.n_frames))).frames for spec in variants]
+            read = reader.memory(whole, frames, [clip.video_id] * len(variants))
+        z.append(predictor.activations(frames, batch, read))
     job.write_arrays(
         "counterfactuals",
         {"z": np.stack(z, 1).astype(np.float32), "label": np.array([clip.label for clip in asked], np.int32)},

@@ -276,14 +276,15 @@ class Interventions:
     wrong_object: Counter[str] = field(default_factory=Counter)
     clips: Counter[str] = field(default_factory=Counter)
 
-    def decide(self, feature: np.ndarray, maps: np.ndarray) -> int:
-        """The class for a feature ``[D]`` and concept maps ``[S, h, w, M]``."""
-        z = activations(feature[None], self.concepts.layer, pool(maps[None], self.concepts.pooling))
+    def decide(self, row: int, feature: np.ndarray, maps: np.ndarray) -> int:
+        """The class for a sample's feature ``[D]`` and other concept maps ``[S, h, w, M]``; what is read stays."""
+        read = None if self.concepts.read is None else self.concepts.read[[row]]
+        z = activations(feature[None], self.concepts.layer, pool(maps[None], self.concepts.pooling), read)
         return int((z @ self.weight.T + self.bias).argmax())
 
     def add(self, case: Case, feature: np.ndarray, maps: np.ndarray, view: View, target: int) -> None:
         """One clip of class ``case.label``, whose object is the located concept ``target``."""
-        before = self.decide(feature, maps)
+        before = self.decide(case.row, feature, maps)
         was_right = before == case.label
         self.clips[case.split] += 1
         self.wrong[case.split] += not was_right
@@ -295,7 +296,7 @@ class Interventions:
                     for part, mask in zip(maps, case.masks, strict=True)
                 ]
             )
-            is_right = self.decide(feature, changed) == case.label
+            is_right = self.decide(case.row, feature, changed) == case.label
             self.outcomes[case.split, beta, "fixed"] += is_right and not was_right
             self.outcomes[case.split, beta, "broken"] += was_right and not is_right
 
@@ -380,7 +381,7 @@ def build(job: stage.Job) -> None:
     samples = read_samples(job, "DANCE")
     ((layers, described),) = job.read_arrays("concept_layers")
     ((classifier, about),) = job.read_arrays("classifier")
-    located = [kind for kind in about["kinds"] if kind != "dance"]
+    located = [kind for kind in about["kinds"] if kind.endswith("salf")]
     if not located:
         raise StageError("no model kind has maps; see bottleneck.concept_layers.kinds")
     ((_, known),) = job.read_arrays("truth")

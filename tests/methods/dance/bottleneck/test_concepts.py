@@ -72,3 +72,34 @@ def test_salf_has_no_motion(videos):
     concepts = concepts_of("salf", ARRAYS, DESCRIBED, videos, "mean")
     assert concepts.names == ["ball", "beach"] and concepts.layer["weight"].shape == (0, 2)
     np.testing.assert_allclose(concepts.activations(np.zeros((2, 2))), [[1, 1], [0, 0]])
+
+
+READ = {"read_names": ["motion 001", "umbrella"], "read_types": ["motion", "scene"]}
+READINGS = {
+    "read_activations": np.array([[0.5, 3.0], [np.nan, 5.0]]),  # b and a
+    "read_mean": np.array([0.25, 4.0]),
+    "read_std": np.array([0.5, 1.0]),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "of_a", "of_b"),
+    [
+        # Of a no pose could be read: it is the mean.
+        ("read", ["motion 001", "umbrella"], [0, 1], [0.5, -1]),
+        ("read+dance", ["motion 001", "ball", "gym"], [0, -2, -3], [0.5, -2, -3]),
+        ("read+salf", ["motion 001", "ball", "beach"], [0, 1, 1], [0.5, 0, 0]),
+    ],
+)
+def test_what_is_read_stands_first(videos, kind, names, of_a, of_b):
+    concepts = concepts_of(kind, ARRAYS | READINGS, DESCRIBED | READ, videos, "mean")
+    assert concepts.names == names and concepts.types[0] == "motion"
+    np.testing.assert_allclose(concepts.activations(np.zeros((2, 2))), [of_a, of_b])
+
+
+@pytest.mark.parametrize("kind", ["dance", "dance+salf", "salf"])
+def test_guessed_kinds_do_not_see_readings(videos, kind):
+    without = concepts_of(kind, ARRAYS, DESCRIBED, videos, "mean")
+    beside = concepts_of(kind, ARRAYS | READINGS, DESCRIBED | READ, videos, "mean")
+    assert beside.read is None and beside.names == without.names
+    np.testing.assert_array_equal(beside.activations(np.ones((2, 2))), without.activations(np.ones((2, 2))))

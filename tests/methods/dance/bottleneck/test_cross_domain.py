@@ -214,3 +214,58 @@ def test_what_is_not_there_is_told(other):
         path.unlink()
     with pytest.raises(StageError, match="backbone/features holds nothing"):
         cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", model)
+
+
+@pytest.fixture
+def read_there(other):
+    """The same folder with poses and embeddings, and a model that reads: `a` is the medoid, `b` has no pose."""
+    results, model = other
+    medoids = np.random.default_rng(0).uniform(size=(2, 4, 3, 2)).astype(np.float32)
+    seen = {"keypoints": np.ones((4, 3, 2)), "confidence": np.ones((4, 3)), "present": np.ones(4, bool)}
+    cut = {"poses": medoids[:1], "row": np.zeros(1, np.int32), "start": np.zeros(1, np.int32)}
+    settings = {"length": 4, "normalise": "clip"}
+    write_arrays(
+        results / "motion/poses/000-of-001.zarr.zip", {**seen, "offsets": np.array([0, 4])}, {"video_id": ["a"]}, {}
+    )
+    write_arrays(results / "motion/pose_clips/000-of-001.zarr.zip", cut, {"video_id": ["a"]}, {"settings": settings})
+    embedded = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    encoder = {"source": "computed", "model": "clip", "revision": "main"}
+    write_arrays(
+        results / "context/dual_encoder/000-of-001.zarr.zip",
+        {"embeddings": embedded},
+        {"video_id": ["c", "b", "a"]},
+        {"settings": encoder},
+    )
+    layer = {"weight": np.zeros((0, 3)), "mean": np.zeros(3), "std": np.ones(3), "texts": np.eye(2)[:1]}
+    motion = {"movement_temperature": None, "among_concepts": False}
+    reading = {"pose_clips": settings, "motion": motion, "dual_encoder": encoder}
+    about = {**model.about, "reading": reading}
+    return results, replace(model, types=["motion", "motion", "scene"], layer=layer, medoids=medoids, about=about)
+
+
+def test_what_a_model_reads_is_read_in_the_other_set(read_there):
+    results, model = read_there
+    videos = cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", model)
+    assert videos.video_id == ["b", "a"]
+    assert np.isnan(videos.read[0, :2]).all() and videos.read[1, 0] == pytest.approx(1) and videos.read[1, 1] < 0.9
+    np.testing.assert_allclose(videos.read[:, 2], [0.6, 0.0])
+    z = cross_domain.activations_of(model, videos)
+    np.testing.assert_allclose(z, np.nan_to_num(videos.read))
+
+
+def test_what_cannot_be_compared_with_a_reading_model_is_refused(read_there):
+    results, model = read_there
+    reading = model.about["reading"]
+    for changed, message in (
+        ({"pose_clips": {"length": 25, "normalise": "clip"}}, r"motion\.pose_clips\.length is 4, .* trained with 25"),
+        ({"dual_encoder": {**reading["dual_encoder"], "model": "xclip"}}, r"dual_encoder\.model is clip, .* of xclip"),
+    ):
+        unlike = replace(model, about={**model.about, "reading": {**reading, **changed}})
+        with pytest.raises(StageError, match=message):
+            cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", unlike)
+    with pytest.raises(StageError, match="its poses have 3 joints, the model's 17"):
+        wide = replace(model, medoids=np.ones((2, 4, 17, 2), np.float32))
+        cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", wide)
+    (results / "motion/poses/000-of-001.zarr.zip").unlink()
+    with pytest.raises(StageError, match="motion/poses holds nothing, and the model reads it"):
+        cross_domain.read_videos(cross_domain.files_in(results), str(results), "test", model)

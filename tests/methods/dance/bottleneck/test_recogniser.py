@@ -202,3 +202,32 @@ def test_hostile_values_are_refused_before_memory_is_taken(model, tmp_path, name
     model.save(tmp_path / "model.pt")
     with pytest.raises(ArtifactError, match=r"claim more|has version|not a model|incomplete"):
         read_model(rewritten(tmp_path / "model.pt", **{name: value}))
+
+
+@pytest.fixture
+def reading(model) -> ConceptModel:
+    """The same, with its motion read and its scene scored by the dual encoder."""
+    return replace(
+        model,
+        concepts=["motion 000", "gym", "ball"],
+        types=["motion", "scene", "object"],
+        layer={**model.layer, "weight": np.array([[0.0, 1.0]]), "texts": np.ones((1, 4))},
+        about={**model.about, "reading": {}},
+    )
+
+
+def test_a_model_that_reads_needs_what_was_read(reading, tmp_path):
+    assert (reading.n_read, reading.n_whole) == (2, 3)
+    with pytest.raises(ValueError, match="reads concepts in videos"):
+        reading.activations(np.zeros((1, 2)))
+    np.testing.assert_allclose(reading.activations(np.array([3.0, 5.0]), read=np.array([4.0, 5.0])), [[4, 2, 5]])
+    # What could not be read is the mean.
+    np.testing.assert_allclose(reading.activations(np.zeros(2), read=np.array([np.nan, 1.0])), [[0, 0, 0]])
+    reading.save(tmp_path / "model.pt")
+    again = read_model(tmp_path / "model.pt")
+    assert again.n_read == 2 and again.layer["texts"].shape == (1, 4)
+
+
+def test_a_file_that_does_not_tell_how_it_reads_is_refused(reading, tmp_path):
+    with pytest.raises(ArtifactError, match="inconsistent"):
+        replace(reading, about={"dataset": "test"}).save(tmp_path / "model.pt")

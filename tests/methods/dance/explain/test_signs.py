@@ -168,7 +168,9 @@ class OneClip(Clips):
 
 def test_cards_of_the_report():
     model = model_of(WEIGHT, ["", "", "", "why"])
-    videos = Videos(np.array(["a", "b"], object), np.array(["test"] * 2, object), np.zeros(2, int), np.stack([Z, -Z]), [None, None])
+    videos = Videos(
+        np.array(["a", "b"], object), np.array(["test"] * 2, object), np.zeros(2, int), np.stack([Z, -Z]), [None, None]
+    )
     (card,) = sample_cards(model, videos, OneClip(model, 2.0), np.array([0]), 5)
     said = {row["name"]: row for row in card["reasons"]}
     assert said["no barbell"]["speaks"] == "for" and said["no barbell"]["activation"] == -1

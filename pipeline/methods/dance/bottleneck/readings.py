@@ -1,0 +1,36 @@
+"""Stage `readings`: the motion concepts of every video, read from its poses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.jobs import stage
+from pipeline.methods.dance.bottleneck.reading import readings_of
+from pipeline.methods.dance.settings import Reading
+
+
+def build(job: stage.Job) -> None:
+    """Write one row per video that has key clips; NaN where none of them can be read."""
+    settings = Reading.model_validate(job.settings)
+    ((concepts, about),) = job.read_arrays("motion_concepts")
+    medoids = concepts["medoids"]
+    ids: list[str] = []
+    rows = [np.zeros((0, len(medoids)))]
+    failed: dict[str, str] = {}
+    # A shard has the same videos in both.
+    for (poses, posed), (clips, described) in zip(job.read_arrays("poses"), job.read_arrays("pose_clips"), strict=True):
+        failed |= {item["video_id"]: item["reason"] for item in posed["failed"]}
+        for key, values in readings_of(poses, posed["video_id"], clips, described["video_id"], medoids, settings):
+            ids.append(key)
+            rows.append(values[None])
+    job.write_arrays(
+        "readings",
+        {"readings": np.concatenate(rows).astype(np.float32)},
+        {"video_id": ids, "names": about["names"]},
+        n_ok=len(ids),
+        failed=failed,
+    )
+
+
+if __name__ == "__main__":
+    stage.run("readings", build)
