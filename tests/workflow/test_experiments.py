@@ -68,6 +68,7 @@ def test_an_experiment_runs_on_the_caches_of_its_data_set(workspace):
     assert workspace.planned(target) == {
         "pose_clips": 3,
         "motion_concepts": 1,
+        "readings": 1,
         "concept_layers": 1,
         "classifier": 1,
         "model": 1,
