@@ -21,7 +21,7 @@ def stages_in(cache, paths) -> set[str]:
 
 def test_baselines_stand_beside_the_other_kinds(finished):
     kinds = finished.metrics("small")["kinds"]
-    assert list(kinds) == ["dance+salf", *BASELINES]
+    assert list(kinds) == ["dance+salf", "read", *BASELINES]
     for kind in BASELINES:
         assert 0 <= kinds[kind]["top1"] <= 1 and "shifted_top1" in kinds[kind] and kinds[kind]["nnz"] > 0
     assert kinds["backbone"]["top1"] >= 0.7

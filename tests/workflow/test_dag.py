@@ -16,6 +16,7 @@ TARGETS = (TARGET, "results/small/explain/explanations.png")
 SHARDS = 3
 TAIL = {"classifier": 1, "pictures": 1, "model": 1}
 BOTTLENECK = {"concept_layers": 1, **TAIL}
+MOTION = {"motion_concepts": 1, "readings": 1, **BOTTLENECK}
 
 
 def change(workspace, path: str, value) -> None:
@@ -40,10 +41,11 @@ def test_finished_run_has_nothing_to_do(workspace):
         (
             "motion.keyframes.threshold",
             0.35,
-            {"keyframes": SHARDS, "pose_clips": SHARDS, "pose_sheet": 1, "motion_concepts": 1, **BOTTLENECK},
+            {"keyframes": SHARDS, "pose_clips": SHARDS, "pose_sheet": 1, **MOTION},
         ),
-        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "pose_sheet": 1, "motion_concepts": 1, **BOTTLENECK}),
-        ("motion.motion_concepts.n_concepts", 6, {"motion_concepts": 1, **BOTTLENECK}),
+        ("motion.pose_clips.length", 15, {"pose_clips": SHARDS, "pose_sheet": 1, **MOTION}),
+        ("motion.motion_concepts.n_concepts", 6, MOTION),
+        ("bottleneck.reading.temperature", 0.1, {"readings": 1, **BOTTLENECK}),
         # The baselines see words, and the same layers and classifier, but no motion.
         ("context.concepts.activation_cutoff", 0.21, {"concepts": 1, "baselines": 1, **BOTTLENECK}),
         ("bottleneck.concept_layers.projection_cutoff", 0.4, {"baselines": 1, **BOTTLENECK}),
@@ -79,7 +81,7 @@ def test_a_lost_artifact_is_made_again_with_what_was_made_from_it(workspace):
     # Snakemake does not miss what nobody asks for: the model is newer than everything that it needs.
     assert workspace.planned(*TARGETS) == {}
     (workspace.folder / TARGET).unlink()
-    assert workspace.planned(*TARGETS) == {"motion_concepts": 1, **BOTTLENECK}
+    assert workspace.planned(*TARGETS) == MOTION
 
 
 def test_touched_artifacts_are_refused_where_they_are_read(workspace):

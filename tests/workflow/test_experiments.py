@@ -69,6 +69,7 @@ def test_an_experiment_runs_on_the_caches_of_its_data_set(workspace):
         "pose_clips": 3,
         "pose_sheet": 1,
         "motion_concepts": 1,
+        "readings": 1,
         "concept_layers": 1,
         "classifier": 1,
         "model": 1,

@@ -74,11 +74,12 @@ def test_salf_has_no_motion(videos):
     np.testing.assert_allclose(concepts.activations(np.zeros((2, 2))), [[1, 1], [0, 0]])
 
 
-READ = {"read_names": ["motion 001", "umbrella"], "read_types": ["motion", "scene"]}
+READ = {"read_names": ["motion 001", "umbrella"], "read_types": ["motion", "scene"], "read_dead": [False, False]}
 READINGS = {
     "read_activations": np.array([[0.5, 3.0], [np.nan, 5.0]]),  # b and a
     "read_mean": np.array([0.25, 4.0]),
     "read_std": np.array([0.5, 1.0]),
+    "read_levels": np.array([[0.0, 3], [1, 5], [0.5, 4], [9, 3], [1, 1]]),
 }
 
 
@@ -95,6 +96,9 @@ def test_what_is_read_stands_first(videos, kind, names, of_a, of_b):
     concepts = concepts_of(kind, ARRAYS | READINGS, DESCRIBED | READ, videos, "mean")
     assert concepts.names == names and concepts.types[0] == "motion"
     np.testing.assert_allclose(concepts.activations(np.zeros((2, 2))), [of_a, of_b])
+    # absent, present and threshold of what is read, in its own standard deviations.
+    np.testing.assert_allclose(concepts.layer["levels"][:3, 0], [-0.5, 1.5, 0.5])
+    assert len(concepts.doubts) == len(names) and concepts.doubts[0] == ""
 
 
 @pytest.mark.parametrize("kind", ["dance", "dance+salf", "salf"])
