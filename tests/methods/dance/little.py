@@ -77,7 +77,7 @@ MODULES = {
 
 # Inputs that these sets never have, or not always.
 ABSENT = ("clips", "poses", "pose_clips", "maps", "motion_concepts", "baselines", "prompts", "finetune", "evaluation")
-ABSENT += ("sanity", "retrained", "faithfulness", "localisation")
+ABSENT += ("quality", "sanity", "retrained", "faithfulness", "localisation")
 
 
 class LittleJob(stage.Job):
