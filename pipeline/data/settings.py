@@ -31,7 +31,8 @@ class Index(Section):
     ] = Field(
         "lists",
         description="lists: one file per split; folders: one folder of videos per class, or train/, val/ and test/ "
-        "with such folders; images: the same of pictures; generated: the embedded demo; generated_graphs: its scene graphs; the others: docs/datasets",
+        "with such folders; images: the same of pictures; generated: the embedded demo; generated_graphs: its "
+        "scene graphs; the others: docs/datasets",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"

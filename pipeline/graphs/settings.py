@@ -10,23 +10,17 @@ from pipeline.settings import SHA256, Section
 class Tables(Section):
     source: Literal["generated", "charades_ag", "cad120", "table", "detected"] = Field(
         "detected",
-        description="of boxes and relations: generated; the pickles of Action Genome beside Charades; CAD-120's archive; "
-        "table: files that any detector can write; detected: by RT-DETR from the videos, linked by the tracker",
+        description="of boxes and relations: generated; the pickles of Action Genome beside Charades; CAD-120's "
+        "archive; table: any detector's files; detected: by RT-DETR from the videos, linked by the tracker",
     )
     boxes: str = Field(
         "",
-        description="Parquet or JSON lines of video_id, frame, node, class, x1…y2 (0–1) and, if there are, time_s, score",
+        description="Parquet or JSON lines of video_id, frame, node, class, x1…y2 (0–1); also time_s, score",
     )
     relations: str = Field("", description="the same of video_id, frame, subject, object, relation")
-    detector_relations: bool = Field(
-        False, description="of CAD-120: relations that a detector found, not the true ones"
-    )
-    fps: float = Field(
-        0, ge=0, description="frames per second where a table has no time_s; 0: stop where one is needed"
-    )
-    fps_file: str = Field(
-        "", description="of Charades: CSV of `video_id,fps`, because frames are numbered at native rates"
-    )
+    detector_relations: bool = Field(False, description="of CAD-120: relations of a detector, not the true ones")
+    fps: float = Field(0, ge=0, description="frames per second of tables without time_s; 0: stop where it is needed")
+    fps_file: str = Field("", description="of Charades: CSV of `video_id,fps`; frames are numbered at native rates")
 
 
 class Detect(Section):
@@ -56,8 +50,8 @@ class Graph(Section):
 class Nodes(Section):
     source: Literal["generated", "classes", "computed", "imported"] = Field(
         "computed",
-        description="of features: generated; classes: one number per class, for graphs without pixels; computed: CLIP on "
-        "the frame and on crops; imported: a file `<video id>.npy` [frames, M + 1, D] per video",
+        description="of features: generated; classes: one number per class, for graphs without pixels; computed: CLIP "
+        "on the frame and on crops; imported: a file `<video id>.npy` [frames, M + 1, D] per video",
     )
     model: str = Field("openai/clip-vit-base-patch16", description="dual encoder of pictures and words")
     revision: str = "main"

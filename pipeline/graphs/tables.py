@@ -59,9 +59,7 @@ def build(job: stage.Job) -> None:
     boxes, invisible = rows.visible(found.boxes)
     notes = [*found.notes]
     if invisible:
-        notes.append(
-            f"{invisible} of {len(found.boxes)} boxes show nothing (null, or no extent) and count as invisible"
-        )
+        notes.append(f"{invisible} of {len(found.boxes)} boxes show nothing (null, or of no extent): invisible")
     for note in notes:
         job.warn(note)
     if not len(boxes):

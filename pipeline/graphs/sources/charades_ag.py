@@ -105,9 +105,7 @@ def graphs(objects: dict[str, Any], persons: dict[str, Any], fps: float, own: di
         ]
     unknown = sorted({key for key, time in zip(boxes["video_id"], boxes["time_s"], strict=True) if np.isnan(time)})
     if unknown:
-        raise StageError(
-            f"no frame rate is known of {len(unknown)} videos, for example {unknown[0]}; see graphs.tables"
-        )
+        raise StageError(f"no frame rate is known of {len(unknown)} videos, such as {unknown[0]}; see graphs.tables")
     return boxes, related
 
 

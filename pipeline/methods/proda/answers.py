@@ -1,4 +1,4 @@
-"""What a trained network says of videos, without a label: the headline, what each action is said when it is asked for."""
+"""What a trained network says of videos, without a label: the headline, and each action when it is asked for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Single(NamedTuple):
 
 
 def groups(actions: int, asked: int, shuffles: int) -> Tensor:
-    """The prompts that every video is asked, ``[G, C]`` of 0 and 1: shuffled actions in groups of K, the last filled."""
+    """Prompts that every video is asked ``[G, C]``, of 0 and 1: shuffled actions in groups of K, the last filled."""
     found = []
     asked = min(asked, actions)
     for seed in range(shuffles):

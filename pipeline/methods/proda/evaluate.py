@@ -204,13 +204,9 @@ def generated_truth(own: Split, network: ProDA, graph: Encoded, owned: np.ndarra
     half = owned.shape[3]
     edges, frames = single.edges.cpu().numpy(), single.frames.cpu().numpy()
     shown = graph.shown.cpu().numpy()[:, :, :half]
+    both = (edges[..., :half] + edges[..., half:]) / 2
     parts = [
-        protocols.found_parts(
-            frames[row, action],
-            (edges[row, action, :, :half] + edges[row, action, :, half:]) / 2,
-            shown[row],
-            owned[row, action],
-        )
+        protocols.found_parts(frames[row, action], both[row, action], shown[row], owned[row, action])
         for row, action in zip(*np.nonzero(own.truth), strict=True)
     ]
     found = [
@@ -249,8 +245,8 @@ def warnings_of(figures: list[Figure]) -> list[str]:
             continue
         if told is not None and told - headline > LEAK:
             said.append(
-                f"{split}: with test labels in its prompts the model reaches {told:.3f}, without them {headline:.3f}; the "
-                f"prompt gives labels away"
+                f"{split}: with test labels in its prompts the model reaches {told:.3f}, without them {headline:.3f}; "
+                f"the prompt gives labels away"
             )
         if presence is not None and headline < presence + LEAD:
             said.append(

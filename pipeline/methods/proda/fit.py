@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,23 +59,20 @@ def label_free(network: ProDA, rows: Rows, settings: Settings) -> float:
     return mean_average_precision(scores.cpu().numpy(), rows.truth)[0]
 
 
-def fit(train: Rows, val: Rows, sizes: Sizes, settings: Settings, processes: int = 1, device: str = "cpu") -> Fitted:
+def fit(train: Rows, val: Rows, sizes: Sizes, settings: Settings, device: str = "cpu") -> Fitted:
     """Train every recipe of phase 1, take the best epoch of all; the same in phase 2, from what phase 1 gave.
 
     "Best" is by `label_free` on validation. Phase 2 trains new readouts of t and m on frozen weights; where its readout
     of t is no better than phase 1's, that of phase 1 stays.
-
-    Args:
-        processes: recipes that are trained at the same time; each gives the same in any number of them.
 
     Raises:
         ValueError: a loss is not finite, or a phase has no epoch.
     """
     curve: list[dict[str, Any]] = []
     own = Problem(train, val, sizes, settings, device)
-    first = _best(own, 1, None, processes, curve)
+    first = _best(own, 1, None, curve)
     chosen = {"first": first.where}
-    second = _best(own, 2, first.state, processes, curve)
+    second = _best(own, 2, first.state, curve)
     network = ProDA(sizes, settings.network)
     better = second.figure > first.figure
     old_t = {name: value for name, value in first.state.items() if name.startswith("read_t.")}
@@ -104,20 +99,15 @@ class Trial(NamedTuple):
     state: dict[str, Tensor]
 
 
-def _best(
-    own: Problem, number: int, state: dict[str, Tensor] | None, processes: int, curve: list[dict[str, Any]]
-) -> Trial:
+def _best(own: Problem, number: int, state: dict[str, Tensor] | None, curve: list[dict[str, Any]]) -> Trial:
     """The best trial of a phase; of equal ones that of the recipe that stands first."""
     phase = own.settings.training.first if number == 1 else own.settings.training.second
-    recipes = list(dict.fromkeys(phase.recipes))
-    if min(processes, len(recipes)) == 1:
-        found = [trial(own, number, recipe, state) for recipe in recipes]
-    else:
-        with ProcessPoolExecutor(min(processes, len(recipes)), multiprocessing.get_context("spawn")) as pool:
-            found = [each.result() for each in [pool.submit(trial, own, number, recipe, state) for recipe in recipes]]
-    for _, lines in found:
+    best = None
+    for recipe in dict.fromkeys(phase.recipes):
+        found, lines = trial(own, number, recipe, state)
         curve += lines
-    return max((best for best, _ in found), key=lambda best: best.figure)
+        best = found if best is None or found.figure > best.figure else best
+    return best
 
 
 def trial(

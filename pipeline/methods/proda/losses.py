@@ -73,7 +73,7 @@ def draw_prompt(labels: np.ndarray, actions: int, asked: int, recipe: str, draw:
 
 
 def injected(labels: np.ndarray, true: int, actions: int, asked: int, draw: np.random.Generator) -> np.ndarray:
-    """A SAP of that many true labels, filled with absent ones up to K; ``true`` ≤ K, and as many absent as there are."""
+    """A SAP of that many true labels, at most K, filled with absent ones up to K, as far as there are any."""
     true = min(true, asked)
     absent = np.setdiff1d(np.arange(actions), labels)
     filled = min(asked - true, len(absent))

@@ -1,4 +1,4 @@
-"""A trained network as a model: `predict` says what is going on, `disentangle` what carries the actions one asks for."""
+"""A trained network as a model: `predict` says what is going on, `disentangle` what carries given actions."""
 
 from __future__ import annotations
 

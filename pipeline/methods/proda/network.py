@@ -6,6 +6,7 @@ edges; what is not there is masked, so padding changes nothing. Equations are th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -67,7 +68,7 @@ class Encoded(NamedTuple):
 
 
 class Branches(NamedTuple):
-    """Disentangled nodes ``[B, N, M, D]``, and the edge weights of each layer ``[layers, B, N, E]`` of either branch."""
+    """Disentangled nodes ``[B, N, M, D]``, and edge weights of each layer ``[layers, B, N, E]`` of either branch."""
 
     specified: Tensor
     unspecified: Tensor
@@ -86,7 +87,7 @@ class Read(NamedTuple):
 
 def _mlp(*sizes: int) -> nn.Sequential:
     parts: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         parts += [nn.Linear(before, after), nn.GELU()]
     return nn.Sequential(*parts[:-1], nn.LayerNorm(sizes[-1]), nn.GELU())
 

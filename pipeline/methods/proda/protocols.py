@@ -88,8 +88,8 @@ def table_6_7(
 def grid(frames: np.ndarray, shown: np.ndarray, label: np.ndarray, actions: int) -> np.ndarray:
     """Tables 8 and 9: ``[θ, τ]``, part of the segments that are found, per class and then averaged over all classes.
 
-    A frame counts where s² / max s² reaches θ; a row counts where its frames overlap the true ones by more than τ. There
-    is no ranking, and a class that nothing shows counts as 0.
+    A frame counts where s² / max s² reaches θ; a row counts where its frames overlap the true ones by more than τ.
+    There is no ranking, and a class that nothing shows counts as 0.
 
     Args:
         frames: gates s ``[k, N]``; shown: bool ``[k, N]``; label: ``[k]``.
@@ -149,7 +149,7 @@ def localisation_map(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def verb_accuracy(scores: np.ndarray, truth: np.ndarray, verbs: int) -> float:
-    """Of objects that are used, how often their best verb is the right one; classes of one object lie beside each other."""
+    """How often the best verb of an object that is used is the right one; classes of one object are neighbours."""
     own, right = (values.reshape(len(values), -1, verbs) for values in (scores, truth))
     used = right.any(2)
     return float((own.argmax(2) == right.argmax(2))[used].mean()) if used.any() else float("nan")

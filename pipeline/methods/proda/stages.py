@@ -12,7 +12,6 @@ STAGES = (
         writes={"network": "proda/network.zarr.zip"},
         reads={"index": "index.index", **GRAPHS},
         settings=(Setting("proda", key="proda", without=("threshold",)),),
-        threads="all",
         memory_mb=4000,
         minutes=240,
         priority=LONGEST,

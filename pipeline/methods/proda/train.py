@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.data.table import VideoTable, read_index
+from pipeline.encoding.hardware import device
 from pipeline.graphs.graph import read_scenes
 from pipeline.graphs.scene import Scenes
 from pipeline.jobs import stage
@@ -42,11 +43,8 @@ def build(job: stage.Job) -> None:
     if settings.asked >= actions:
         raise stage.StageError(f"proda.asked is {settings.asked}, and there are {actions} actions; it must be lower")
     sizes = sizes_of(scenes, actions, len(described["node_classes"]), settings.frames)
-    from pipeline.encoding.hardware import device
-
-    where = device(job.runtime)
     try:
-        fitted = fit(train, val, sizes, settings, job.threads if where.type == "cpu" else 1, str(where))
+        fitted = fit(train, val, sizes, settings, str(device(job.runtime)))
     except ValueError as error:
         raise stage.StageError(f"ProDA cannot be trained: {error}") from None
     values, shapes = packed(fitted.network.state_dict())
