@@ -21,6 +21,7 @@ class Index(Section):
         "generated_graphs",
         "cad120",
         "charades",
+        "charades_scenes",
         "haa500",
         "kth",
         "mimetics",
@@ -54,7 +55,9 @@ class Index(Section):
         "stop",
         description="file names that group_pattern does not fit: the run stops and lists them, or all are one group",
     )
-    official_split: Literal[1, 2, 3] = Field(1, description="of UCF-101")
+    official_split: Literal[1, 2, 3, 4, 5] = Field(
+        1, description="of UCF-101, 1 to 3; with charades_scenes the scenario, 1 to 5"
+    )
     class_map: str = Field(
         "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
     )

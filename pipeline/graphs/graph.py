@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.data.table import read_videos
 from pipeline.graphs import geometry
-from pipeline.graphs.build import Box, Built, Relation, build, vocabulary
+from pipeline.graphs.build import Box, Built, Relation, vocabulary
+from pipeline.graphs.build import build as build_scene
 from pipeline.graphs.rows import CORNERS
 from pipeline.graphs.scene import Scenes, joined
 from pipeline.graphs.settings import Detect, Graph
@@ -80,12 +81,14 @@ def _built(job: stage.Job, settings: Graph, ids: list[str]) -> tuple[dict[str, B
     boxes, related, kinds, given = _grouped(job, set(ids))
     classes, names = vocabulary(kinds, settings.person), relation_names(given, settings)
     found = {
-        key: build(key, boxes[key], related.get(key, []), classes, names, settings) for key in ids if boxes.get(key)
+        key: build_scene(key, boxes[key], related.get(key, []), classes, names, settings)
+        for key in ids
+        if boxes.get(key)
     }
     return found, classes, names
 
 
-def build_stage(job: stage.Job) -> None:
+def build(job: stage.Job) -> None:
     """Write the graphs of one shard."""
     settings = Graph.model_validate(job.settings["graph"])
     videos = read_videos(job)
@@ -95,7 +98,7 @@ def build_stage(job: stage.Job) -> None:
 
         found, failed, classes = detected(job, videos, Detect.model_validate(job.settings["detect"]))
         names = relation_names((), settings)
-        graphs = {key: build(key, boxes, [], classes, names, settings) for key, boxes in found.items()}
+        graphs = {key: build_scene(key, boxes, [], classes, names, settings) for key, boxes in found.items()}
     else:
         graphs, classes, names = _built(job, settings, ids)
         failed = {key: "no box of it is in graphs.tables" for key in ids if key not in graphs}
@@ -135,4 +138,4 @@ def _empty(name: str, settings: Graph, relations: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    stage.run("graph", build_stage)
+    stage.run("graph", build)

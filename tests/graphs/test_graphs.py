@@ -298,7 +298,7 @@ def test_real_cad120(real_data):
     found = cad120.read(folder, detector_relations=False, every=25)
     assert len(set(found.boxes["video_id"].to_pylist())) == 124
     assert len(found.segments) == 390 and len(set(found.segments["class"].to_pylist())) == 9
-    assert len(set(found.segments["video_id"].to_pylist())) == 100
+    assert len(set(found.segments["video_id"].to_pylist())) == 98  # two have `null` alone
     assert set(found.relations["relation"].to_pylist()) <= set(cad120.KINDS)
     kinds = set(found.boxes["class"].to_pylist())
     assert {"person", "hand", "head", "cup"} <= kinds

@@ -26,6 +26,7 @@ READERS = {
     "generated_graphs": generated.read,
     "cad120": cad120.read,
     "charades": charades.read,
+    "charades_scenes": charades.read,
     "haa500": haa500.read,
     "kth": kth.read,
     "mimetics": mimetics.read,

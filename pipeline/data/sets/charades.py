@@ -14,6 +14,14 @@ from pipeline.data.lines import text_of
 from pipeline.data.sets.listing import Listing, find_file
 
 PUBLISHED = {"train": 7985, "test": 1863}
+# Scenes to train on, by scenario (Wu et al. 2025, Table 10); all others are tested on. Words of a scene may be longer.
+SCENARIOS = {
+    1: "Stairs,Laundry room,Home Office,Hallway,Bedroom,Pantry,Dining room,Entryway",
+    2: "Laundry room,Bathroom,Pantry,Closet,Entryway,Recreation room,Garage,Other",
+    3: "Stairs,Laundry room,Bedroom,Basement,Bathroom,Entryway,Recreation room,Other",
+    4: "Kitchen,Stairs,Laundry room,Home Office,Bedroom,Bathroom,Pantry,Dining room",
+    5: "Kitchen,Laundry room,Hallway,Basement,Dining room,Living room,Closet,Other",
+}
 COLUMNS = ("id", "subject", "scene", "actions", "length")
 
 
@@ -88,30 +96,31 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield lines.line_num, line
 
 
+def in_scenario(scene: str, number: int) -> str:
+    """train or test."""
+    return "train" if any(word in scene for word in SCENARIOS[number].split(",")) else "test"
+
+
 def read(settings, root: Path) -> Listing:
-    """One entry per video; validation goes by subject."""
+    """One entry per video, validation goes by subject; `charades_scenes` pools both lists and splits them by scene.
+
+    In a scenario 162 to 176 subjects are in train and in test.
+    """
     names = read_classes(root)
     number_of = {code: number for number, code in enumerate(names)}
     words = list(names.values())
     rows, counts = annotations(root)
+    by_scene = settings.source == "charades_scenes"
     entries = []
     for row in rows:
         labels = tuple(sorted({number_of[code] for code, _, _ in row.segments}))
-        segments = sorted(Segment(start, end, number_of[code]) for code, start, end in row.segments)
-        entries.append(
-            Entry(
-                video_id(row.video),
-                f"{row.video}.mp4",
-                labels,
-                tuple(words[label] for label in labels),
-                row.split,
-                row.split,
-                row.subject,
-                segments=tuple(segments),
-            )
-        )
+        segments = tuple(sorted(Segment(start, end, number_of[code]) for code, start, end in row.segments))
+        split = in_scenario(row.scene, settings.official_split) if by_scene else row.split
+        shown = tuple(words[label] for label in labels)
+        place = f"{row.video}.mp4"
+        entries.append(Entry(video_id(row.video), place, labels, shown, split, split, row.subject, segments=segments))
     notes = [
         f"{counts.clipped} segments ended after their video and were cut; {counts.dropped} ended before they began "
         f"and are left out"
     ]
-    return Listing(words, entries, settings.videos, PUBLISHED, notes)
+    return Listing(words, entries, settings.videos, {} if by_scene else PUBLISHED, notes)

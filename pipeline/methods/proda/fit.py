@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pipeline.graphs.scene import Scenes
 from pipeline.learning.multilabel import mean_average_precision
-from pipeline.methods.proda.answers import answer, groups
+from pipeline.methods.proda.answers import answer, answer_before, groups
 from pipeline.methods.proda.batches import batch
 from pipeline.methods.proda.losses import Specification, disentanglement, margin_at, reconstruction, specify
 from pipeline.methods.proda.network import Encoded, Graphs, ProDA, Sizes
@@ -53,9 +53,12 @@ def encoded(network: ProDA, scenes: Scenes, frames: int) -> Encoded:
 
 
 def label_free(network: ProDA, rows: Rows, settings: Settings) -> float:
-    """The headline on some videos: mAP of σ(a_t) over prompts that know nothing of them."""
-    prompts = groups(rows.truth.shape[1], settings.asked, 1)
-    scores = answer(network, encoded(network, rows.scenes, settings.frames), prompts).headline
+    """The headline on some videos: mAP of σ(a_t) over prompts that know nothing of them; that of a_m without ProDA."""
+    graph = encoded(network, rows.scenes, settings.frames)
+    if settings.loss.encoder_only:
+        scores = answer_before(network, graph)
+    else:
+        scores = answer(network, graph, groups(rows.truth.shape[1], settings.asked, 1)).headline
     return mean_average_precision(scores.cpu().numpy(), rows.truth)[0]
 
 
@@ -127,7 +130,7 @@ def trial(
         fresh = {name: value for name, value in network.state_dict().items() if name.startswith(("read_t.", "read_m."))}
         network.load_state_dict({**state, **fresh})
     network.to(own.device)
-    learned = _learned(network, number)
+    learned = _learned(network, number, settings.loss.encoder_only)
     optimizer = torch.optim.AdamW(learned, phase.learning_rate, weight_decay=training.weight_decay)
     n = len(own.train.truth)
     size = min(training.batch_size, n)
@@ -190,10 +193,10 @@ def _loss(
     return second_loss(network, graphs, target, wanted.prompt)
 
 
-def _learned(network: ProDA, number: int) -> list[nn.Parameter]:
+def _learned(network: ProDA, number: int, encoder_only: bool) -> list[nn.Parameter]:
     """What a phase may change: everything but the readout m, then the readouts t and m alone."""
     own = {id(weight) for part in (network.read_t, network.read_m) for weight in part.parameters()}
-    only_m = {id(weight) for weight in network.read_m.parameters()}
+    only_m = set() if encoder_only else {id(weight) for weight in network.read_m.parameters()}
     for weight in network.parameters():
         weight.requires_grad_(id(weight) in own if number == 2 else id(weight) not in only_m)
     return [weight for weight in network.parameters() if weight.requires_grad]
@@ -205,6 +208,8 @@ def first_loss(
     """Equation 8, λ_s = λ_t = λ_4 = 1."""
     own, bce = settings.loss, functional.binary_cross_entropy_with_logits
     graph = network.encode(graphs)
+    if own.encoder_only:
+        return bce(network.read_m(graph.nodes, graph.present).logits, truth)
     found = network.disentangle(graph, wanted.prompt)
     there = graph.present
     of_s = bce(network.read_s(found.specified, there).logits, wanted.specified)

@@ -41,6 +41,7 @@ class Loss(Section):
     unspecified: float | Literal["adaptive"] = Field(
         0.1, description="weight of the loss of the branch u (S: .1); adaptive: ‖∇L_s‖ / ‖∇L_u‖ (C)"
     )
+    encoder_only: bool = Field(False, description="phase 1 trains the encoder and readout m alone; Table 5, ⑥")
     disentangle: bool = Field(True, description="equation 5; Table 5")
     reconstruct: bool = Field(True, description="equation 7; Table 5")
     margin_disentangle: float = Field(0.4, ge=0, description="m₁ (S)")
