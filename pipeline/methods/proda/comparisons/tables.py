@@ -5,6 +5,8 @@ The paper's figures are a_t with test labels in the prompts, so here that of the
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipeline.ablations.cache import Cache
 from pipeline.ablations.variants import Table, Variant, changed
 from pipeline.config import Dataset
@@ -33,18 +35,12 @@ def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, fl
     return {name: found[key] for name, key in FIGURES.items() if key in found}
 
 
-def _variant(name: str, paper: float | None = None, **changes) -> Variant:
-    return Variant(
-        name,
-        {key.replace("__", "."): value for key, value in changes.items()},
-        paper={} if paper is None else {CHARADES: paper},
-    )
+def _variant(name: str, paper: float | None, changes: dict[str, Any]) -> Variant:
+    return Variant(name, changes, paper={} if paper is None else {CHARADES: paper})
 
 
-def _losses(name: str, paper: float | None, **loss) -> Variant:
-    return Variant(
-        name, {LOSS + key: value for key, value in loss.items()}, paper={} if paper is None else {CHARADES: paper}
-    )
+def _losses(name: str, paper: float | None, **loss: Any) -> Variant:
+    return _variant(name, paper, {LOSS + key: value for key, value in loss.items()})
 
 
 def tables(section: Dataset) -> dict[str, Table]:
@@ -55,8 +51,8 @@ def tables(section: Dataset) -> dict[str, Table]:
             "How prompts reach the nodes",
             "Table 3",
             [
-                _variant("SimplePrompt", 68.07, proda__network__prompt="simple"),
-                _variant("DPM", 71.10, proda__network__prompt="dynamic"),
+                _variant("SimplePrompt", 68.07, {"proda.network.prompt": "simple"}),
+                _variant("DPM", 71.10, {"proda.network.prompt": "dynamic"}),
             ],
         ),
         Table(
@@ -64,10 +60,10 @@ def tables(section: Dataset) -> dict[str, Table]:
             "The norm after each layer",
             "Table 4",
             [
-                _variant("LayerNorm", 68.12, proda__network__norm="layer"),
-                _variant("BatchNorm", 65.39, proda__network__norm="batch"),
-                _variant("GraphNorm", 68.61, proda__network__norm="graph"),
-                _variant("VGNorm", 71.10, proda__network__norm="vgnorm"),
+                _variant("LayerNorm", 68.12, {"proda.network.norm": "layer"}),
+                _variant("BatchNorm", 65.39, {"proda.network.norm": "batch"}),
+                _variant("GraphNorm", 68.61, {"proda.network.norm": "graph"}),
+                _variant("VGNorm", 71.10, {"proda.network.norm": "vgnorm"}),
             ],
         ),
         Table(
