@@ -57,7 +57,7 @@ def read_scenes(job: stage.Job, with_features: bool = True) -> tuple[Scenes, dic
             parts.append(Scenes(attributes["video_id"], **columns, features=values))
     if not parts:
         raise stage.StageError("no video has a scene graph; look at the stage `graph` with `conceptreel inspect`")
-    return joined(parts), described
+    return joined(parts).trimmed(), described
 
 
 def _grouped(job: stage.Job, wanted: set[str]) -> tuple[dict[str, list[Box]], dict[str, list[Relation]], list, set]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -54,6 +55,11 @@ class Scenes:
             features=None if self.features is None else self.features[frames],
             **parts,
         )
+
+    def trimmed(self) -> Scenes:
+        """The same without places of edges that no video uses; edges of a video stand first."""
+        used = max(1, int((self.edges >= 0).all(2).sum(1).max(initial=0)))
+        return dataclasses.replace(self, edges=self.edges[:, :used], relations=self.relations[:, :used])
 
     def frames(self, rows: np.ndarray, count: int, draw: np.random.Generator | None = None) -> np.ndarray:
         """Which frames a network sees of each video: int64 ``[len(rows), count]``, in order of time.
