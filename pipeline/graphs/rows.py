@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.lines import text_of
+from pipeline.data.tracks import link
 from pipeline.jobs.stage import StageError
 
 BOXES = pa.schema(
@@ -47,6 +48,8 @@ SEGMENTS = pa.schema(
         ("subject", pa.string()),
     ]
 )
+# Frames of a table in which a node may be unseen and still be the same.
+MAX_GAP = 3
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
@@ -63,7 +66,7 @@ class Tables:
 def table(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
     """Columns as a table of this schema; what is absent is 1 for scores and empty elsewhere."""
     size = len(next(iter(columns.values()), ()))
-    empty = {"score": 1.0, "time_s": np.nan, "scene": "", "subject": "", "source": ""}
+    empty = {"score": 1.0, "time_s": np.nan, "scene": "", "subject": "", "source": "", "node": ""}
     arrays = [
         pa.array(columns[item.name] if item.name in columns else [empty[item.name]] * size, item.type)
         for item in schema
@@ -71,13 +74,16 @@ def table(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def read_file(path: Path, schema: pa.Schema, source: str) -> pa.Table:
+def read_file(path: Path, schema: pa.Schema, source: str, needs_nodes: bool = True) -> pa.Table:
     """A table that a user or a detector wrote, Parquet or JSON lines.
+
+    Args:
+        source: what to call it where it does not say so; needs_nodes: false where nodes are made of its boxes.
 
     Raises:
         StageError: missing, damaged, a column lacks, a value is of another type, or a number is not finite.
     """
-    optional = {"time_s", "score", "source"}
+    optional = {"time_s", "score", "source"} | (set() if needs_nodes else {"node"})
     if not path.is_file():
         raise StageError(f"{path} does not exist; graphs.tables names it, below the data set's root")
     try:
@@ -111,6 +117,30 @@ def read_file(path: Path, schema: pa.Schema, source: str) -> pa.Table:
         if name in result.column_names and not np.isfinite(result[name].drop_null().to_numpy()).all():
             raise StageError(f"{path}: the column `{name}` holds NaN or infinity; leave a box out, or write null")
     return result
+
+
+def with_nodes(boxes: pa.Table, kind: str) -> pa.Table:
+    """Boxes with nodes that are made of them: one per class, or tracks of each class in each video.
+
+    Args:
+        boxes: visible ones; kind: ``class`` or ``overlap``.
+    """
+    names = np.array(boxes["class"].to_pylist(), object)
+    nodes = names.copy()
+    if kind == "overlap":
+        videos, frames = np.array(boxes["video_id"].to_pylist(), object), boxes["frame"].to_numpy()
+        columns = np.stack([boxes[name].to_numpy() for name in (*CORNERS, "score")], 1)
+        groups: dict[tuple[str, str], list[int]] = {}
+        for row, key in enumerate(zip(videos, names, strict=True)):
+            groups.setdefault(key, []).append(row)
+        for (_, name), rows in groups.items():
+            own = np.array(rows)
+            looks = [own[frames[own] == frame] for frame in np.unique(frames[own])]
+            for number, track in enumerate(link([columns[look] for look in looks], MAX_GAP, min_score=0.0)):
+                for at, place in zip(track.frames, track.rows, strict=True):
+                    nodes[looks[at][place]] = f"{name}_{number + 1}"
+    position = boxes.schema.get_field_index("node")
+    return boxes.set_column(position, BOXES.field("node"), pa.array(nodes.tolist(), pa.string()))
 
 
 def visible(boxes: pa.Table) -> tuple[pa.Table, int]:

@@ -18,6 +18,11 @@ class Tables(Section):
         description="Parquet or JSON lines of video_id, frame, node, class, x1…y2 (0–1); also time_s, score",
     )
     relations: str = Field("", description="the same of video_id, frame, subject, object, relation")
+    nodes: Literal["given", "class", "overlap"] = Field(
+        "given",
+        description="of a table: its column `node`; one node per class; or boxes of a class that overlap from frame to "
+        "frame, for detectors that do not track",
+    )
     detector_relations: bool = Field(False, description="of CAD-120: relations of a detector, not the true ones")
     fps: float = Field(0, ge=0, description="frames per second of tables without time_s; 0: stop where it is needed")
     fps_file: str = Field("", description="of Charades: CSV of `video_id,fps`; frames are numbered at native rates")

@@ -26,7 +26,7 @@ def _written(settings: Settings, root: Path) -> rows.Tables:
     """Tables that a user names; relations may be left to geometry."""
     if not settings.boxes:
         raise stage.StageError("graphs.tables.source is `table`: name a file of boxes in graphs.tables.boxes")
-    boxes = rows.read_file(root / settings.boxes, rows.BOXES, "table")
+    boxes = rows.read_file(root / settings.boxes, rows.BOXES, "table", settings.nodes == "given")
     if settings.relations:
         related = rows.read_file(root / settings.relations, rows.RELATIONS, "table")
     else:
@@ -60,6 +60,8 @@ def build(job: stage.Job) -> None:
     notes = [*found.notes]
     if invisible:
         notes.append(f"{invisible} of {len(found.boxes)} boxes show nothing (null, or of no extent): invisible")
+    if settings.source == "table" and settings.nodes != "given":
+        boxes = rows.with_nodes(boxes, settings.nodes)
     for note in notes:
         job.warn(note)
     if not len(boxes):

@@ -179,6 +179,17 @@ def test_tables_of_any_detector(tmp_path, name):
     assert table["score"].to_pylist() == [1, 1] and set(table["source"].to_pylist()) == {"mine"}
 
 
+def test_nodes_of_detectors_that_do_not_track(tmp_path):
+    bare = {key: value for key, value in ROW.items() if key != "node"}
+    records = [{**bare, "frame": f, "x1": 0.1 + shift, "x2": 0.2 + shift} for f in range(3) for shift in (0.0, 0.5)]
+    table = rows.read_file(written(tmp_path, "boxes.jsonl", records), rows.BOXES, "mine", needs_nodes=False)
+    assert set(rows.with_nodes(table, "class")["node"].to_pylist()) == {"cup"}
+    tracked = rows.with_nodes(table, "overlap")["node"].to_pylist()
+    assert tracked == ["cup_1", "cup_2"] * 3
+    with pytest.raises(StageError, match="lacks the column `node`"):
+        rows.read_file(tmp_path / "boxes.jsonl", rows.BOXES, "mine")
+
+
 @pytest.mark.parametrize(
     ("records", "words"),
     [
