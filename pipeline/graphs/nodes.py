@@ -70,19 +70,20 @@ def imported(folder: Path, scenes: Scenes) -> Iterator[np.ndarray]:
         yield values.astype(np.float16)
 
 
-def _generated(job: stage.Job, scenes: Scenes) -> np.ndarray:
+def _generated(job: stage.Job, scenes: Scenes, names: list[str]) -> np.ndarray:
+    """Features that the generator drew, in the order of the nodes of these graphs, whose classes are named."""
     ((arrays, attributes),) = job.read_arrays("truth")
     row = {key: number for number, key in enumerate(attributes["video_id"])}
     wanted = np.array([row[key] for key in scenes.video_id])
     features, kinds = arrays["features"][wanted], arrays["node_class"][wanted]
-    # The floor orders nodes by how long they are seen; their classes tell them apart.
+    # Graphs order nodes by how long they are seen; their classes tell them apart.
     result = np.zeros((*features.shape[:2], scenes.present.shape[1] + 1, features.shape[3]), np.float16)
     result[:, :, 0] = features[:, :, 0]
     classes = {name: number for number, name in enumerate(attributes["node_classes"])}
-    order = [classes[name] for name in job.settings["node_classes"]] if "node_classes" in job.settings else None
+    order = np.array([classes[name] for name in names])
     for place in range(scenes.present.shape[1]):
         kind = scenes.node_class[:, place]
-        kind = kind if order is None else np.where(kind >= 0, np.array(order)[kind], -1)
+        kind = np.where(kind >= 0, order[kind], -1)
         match = (kinds == kind[:, None]) & (kind >= 0)[:, None]
         has = match.any(1)
         result[has, :, place + 1] = features[has, :, 1 + match.argmax(1)[has]]
@@ -94,17 +95,14 @@ def build(job: stage.Job) -> None:
     settings = Nodes.model_validate(job.settings["nodes"])
     ((arrays, attributes),) = job.read_arrays("graph")
     if not attributes["video_id"]:
-        width = 1
-        empty = np.zeros((0, arrays["present"].shape[1] + 1, width), np.float16)
+        empty = np.zeros((0, arrays["present"].shape[1] + 1, 1), np.float16)
         job.write_arrays("nodes", {"features": empty}, {"video_id": []}, n_ok=0)
         return
     scenes, described = read_scenes(job, with_features=False)
     if settings.source == "classes":
         features = of_classes(scenes, len(described["node_classes"]))
     elif settings.source == "generated":
-        job.settings["node_classes"] = described["node_classes"]
-        features = _generated(job, scenes)
-        del job.settings["node_classes"]
+        features = _generated(job, scenes, described["node_classes"])
     elif settings.source == "imported":
         parts = list(imported(job.root / settings.path, scenes))
         if len({part.shape[2] for part in parts}) > 1:
