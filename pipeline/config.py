@@ -24,6 +24,7 @@ from pipeline.backbone.settings import Backbone
 from pipeline.context.settings import Context
 from pipeline.data.settings import Data, Expects, Index
 from pipeline.demo.settings import Demo
+from pipeline.graphs.settings import Graphs
 from pipeline.methods.registry import METHODS
 from pipeline.motion.settings import Motion
 from pipeline.settings import ConfigError, Section
@@ -54,6 +55,7 @@ class _Floors(Section):
     motion: Motion = Motion()
     context: Context = Context()
     backbone: Backbone = Backbone()
+    graphs: Graphs = Graphs()
     demo: Demo = Demo()
     ablations: dict[str, dict[str, dict[str, Any]]] = Field(
         default_factory=dict,
@@ -309,7 +311,7 @@ class Config:
             data_root: instead of that of the configuration.
         """
         section = self.datasets[name]
-        if section.data.index.source == "generated":
+        if section.data.index.source in ("generated", "generated_graphs"):
             return os.path.abspath(os.path.join(results, section.dataset or name, "demo"))
         run_folder = os.path.dirname(os.path.abspath(results))
         return os.path.abspath(os.path.join(run_folder, data_root or self.data_root, section.data.root))

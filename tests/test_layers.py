@@ -16,6 +16,7 @@ LAYERS = (
     ("data",),
     ("exchange",),
     ("motion", "context", "backbone"),
+    ("graphs",),
     ("methods",),
     ("config",),
     ("rules",),

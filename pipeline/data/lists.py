@@ -231,7 +231,7 @@ def read_listing(settings, root: str | Path) -> Listing:
         entries = _validation_groups(entries, wanted)
     elif not any(entry.split == "val" for entry in entries) and "val" not in settings.lists:
         entries = carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
-    if settings.source != "generated":  # its actors are known to be in train and test
+    if settings.source not in ("generated", "generated_graphs"):  # its actors are known to be in train and test
         notes += _torn_groups(entries, settings.validation_by)
     return replace(listing, entries=entries, missing=missing, notes=notes)
 

@@ -18,6 +18,10 @@ class Index(Section):
         "folders",
         "images",
         "generated",
+        "generated_graphs",
+        "cad120",
+        "charades",
+        "charades_scenes",
         "haa500",
         "kth",
         "mimetics",
@@ -28,7 +32,8 @@ class Index(Section):
     ] = Field(
         "lists",
         description="lists: one file per split; folders: one folder of videos per class, or train/, val/ and test/ "
-        "with such folders; images: the same of pictures; generated: the embedded demo; the others: docs/datasets",
+        "with such folders; images: the same of pictures; generated: the embedded demo; generated_graphs: its "
+        "scene graphs; the others: docs/datasets",
     )
     lists: dict[str, str] = Field(
         default_factory=dict, description="split → file of `path label` lines, relative to the root of the data set"
@@ -50,7 +55,9 @@ class Index(Section):
         "stop",
         description="file names that group_pattern does not fit: the run stops and lists them, or all are one group",
     )
-    official_split: Literal[1, 2, 3] = Field(1, description="of UCF-101")
+    official_split: Literal[1, 2, 3, 4, 5] = Field(
+        1, description="of UCF-101, 1 to 3; with charades_scenes the scenario, 1 to 5"
+    )
     class_map: str = Field(
         "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
     )

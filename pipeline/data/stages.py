@@ -1,6 +1,6 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
-from pipeline.demo.stages import is_generated
+from pipeline.demo.stages import has_generated_graphs, is_generated
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 # Where a shard looks up its videos: all that open them, and what is imported for them.
@@ -37,7 +37,10 @@ STAGES = (
         "videos",
         module="pipeline.data.videos",
         writes={"videos": "data/videos.parquet"},
-        reads={"lists": Read("generate.lists", when=is_generated)},
+        reads={
+            "lists": Read("generate.lists", when=is_generated),
+            "graphs": Read("generate_graphs.lists", when=has_generated_graphs),
+        },
         settings=(Setting("data.index", key="index"), Setting("experiments", key="experiments")),
         per="videos",
         follows="listed",
@@ -50,7 +53,10 @@ STAGES = (
         "index",
         module="pipeline.data.index",
         writes={"index": "data/index.parquet"},
-        reads={"lists": Read("generate.lists", when=is_generated)},
+        reads={
+            "lists": Read("generate.lists", when=is_generated),
+            "graphs": Read("generate_graphs.lists", when=has_generated_graphs),
+        },
         settings="data.index",
         follows="labels",
         looked_up=True,

@@ -18,5 +18,26 @@ class Generate(Section):
     size: int = Field(128, ge=112, description="side of the frames in pixels")
 
 
+class Graphs(Section):
+    seed: int = 0
+    objects: int = Field(4, ge=2, le=8, description="kinds of objects; each has three verbs, and that makes a class")
+    frames: int = Field(12, ge=9, description="per video")
+    features: int = Field(16, ge=4, description="numbers that describe a node")
+    train: int = Field(1024, ge=8)
+    test: int = Field(400, ge=8)
+    shifted: int = Field(400, ge=0, description="videos in which no object has its usual verb")
+    actions: list[float] = Field(default=[0.3, 0.4, 0.3], description="how often a video has 1, 2, 3 … actions")
+    habit: float = Field(0.6, ge=0, le=1, description="how often an object has its usual verb")
+    noise: float = Field(0.3, ge=0, description="of an object as such, and of each frame")
+    verb_strength: float = Field(0.7, ge=0, description="of what the person shows of the verbs")
+    near: float = Field(0.35, ge=0, le=1, description="how often near holds outside of actions")
+    contact: float = Field(0.03, ge=0, le=1, description="how often contact holds outside of actions")
+    flips: float = Field(0.03, ge=0, le=1, description="relations that are wrong")
+    distractors: float = Field(0.5, ge=0, le=1, description="how often an object is there that takes no part")
+    missing: float = Field(0.1, ge=0, lt=1, description="frames in which an object is not seen")
+    only_involved: bool = Field(False, description="true: only objects of actions are there, as in Action Genome")
+
+
 class Demo(Section):
     generate: Generate = Generate()
+    graphs: Graphs = Graphs()

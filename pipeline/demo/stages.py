@@ -1,10 +1,14 @@
-"""The stage that makes the embedded demo's videos."""
+"""The stages that make the embedded demo's videos, and its scene graphs."""
 
 from pipeline.jobs.declare import Stage
 
 
 def is_generated(section) -> bool:
     return section.data.index.source == "generated"
+
+
+def has_generated_graphs(section) -> bool:
+    return section.data.index.source == "generated_graphs"
 
 
 STAGES = (
@@ -19,5 +23,13 @@ STAGES = (
         costly=True,
         threads="all",
         minutes=60,
+    ),
+    Stage(
+        "generate_graphs",
+        module="pipeline.demo.generate_graphs",
+        writes={"truth": "demo/graphs.zarr.zip", "lists": "demo/graphs.csv"},
+        settings="demo.graphs",
+        when=has_generated_graphs,
+        per="videos",
     ),
 )

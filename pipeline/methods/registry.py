@@ -16,7 +16,7 @@ from pipeline.jobs.declare import Stage
 from pipeline.settings import Section
 
 # Sections of a data set's configuration that are no method's.
-FLOORS = ("data", "motion", "context", "backbone", "demo", "dataset", "profile", "expects", "ablations")
+FLOORS = ("data", "motion", "context", "backbone", "graphs", "demo", "dataset", "profile", "expects", "ablations")
 
 
 def _accept(section: Any) -> None:

@@ -16,7 +16,7 @@ from pipeline.methods.registry import METHODS
 from pipeline.settings import ConfigError
 from pipeline.store.provenance import canonical, digest_of
 
-FLOORS = ("demo", "data", "motion", "context", "backbone")
+FLOORS = ("demo", "data", "motion", "context", "backbone", "graphs")
 
 
 def _collected() -> dict[str, Stage]:

@@ -9,8 +9,8 @@ import os
 from pipeline.config import Config
 from pipeline.data.entries import DEVELOPMENT, Entry, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
-from pipeline.data.sets.generated import planned_entries
-from pipeline.demo.stages import is_generated
+from pipeline.data.sets.generated import planned_entries, planned_graphs
+from pipeline.demo.stages import has_generated_graphs, is_generated
 from pipeline.rules.graph import shards
 from pipeline.store.provenance import digest_of
 
@@ -30,6 +30,8 @@ class Videos:
         section, root = self.config.datasets[name], self.config.root_of(name)
         if is_generated(section):
             return planned_entries(section.demo.generate)
+        if has_generated_graphs(section):
+            return planned_graphs(section.demo.graphs)
         try:
             return read_entries(section.data.index, root)
         except ListError as error:
@@ -51,7 +53,9 @@ class Videos:
         """Digests of the videos of every shard that a stage follows. Each stage asks, and a large set takes seconds."""
         section = self.config.datasets[name]
         count = section.data.shards
-        root = None if is_generated(section) else self.config.root_of(name)  # there the videos are inputs
+        root = (
+            None if is_generated(section) or has_generated_graphs(section) else self.config.root_of(name)
+        )  # there the videos are inputs
         if follows == "all":
             return [members_digest(part, root) for part in by_shard(self.entries(name), count)]
         if follows == "train":

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 from pipeline.config import opened
 from pipeline.jobs import restart
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
+from pipeline.methods.registry import METHODS
 from pipeline.rules import asked
 from pipeline.rules.current import of_earlier_releases
 from pipeline.rules.graph import STAGES, settings_json

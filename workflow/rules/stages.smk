@@ -92,3 +92,19 @@ for declared, name in RULES.makers():
         shell:
             "python -m {params.module} --dataset {params.dataset} --settings {params.settings:q} --threads {threads}"
             " --mem-mb {resources.mem_mb} --minutes {resources.runtime} --log {log:q} {params.arguments:q}"
+
+
+# A method's model under a short name, such as results/graphs_demo/proda.pt.
+rule model_of_method:
+    input:
+        "results/{dataset}/{method}/model.pt",
+    output:
+        "results/{dataset}/{method}.pt",
+    log:
+        "results/{dataset}/logs/model_of_method/{method}.log",
+    wildcard_constraints:
+        method="|".join(method.name for method in METHODS.values() if method.place),
+    conda:
+        ENVIRONMENT
+    shell:
+        "ln -sf {wildcards.method}/model.pt {output} 2> {log}"

@@ -4,6 +4,8 @@ A new published set is a module here, a line below, a name in ``data.index.sourc
 """
 
 from pipeline.data.sets import (
+    cad120,
+    charades,
     folders,
     generated,
     haa500,
@@ -21,6 +23,10 @@ READERS = {
     "folders": folders.read,
     "images": folders.read,
     "generated": generated.read,
+    "generated_graphs": generated.read,
+    "cad120": cad120.read,
+    "charades": charades.read,
+    "charades_scenes": charades.read,
     "haa500": haa500.read,
     "kth": kth.read,
     "mimetics": mimetics.read,

@@ -27,11 +27,30 @@ def planned_entries(settings) -> list[Entry]:
     ]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
+def planned_graphs(settings) -> list[Entry]:
+    """The same of generated scene graphs."""
+    from pipeline.demo.graphs import class_names, plan_graphs
+
+    names = class_names(settings)
+    return [
+        Entry(
+            planned.video_id,
+            planned.video_id,
+            planned.labels(),
+            tuple(names[label] for label in planned.labels()),
+            planned.split,
+            planned.split,
+            planned.subject,
+        )
+        for planned in plan_graphs(settings)
+    ]
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, list[tuple[int, str]], str]]:
     for number, line in read_lines(path)[1:]:
         try:
             split, place, label, name, actor = line.split(",")
-            yield split, place, int(label), name, actor
+            yield split, place, list(zip(map(int, label.split(";")), name.split(";"), strict=True)), actor
         except ValueError:
             raise ListError(
                 f"{path}, line {number}: expected split,path,label,class,actor; delete it and run the pipeline again"
@@ -39,11 +58,11 @@ def _rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
 
 
 def read(settings, root: Path) -> Listing:
-    """Lines of split, path, label, class, actor, below a header."""
-    rows = list(_rows(root / "lists.csv"))
-    names = [name for _, name in sorted({(label, name) for _, _, label, name, _ in rows})]
+    """Lines of split, path, label, class, actor, below a header; a scene graph has several labels, joined by `;`."""
+    rows = list(_rows(root / ("lists.csv" if settings.source == "generated" else "graphs.csv")))
+    names = [name for _, name in sorted({item for _, _, labelled, _ in rows for item in labelled})]
     entries = [
-        Entry(video_id(PurePosixPath(place).stem), place, (label,), (name,), split, split, actor)
-        for split, place, label, name, actor in rows
+        Entry(video_id(PurePosixPath(place).stem), place, *zip(*labelled, strict=True), split, split, actor)
+        for split, place, labelled, actor in rows
     ]
     return Listing(names, entries, settings.videos)
