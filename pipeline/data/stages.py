@@ -1,6 +1,6 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
-from pipeline.demo.stages import is_generated
+from pipeline.demo.stages import is_generated, is_rendered
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, computed
 
 # Where a shard looks up its videos: all that open them, and what is imported for them.
@@ -45,6 +45,20 @@ STAGES = (
         looked_up=True,
         minutes=20,
         priority=LONGEST,  # it stops a run that cannot succeed before anything else takes its time
+    ),
+    Stage(
+        "synthesise",
+        module="pipeline.data.synthesise",
+        writes={"truth": "synta/truth/{shard}.zarr.zip", "manifest": "synta/manifest/{shard}.parquet"},
+        reads={"videos": VIDEOS},
+        settings="demo.synta",
+        when=is_rendered,
+        per="videos",
+        follows="all",
+        costly=True,
+        memory_mb=2000,
+        minutes=60,
+        priority=LONGEST,
     ),
     Stage(
         "decode",

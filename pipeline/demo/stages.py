@@ -1,10 +1,15 @@
-"""The stage that makes the embedded demo's videos."""
+"""The stage that makes the embedded demo's videos, and which data sets the project makes itself."""
 
 from pipeline.jobs.declare import Stage
 
 
 def is_generated(section) -> bool:
     return section.data.index.source == "generated"
+
+
+def is_rendered(section) -> bool:
+    """Whether the videos are Syn-TA's."""
+    return section.data.index.source == "synta"
 
 
 STAGES = (
