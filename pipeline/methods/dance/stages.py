@@ -4,6 +4,7 @@ from pipeline.backbone import stages as backbone
 from pipeline.backbone.stages import MAP_SETTINGS, TUNED
 from pipeline.demo.stages import is_generated
 from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.motion.stages import of_poses
 
 MODULE = "pipeline.methods.dance"
 
@@ -187,7 +188,7 @@ EXPLAIN_STAGES = (
         module="pipeline.motion.sheet",
         writes={"sheet": "explain/poses.png"},
         reads={"poses": "poses.poses", "pose_clips": "pose_clips.pose_clips", "clips": "decode.clips"},
-        when=_both(has_motion, has_clips, computed("motion.poses")),
+        when=_both(has_motion, has_clips, of_poses, computed("motion.poses")),
         memory_mb=4000,
         captions={"sheet": "poses.rst"},
     ),
@@ -242,6 +243,7 @@ EXPLAIN_STAGES = (
             "localisation": "localise.localisation",
         },
         settings="explain.report",
+        when=of_poses,
         ships=("pipeline/methods/dance/explain/page/template.html",),
         memory_mb=8000,
         minutes=60,
@@ -262,7 +264,7 @@ TRUTH_STAGES = (
             "dual_encoder": Read("dual_encoder.dual_encoder", when=learns_words),
         },
         settings=(Setting("context.texts", key="texts", when=learns_words),),
-        when=_both(is_generated, has_motion),
+        when=_both(is_generated, has_motion, of_poses),
         checkpoints=("context.texts.model",),
         memory_mb=6000,
     ),
