@@ -28,7 +28,7 @@ SAMPLE = [
     *(("expanding", 4), ("following", 4), ("merging", 3), ("occlusion", 3), ("orbiting", 5), ("rising", 2)),
 ]
 WITHOUT_AVX = {
-    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-FMA,-FMA4,-AVX_Usable,-AVX2_Usable,-FMA_Usable",
 }
 

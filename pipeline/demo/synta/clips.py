@@ -121,6 +121,8 @@ def looks_of(settings: Synta, clip: Clip) -> _Looks:
         if named:
             kinds[0] = [shape for shape in shapes if shape != named][int(which[0]) % len(set(shapes) - {named})]
             kinds[1] = named
+    if (clip.coarse, clip.n) == ("occlusion", 2) and kinds[0] == "torus":
+        kinds[0] = "sphere"  # through a ring the small body would be seen
     hues = first + np.arange(_LOOKS) / 4 + 0.1 * (tones[:, 0] - 0.5)
     colours = np.stack([hues - np.floor(hues), 0.6 + 0.35 * tones[:, 1], 0.65 + 0.33 * tones[:, 2]], 1)
     turns = [(round(math.cos(x), _DIGITS), round(math.sin(x), _DIGITS)) for x in angles]

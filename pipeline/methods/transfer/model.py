@@ -1,4 +1,4 @@
-"""What a model can do: concepts of tracks under a sparse layer; where nothing is tracked, features under a linear one."""
+"""What a model can do: concepts of tracks under a sparse layer, or features under a linear one."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ def card(rows: list[dict[str, Any]], visible: np.ndarray) -> list[str]:
     digests = len({row["digest"] for row in rows})
     seen = visible[visible > 0]
     return [
-        f"{len(rows):,} clips of {len({c for c, _ in fine})} coarse and {len(fine)} fine classes; {sum(frames):,} frames, "
-        f"24 a second, {min(frames)} to {max(frames)} a clip",
+        f"{len(rows):,} clips of {len({c for c, _ in fine})} coarse and {len(fine)} fine classes; "
+        f"{sum(frames):,} frames, 24 a second, {min(frames)} to {max(frames)} a clip",
         "kinds: " + ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())),
         "views: " + ", ".join(f"{name} {count:,}" for name, count in sorted(Counter(r["view"] for r in rows).items())),
         "sets: " + ", ".join(f"{name} {count:,}" for name, count in sorted(Counter(r["set"] for r in rows).items())),
@@ -165,8 +165,8 @@ def build(job: stage.Job) -> None:
     parts = [f"<h1>Motion transferability: {html.escape(job.dataset)}</h1>"]
     parts.append(
         f"<p>{html.escape(headline['name'])}: <b>{headline['value']:.3f}</b>; chance {metrics['chance'] / 100:.3f}. "
-        f"Known are validation videos of the set that was trained on, unknown those of the other one; sets are swapped and "
-        f"averaged. <i>concepts (truth)</i> see where things really are and are no recogniser.</p>"
+        f"Known are validation videos of the set that was trained on, unknown those of the other one; sets are swapped "
+        f"and averaged. <i>concepts (truth)</i> see where things really are and are no recogniser.</p>"
     )
     for bar, own in metrics["bars"].items():
         mark = "reached" if own["reached"] else "missed"

@@ -140,7 +140,7 @@ def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set
                 for seed in range(settings.seeds):
                     net = nets.train(variant, own, label[seen], fine[seen], judge.n_classes, recipe, seed)
                     for role, rows in roles.items():
-                        answer = lambda _, net=net, role=role: nets.predict(net, looked[role])  # noqa: E731
+                        answer = lambda _, net=net, x=looked[role]: nets.predict(net, x)  # noqa: E731
                         judge.note(name, train_set, seed, plain, role, rows, answer)
                     for change, (rows, inputs) in changed.items() if variant == "base" else ():
                         order = np.argsort(rows)
