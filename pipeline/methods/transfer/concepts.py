@@ -15,6 +15,7 @@ from pipeline.learning.metrics import accuracy, log_loss
 from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.motion.finch import cluster_means, finch, medoids, refine_to
 from pipeline.motion.tracks import windows
+from pipeline.store.atomic import StageError
 
 LIMIT = 4.0
 HALVES = ("early", "late")
@@ -105,9 +106,14 @@ def sparse_head(z: np.ndarray, label: np.ndarray, train: np.ndarray, val: np.nda
 
     Args:
         z: activations ``[n, p]``; label ``[n]``; train, val: bool ``[n]``.
+
+    Raises:
+        StageError: no activation varies with the class.
     """
     mean, std = standardise_fit(z[train])
     x = standardise(z, mean, std)
+    if not 0 < glm.lambda_max(x[train], label[train], n_classes, 0.95) < np.inf:
+        raise StageError("nothing that is tracked tells the classes apart; look at tracks with `conceptreel inspect`")
     path = glm.path(x[train], label[train], n_classes, n_lambdas=30, min_ratio=1e-3, alpha=0.95, tol=1e-4)
     right = [accuracy(x[val], label[val], item.weight, item.bias) for item in path]
     loss = [log_loss(x[val], label[val], item.weight, item.bias) for item in path]
