@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,17 @@ def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set
                         judge.note(name, train_set, seed, plain, change, mask, answer)
 
 
+def _networks(call: tuple) -> list[dict[str, Any]]:
+    """What `networks` notes, in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    contexts, n_classes, maps, controls, train_set, settings = call
+    judge = Judge(contexts, n_classes)
+    networks(judge, maps, controls, train_set, settings)
+    return judge.rows
+
+
 def zero_shot(judge: Judge, embeddings: np.ndarray, names: list[str], encode: Callable, train_sets: list[int]) -> None:
     """The nearest class text; what is known and unknown differs in its videos, and in fine classes in its names too."""
     contexts = judge.contexts
@@ -239,8 +251,10 @@ def build(job: stage.Job) -> None:
             row = samples.videos.rows_of(described["video_id"])
             known = row >= 0
             controls = {"row": row[known], **{change: arrays[change][known] for change in (SHUFFLED, BACKWARD)}}
-        for s in train_sets:
-            networks(judge, maps, controls, s, settings)
+        calls = [(contexts, len(names), maps, controls, s, settings) for s in train_sets]
+        with ProcessPoolExecutor(min(job.threads, len(calls))) as pool:
+            for rows in pool.map(_networks, calls):
+                judge.rows += rows
     if job.given("dual_encoder"):
         from pipeline.context.encoders import load_dual_encoder
 
