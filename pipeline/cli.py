@@ -22,6 +22,7 @@ COMMANDS = (
     "pipeline.methods.dance.explain.commands",
     "pipeline.methods.dance.exchange.commands",
     "pipeline.methods.proda.commands",
+    "pipeline.methods.transfer.commands",
     "pipeline.context.convert",
 )
 

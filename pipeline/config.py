@@ -311,8 +311,9 @@ class Config:
             data_root: instead of that of the configuration.
         """
         section = self.datasets[name]
-        if section.data.index.source in ("generated", "generated_graphs"):
-            return os.path.abspath(os.path.join(results, section.dataset or name, "demo"))
+        made = {"generated": "demo", "generated_graphs": "demo", "synta": "synta"}.get(section.data.index.source)
+        if made:
+            return os.path.abspath(os.path.join(results, section.dataset or name, made))
         run_folder = os.path.dirname(os.path.abspath(results))
         return os.path.abspath(os.path.join(run_folder, data_root or self.data_root, section.data.root))
 

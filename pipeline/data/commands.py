@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Entry
 from pipeline.data.lists import read_listing
+from pipeline.data.sets import MADE
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in, folders_in
 from pipeline.settings import ConfigError
@@ -114,7 +115,7 @@ def check(call: argparse.Namespace) -> int:
 
     config = load(call.config)
     data = dataset(config, call.name).data
-    if data.index.source == "generated":
+    if data.index.source in MADE:
         raise ConfigError(f"{call.name} is made by the pipeline itself; there is nothing to check")
     root = Path(config.root_of(call.name, data_root=call.data_root))
     listing, error = _judged(read_listing(data.index, root), data.index, root)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.entries import CONTROL, Entry, ListError, without_suffix
 from pipeline.data.lines import composed
-from pipeline.data.sets import READERS
+from pipeline.data.sets import MADE, READERS
 from pipeline.data.sets.listing import Listing, check_counts, grouping
 from pipeline.data.sets.path_lists import entries_of_lists
 
@@ -209,13 +209,14 @@ def read_listing(settings, root: str | Path) -> Listing:
     Raises:
         ListError: a list or folder as a whole cannot be used, or a video is in two splits.
     """
-    if not Path(root).is_dir():
+    made = settings.source in MADE
+    if settings.source != "synta" and not Path(root).is_dir():
         raise ListError(f"{root} does not exist; data_root and data.root name the folder of the data set")
     listing = READERS[settings.source](settings, Path(root))
     entries = listing.entries
     if not entries:
         raise ListError(f"no video is listed below {root}; write lines `path label` into the lists")
-    entries = _check(entries, Path(root) / listing.videos, settings.check_files)
+    entries = _check(entries, Path(root) / listing.videos, settings.check_files and settings.source != "synta")
     notes = [*listing.notes]
     if settings.group_pattern:
         entries, more = _with_groups(entries, settings)
@@ -231,7 +232,7 @@ def read_listing(settings, root: str | Path) -> Listing:
         entries = _validation_groups(entries, wanted)
     elif not any(entry.split == "val" for entry in entries) and "val" not in settings.lists:
         entries = carve_validation(entries, settings.validation_fraction, settings.validation_by, settings.seed)
-    if settings.source not in ("generated", "generated_graphs"):  # its actors are known to be in train and test
+    if not made:  # its actors or identities are known to be where they are
         notes += _torn_groups(entries, settings.validation_by)
     return replace(listing, entries=entries, missing=missing, notes=notes)
 

@@ -6,10 +6,42 @@ import pydantic
 from pydantic import Field
 
 from pipeline.data.entries import split_named
+from pipeline.demo.synta.classes import BACKGROUNDS, COARSE
 from pipeline.settings import Section
 
 # A clip that lost more than half of its frames no longer shows the action that its label names.
 MIN_FRACTION = 0.5
+
+
+class Rendered(Section):
+    classes: list[str] = Field(default_factory=list, description="coarse classes of Syn-TA; all 20 if empty")
+    fine_per_set: int = Field(0, ge=0, description="fine classes of each coarse one and set, the first; 0: all")
+    views: list[Literal["ground", "front"]] = Field(default_factory=lambda: ["ground", "front"], min_length=1)
+    backgrounds: list[Literal["realistic", "plain"]] = Field(default_factory=lambda: ["realistic"], min_length=1)
+    ids: int = Field(50, ge=2, description="identities of each fine class and view")
+    train_ids: int = Field(30, ge=2, description="identities 1 to this one are for training, the others for validation")
+    factor_ids: int = Field(
+        0,
+        ge=0,
+        description="identities for validation that are also rendered with one factor (motion, shape, scene) "
+        "of the other set",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _known(self) -> "Rendered":
+        for name in self.classes:
+            if name not in COARSE:
+                raise ValueError(f"`classes`: `{name}` is no coarse class of Syn-TA; there are {', '.join(COARSE)}")
+        if self.train_ids >= self.ids:
+            raise ValueError(f"`train_ids`: {self.train_ids} of {self.ids} identities leave none for validation")
+        if self.factor_ids > self.ids - self.train_ids:
+            raise ValueError(f"`factor_ids`: there are {self.ids - self.train_ids} identities for validation")
+        for value in (self.views, self.backgrounds, self.classes):
+            if len(set(value)) < len(value):
+                raise ValueError(f"{value} names something twice")
+        if "realistic" not in self.backgrounds:
+            raise ValueError(f"`backgrounds` must have {BACKGROUNDS[0]}: the others are further splits")
+        return self
 
 
 class Index(Section):
@@ -29,6 +61,9 @@ class Index(Section):
         "ucf101",
         "ucf101_scuba",
         "weizmann",
+        "synta",
+        "k400_ta",
+        "ssv2_ta",
     ] = Field(
         "lists",
         description="lists: one file per split; folders: one folder of videos per class, or train/, val/ and test/ "
@@ -58,6 +93,12 @@ class Index(Section):
     official_split: Literal[1, 2, 3, 4, 5] = Field(
         1, description="of UCF-101, 1 to 3; with charades_scenes the scenario, 1 to 5"
     )
+    train_set: Literal[0, 1, 2] = Field(
+        0,
+        description="of Syn-TA, K400-TA and SSv2-TA: the set that is trained on; validation videos of the other one "
+        "are the split `unknown`, and its train videos are not listed. 0: both, as the method `transfer` wants them",
+    )
+    rendered: Rendered = Field(default_factory=Rendered, description="clips of Syn-TA")
     class_map: str = Field(
         "", description="test-only sets: file of `class of the set,class of the model`; other classes are left out"
     )

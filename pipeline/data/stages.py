@@ -1,6 +1,6 @@
 """The stages of the floor `data`: which videos there are, what they show, and their frames."""
 
-from pipeline.demo.stages import has_generated_graphs, is_generated
+from pipeline.demo.stages import has_generated_graphs, is_generated, is_rendered
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 # Where a shard looks up its videos: all that open them, and what is imported for them.
@@ -63,6 +63,20 @@ STAGES = (
         minutes=20,
         cost=Cost(seconds=0.0002),
         priority=LONGEST,  # it stops a run that cannot succeed before anything else takes its time
+    ),
+    Stage(
+        "synthesise",
+        module="pipeline.data.synthesise",
+        writes={"truth": "synta/truth/{shard}.zarr.zip", "manifest": "synta/manifest/{shard}.parquet"},
+        reads={"videos": VIDEOS},
+        settings="demo.synta",
+        when=is_rendered,
+        per="videos",
+        follows="all",
+        costly=True,
+        memory_mb=2000,
+        minutes=60,
+        priority=LONGEST,
     ),
     Stage(
         "decode",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.data.entries import CONTROL, PICTURE_SUFFIXES, VIDEO_SUFFIXES, split_named
+from pipeline.data.sets import MADE
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing
 from pipeline.store.provenance import digest_of, digest_of_file
@@ -33,7 +34,7 @@ def with_findings(listing: Listing, settings, root: Path) -> Listing:
     Args:
         settings: the section ``data.index``; root: folder of the data set.
     """
-    if settings.source == "generated" or not settings.check_files:
+    if settings.source in MADE or not settings.check_files:
         return listing
     # A class map leaves videos out on purpose, and its reader has said so.
     left = [] if settings.class_map else unused(listing, settings.source, root)

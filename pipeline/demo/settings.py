@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.settings import Section
 
@@ -38,6 +38,23 @@ class Graphs(Section):
     only_involved: bool = Field(False, description="true: only objects of actions are there, as in Action Genome")
 
 
+class Synta(Section):
+    seed: int = Field(0, ge=0)
+    size: int = Field(224, ge=32, multiple_of=2, description="side of the frames in pixels; H.264 wants it even")
+    frames: tuple[int, int] = Field((60, 140), description="fewest and most frames of a clip; 24 a second")
+    distance: float = Field(
+        30, ge=12, description="of the camera from the bodies before the wall; what is nearer is larger"
+    )
+
+    @field_validator("frames")
+    @classmethod
+    def _is_a_range(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 8 <= value[0] <= value[1]:
+            raise ValueError("must be two numbers of frames from 8 up, the smaller first: a motion wants 8 frames")
+        return value
+
+
 class Demo(Section):
     generate: Generate = Generate()
     graphs: Graphs = Graphs()
+    synta: Synta = Synta()

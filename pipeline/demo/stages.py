@@ -1,4 +1,4 @@
-"""The stages that make the embedded demo's videos, and its scene graphs."""
+"""The stages that make the embedded demo's videos and scene graphs, and which data sets the project makes itself."""
 
 from pipeline.jobs.declare import Stage
 
@@ -9,6 +9,11 @@ def is_generated(section) -> bool:
 
 def has_generated_graphs(section) -> bool:
     return section.data.index.source == "generated_graphs"
+
+
+def is_rendered(section) -> bool:
+    """Whether the videos are Syn-TA's."""
+    return section.data.index.source == "synta"
 
 
 STAGES = (

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.config import Config, Dataset, opened
 from pipeline.data.lists import Entry, ListError, read_entries
+from pipeline.data.sets import MADE
 from pipeline.inspection.cache import RESULTS, Place, kind_of
 from pipeline.inspection.diff import flattened
 from pipeline.inspection.listing import changed_input
@@ -175,7 +176,7 @@ class _Explainer:
     @functools.cached_property
     def entries(self) -> list[Entry] | None:
         """Today's videos; None where they are generated, or not at hand."""
-        if self.section.data.index.source == "generated":
+        if self.section.data.index.source in MADE:
             return None
         try:
             return read_entries(self.section.data.index, self.root)

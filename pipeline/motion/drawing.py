@@ -20,7 +20,7 @@ _MARGIN = 0.09  # of the height, for the head and the width of the limbs
 
 def draw_strip(
     poses: np.ndarray,
-    skeleton: Skeleton,
+    skeleton: Skeleton | None,
     n_poses: int = 6,
     *,
     height: int = 192,
@@ -34,7 +34,7 @@ def draw_strip(
     Args:
         poses: one pose clip `[L, J, 2]`, (x, y) in [0, 1] with y downwards, as `normalise` returns
             it. Joints with a NaN are left out.
-        skeleton: the definition of the J joints.
+        skeleton: the definition of the J joints; None for tracks of things `[L, N, 6]`, see `draw_paths`.
         n_poses: number of skeletons; a shorter clip shows each frame once.
         height: of the picture, pixels.
 
@@ -44,6 +44,8 @@ def draw_strip(
     Raises:
         ValueError: the poses do not fit the skeleton, or `n_poses` or `height` is too small.
     """
+    if skeleton is None:
+        return draw_paths(poses, height=height)
     if poses.ndim != 3 or poses.shape[1:] != (len(skeleton.joints), 2) or len(poses) == 0:
         raise ValueError(
             f"poses must have shape [L, {len(skeleton.joints)}, 2] for the skeleton"
@@ -71,6 +73,44 @@ def draw_strip(
         _line(canvas, start, start + bar, _TRACK, 0.012 * size)
         _line(canvas, start, start + bar * progress, _MIDDLE, 0.012 * size)
     return cv2.resize(canvas, (canvas.shape[1] // _OVERSAMPLING, height), interpolation=cv2.INTER_AREA)
+
+
+def draw_paths(tracks: np.ndarray, *, height: int = 192) -> np.ndarray:
+    """Draw a motion concept of things: their paths in the picture, each disc paler the earlier it is.
+
+    Args:
+        tracks: one window `[L, N, 6]`: x, y and radius in parts of the picture's side, opacity, hue in [0, 1), whether
+            the thing is there.
+        height: of the picture, pixels.
+
+    Returns:
+        RGB uint8 `[height, height, 3]`.
+    """
+    size = height * _OVERSAMPLING
+    canvas = np.full((size, size, 3), 255, np.uint8)
+    cv2.rectangle(canvas, (0, 0), (size - 1, size - 1), _TRACK, 4 * _OVERSAMPLING)
+    ends = []
+    for things in tracks.transpose(1, 0, 2):
+        hue = float(np.median(things[things[:, 5] > 0, 4])) if (things[:, 5] > 0).any() else 0.0
+        colour = cv2.cvtColor(np.uint8([[[round(hue * 180) % 180, 170, 190]]]), cv2.COLOR_HSV2RGB)[0, 0].astype(float)
+        before = None
+        for number, (x, y, radius, alpha, _, there) in enumerate(things):
+            if there <= 0:
+                before = None
+                continue
+            # Later is darker, and so is what is less transparent.
+            strength = (0.2 + 0.8 * number / max(len(things) - 1, 1)) * (0.3 + 0.7 * min(float(alpha), 1.0))
+            shade = tuple(int(255 - strength * (255 - part)) for part in colour)
+            centre = np.array([x, y]) * size
+            _disc(canvas, centre, shade, float(radius) * size)
+            if before is not None and np.hypot(*(centre - before)) > 0.005 * size:
+                ends.append((before, centre))
+            before = centre
+    for start, end in ends:
+        cv2.arrowedLine(
+            canvas, start.round().astype(int).tolist(), end.round().astype(int).tolist(), _MIDDLE, 6, cv2.LINE_AA
+        )
+    return cv2.resize(canvas, (height, height), interpolation=cv2.INTER_AREA)
 
 
 def draw_pose(

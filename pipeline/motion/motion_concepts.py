@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.data.entries import video_id as id_of_path
-from pipeline.data.table import read_index
+from pipeline.data.table import VideoTable, join_shards, read_index
 from pipeline.exchange import pickles
 from pipeline.jobs import stage
 from pipeline.motion.clustering import kmeans, self_organizing_map
@@ -27,7 +28,9 @@ from pipeline.motion.finch import (
 from pipeline.motion.pose_clips import KEYS
 from pipeline.motion.search import search_device
 from pipeline.motion.settings import MotionConcepts
+from pipeline.motion.skeleton import TRACKS
 from pipeline.motion.skeleton import skeleton as named_skeleton
+from pipeline.motion.tracks import windows
 from pipeline.motion.words import describe
 
 
@@ -129,10 +132,29 @@ def read_published(job: stage.Job, settings: MotionConcepts) -> tuple[list[str],
     return ids, np.array(rows, np.int32)
 
 
-def build(job: stage.Job) -> None:
-    """Write the concepts (medoids, means) and the labels of every video."""
-    settings = MotionConcepts.model_validate(job.settings)
-    videos = read_index(job)
+@dataclass(frozen=True)
+class KeyClips:
+    """What is clustered: n key clips of all videos, or windows of tracks.
+
+    Attributes:
+        shown: what is drawn of each, ``[n, L, J, 2]`` poses or ``[n, L, 4, 6]`` tracks.
+        flat: what is compared, ``[n, d]``.
+        row: of the video in the index ``[n]``; start: first frame ``[n]``.
+        failed: id → reason of the videos without a clip; dropped: reasons of the clips that were.
+        skeleton: definition of the joints, or ``tracks``.
+    """
+
+    shown: np.ndarray
+    flat: np.ndarray
+    row: np.ndarray
+    start: np.ndarray
+    failed: dict[str, str]
+    dropped: Counter[str]
+    skeleton: Any
+
+
+def read_pose_clips(job: stage.Job, videos: VideoTable) -> KeyClips:
+    """The pose clips of all shards that passed the filters."""
     parts: dict[str, list[np.ndarray]] = {"poses": [], "row": [], "start": []}
     failed: dict[str, str] = {}
     dropped: Counter[str] = Counter()
@@ -147,9 +169,36 @@ def build(job: stage.Job) -> None:
         parts["row"].append(row[kept])
         parts["start"].append(arrays["start"][kept])
     poses, row, start = (np.concatenate(parts[name]) for name in ("poses", "row", "start"))
-    order = np.lexsort((start, row))  # the clusters must not depend on the number of shards
-    poses, row, start = poses[order], row[order], start[order]
-    flat = poses.reshape(len(poses), math.prod(poses.shape[1:]))
+    return KeyClips(poses, poses.reshape(len(poses), math.prod(poses.shape[1:])), row, start, failed, dropped, skeleton)
+
+
+def read_windows(job: stage.Job, videos: VideoTable, truth: bool, length: int, stride: int) -> KeyClips:
+    """Windows of tracks of all shards, their changes standardised by those of train and validation."""
+    tracks = join_shards(job, "tracks", "truth" if truth else "found")
+    rows = videos.rows_of(tracks.video_id)
+    known = rows >= 0
+    changes, paths, starts = windows(tracks.values[known], length, stride)
+    row, start = np.repeat(rows[known], len(starts)), np.tile(starts, int(known.sum()))
+    changes = changes.reshape(len(row), length - 1, -1)
+    flat = standardised(changes, np.isin(videos.split[row], DEVELOPMENT))
+    return KeyClips(paths.reshape(len(row), *paths.shape[2:]), flat, row, start, tracks.failed, Counter(), TRACKS)
+
+
+def standardised(changes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Changes ``[n, L − 1, 7]`` in standard deviations of those seen, at most 4, as vectors ``[n, (L − 1) × 7]``."""
+    mean, std = changes[seen].mean((0, 1)), changes[seen].std((0, 1)) + 1e-3
+    return np.clip((changes - mean) / std, -4, 4).reshape(len(changes), -1).astype(np.float32)
+
+
+def build(job: stage.Job) -> None:
+    """Write the concepts (medoids, means) and the labels of every video."""
+    tracked = job.settings.get("tracks")
+    settings = MotionConcepts.model_validate({key: value for key, value in job.settings.items() if key != "tracks"})
+    videos = read_index(job)
+    clips = read_windows(job, videos, **tracked) if tracked else read_pose_clips(job, videos)
+    order = np.lexsort((clips.start, clips.row))  # the clusters must not depend on the number of shards
+    poses, row, start, flat = (values[order] for values in (clips.shown, clips.row, clips.start, clips.flat))
+    failed, dropped, skeleton = clips.failed, clips.dropped, clips.skeleton
 
     if settings.source == "imported":
         ids, published = read_published(job, settings)
@@ -194,7 +243,9 @@ def build(job: stage.Job) -> None:
             "partition_sizes": sizes,
             "medoid_video_id": [str(videos.video_id[row[clip]]) for clip in chosen],
             "medoid_start": [int(start[clip]) for clip in chosen],
-            "words": [words and words.as_dict() for words in (describe(poses[clip], joints) for clip in chosen)],
+            "words": [words and words.as_dict() for words in (describe(poses[clip], joints) for clip in chosen)]
+            if joints
+            else [],
         }
 
     arrays["n_videos"] = hot[np.isin(videos.split, DEVELOPMENT)].sum(0).astype(np.int32)

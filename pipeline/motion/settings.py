@@ -128,7 +128,20 @@ class MotionConcepts(Section):
         return self
 
 
+class Tracks(Section):
+    truth: bool = Field(False, description="concepts of the rendered tracks instead of those that are found")
+    threshold: float = Field(22, gt=0, description="difference from the background in grey levels that is a thing")
+    min_area: int = Field(8, ge=1, description="smallest thing in pixels of the model clip")
+    length: int = Field(7, ge=2, description="frames of the model clip in a window")
+    stride: int = Field(3, ge=1, description="frames between two windows")
+
+
 class Motion(Section):
+    source: Literal["poses", "tracks"] = Field(
+        "poses",
+        description="poses: of a person; tracks: of up to 4 things of any kind, before a camera that does not move",
+    )
+    tracks: Tracks = Tracks()
     poses: Poses = Poses()
     keyframes: Keyframes = Keyframes()
     pose_clips: PoseClips = PoseClips()

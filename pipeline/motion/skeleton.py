@@ -132,12 +132,18 @@ def _first(error: pydantic.ValidationError) -> str:
     return f"`{'.'.join(map(str, problem['loc']))[:80]}`: {problem['msg']}"
 
 
-def skeleton(described: str | Mapping[str, Any]) -> Skeleton:
-    """The skeleton that an artifact describes, or a shipped one by its name.
+# What stands for a skeleton where motion is that of things.
+TRACKS = "tracks"
+
+
+def skeleton(described: str | Mapping[str, Any]) -> Skeleton | None:
+    """The skeleton that an artifact describes, or a shipped one by its name; None for tracks of things.
 
     Raises:
         ValueError: there is no such skeleton.
     """
+    if described == TRACKS:
+        return None
     if isinstance(described, Mapping):
         try:
             return Definition.model_validate(described).skeleton()

@@ -1,6 +1,7 @@
 """The stages of the floor `motion`: poses, key frames, key clips and the concepts that they form."""
 
 from pipeline.data.stages import VIDEOS
+from pipeline.demo.stages import is_rendered
 from pipeline.jobs.declare import LONGEST, WAITED_FOR, Cost, Read, Setting, Stage, computed
 
 
@@ -12,6 +13,16 @@ def from_poses(section) -> bool:
 def from_a_list(section) -> bool:
     """Whether someone else detected the key frames."""
     return section.motion.keyframes.source == "list"
+
+
+def of_poses(section) -> bool:
+    """Whether motion is that of a person's joints."""
+    return section.motion.source == "poses"
+
+
+def of_tracks(section) -> bool:
+    """Whether motion is that of things, whatever they are."""
+    return section.motion.source == "tracks"
 
 
 def around_keyframes(section) -> bool:
@@ -37,6 +48,7 @@ STAGES = (
     Stage(
         "poses",
         module="pipeline.motion.poses",
+        when=of_poses,
         writes={"poses": "motion/poses/{shard}.zarr.zip"},
         reads={"videos": VIDEOS},
         settings=(
@@ -65,6 +77,7 @@ STAGES = (
     Stage(
         "keyframes",
         module="pipeline.motion.keyframes",
+        when=of_poses,
         writes={"keyframes": "motion/keyframes/{shard}.parquet"},
         reads={
             "videos": Read("videos.videos", decides=False, when=from_a_list),
@@ -82,6 +95,7 @@ STAGES = (
     Stage(
         "pose_clips",
         module="pipeline.motion.pose_clips",
+        when=of_poses,
         writes={"pose_clips": "motion/pose_clips/{shard}.zarr.zip"},
         reads={"poses": "poses.poses", "keyframes": Read("keyframes.keyframes", when=around_keyframes)},
         settings="motion.pose_clips",
@@ -98,11 +112,30 @@ STAGES = (
         priority=WAITED_FOR,
     ),
     Stage(
+        "tracks",
+        module="pipeline.motion.tracks",
+        writes={"tracks": "motion/tracks/{shard}.zarr.zip"},
+        reads={"clips": "decode.clips", "truth": Read("synthesise.truth", when=is_rendered)},
+        settings=(Setting("motion.tracks", only=("threshold", "min_area")),),
+        when=of_tracks,
+        per="videos",
+        memory_mb=4000,
+        minutes=60,
+        priority=WAITED_FOR,
+    ),
+    Stage(
         "motion_concepts",
         module="pipeline.motion.motion_concepts",
         writes={"motion_concepts": "motion/motion_concepts.zarr.zip", "motion_labels": "motion/motion_labels.parquet"},
-        reads={"index": "index.index", "pose_clips": "pose_clips.pose_clips"},
-        settings="motion.motion_concepts",
+        reads={
+            "index": "index.index",
+            "pose_clips": Read("pose_clips.pose_clips", when=of_poses),
+            "tracks": "tracks.tracks",
+        },
+        settings=(
+            Setting("motion.motion_concepts"),
+            Setting("motion.tracks", key="tracks", only=("truth", "length", "stride"), when=of_tracks),
+        ),
         files=("motion.motion_concepts.path",),
         threads="all",
         memory_mb=8000,
@@ -118,6 +151,7 @@ STAGES = (
             "pose_clips": "pose_clips.pose_clips",
             "clips": Read("decode.clips", when=computed("backbone.features")),
         },
+        when=of_poses,
         per="videos",
         memory_mb=4000,
         captions={"sheet": "poses.rst"},

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.config import Config, Dataset
 from pipeline.data.entries import ListError
+from pipeline.demo.stages import is_rendered
 from pipeline.jobs.declare import Read, Stage, value_at
 from pipeline.rules import costs
 from pipeline.rules.graph import STAGES, home, reads, settings_json, shards
@@ -152,6 +153,8 @@ class Rules:
     def _made_videos(self, wildcards: Any) -> list[str]:
         """Videos that a rule makes; those on a user's disk are followed by a digest, one stat each."""
         section = self.section(wildcards.dataset)
+        if is_rendered(section):  # as many as a shard has, told by its manifest
+            return self.paths(wildcards.dataset, Read("synthesise.manifest"), wildcards.shard)
         maker = next((stage for stage in STAGES.values() if stage.generates and stage.when(section)), None)
         if maker is None:
             return []

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.data.entries import DEVELOPMENT, Entry, ListError, by_shard, members_digest
 from pipeline.data.lists import read_entries
 from pipeline.data.sets.generated import planned_entries, planned_graphs
-from pipeline.demo.stages import has_generated_graphs, is_generated
+from pipeline.demo.stages import has_generated_graphs, is_generated, is_rendered
 from pipeline.rules.graph import shards
 from pipeline.store.provenance import digest_of
 
@@ -53,9 +53,9 @@ class Videos:
         """Digests of the videos of every shard that a stage follows. Each stage asks, and a large set takes seconds."""
         section = self.config.datasets[name]
         count = section.data.shards
-        root = (
-            None if is_generated(section) or has_generated_graphs(section) else self.config.root_of(name)
-        )  # there the videos are inputs
+        # There the videos are inputs.
+        made = is_generated(section) or has_generated_graphs(section) or is_rendered(section)
+        root = None if made else self.config.root_of(name)
         if follows == "all":
             return [members_digest(part, root) for part in by_shard(self.entries(name), count)]
         if follows == "train":

@@ -17,11 +17,13 @@ ALLOWED = {
         "data.index",
         "data.decode",
         "data.views",
+        "data.synthesise",
         "demo.generate",
         "motion.poses",
         "motion.keyframes",
         "motion.pose_clips",
         "motion.sheet",
+        "motion.tracks",
         "context.candidates",
         "context.texts",
         "context.concepts",
@@ -53,6 +55,7 @@ COMMANDS = (
     "encoding",
     "inspection",
     *(f"methods.dance.{part}" for part in ("bottleneck", "exchange", "explain")),
+    "methods.transfer",
 )
 
 

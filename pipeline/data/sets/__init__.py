@@ -13,10 +13,15 @@ from pipeline.data.sets import (
     mimetics,
     path_lists,
     penn_action,
+    synta,
+    transfer_lists,
     ucf101,
     ucf101_scuba,
     weizmann,
 )
+
+# Sources whose videos the project makes itself.
+MADE = ("generated", "generated_graphs", "synta")
 
 READERS = {
     "lists": path_lists.read,
@@ -34,4 +39,7 @@ READERS = {
     "ucf101": ucf101.read,
     "ucf101_scuba": ucf101_scuba.read,
     "weizmann": weizmann.read,
+    "synta": synta.read,
+    "k400_ta": transfer_lists.read_k400,
+    "ssv2_ta": transfer_lists.read_ssv2,
 }

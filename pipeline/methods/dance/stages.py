@@ -4,6 +4,7 @@ from pipeline.backbone import stages as backbone
 from pipeline.backbone.stages import MAP_SETTINGS, TUNED
 from pipeline.demo.stages import is_generated
 from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.motion.stages import of_poses
 
 MODULE = "pipeline.methods.dance"
 
@@ -115,7 +116,7 @@ BOTTLENECK_STAGES = (
             "motion_concepts": "motion_concepts.motion_concepts",
         },
         settings="bottleneck.reading",
-        when=reads_motion,
+        when=_both(reads_motion, of_poses),
         memory_mb=8000,
         priority=WAITED_FOR,
     ),
@@ -314,6 +315,7 @@ EXPLAIN_STAGES = (
             "localisation": "localise.localisation",
         },
         settings="explain.report",
+        when=of_poses,
         ships=("pipeline/methods/dance/explain/page/template.html",),
         memory_mb=8000,
         minutes=60,
@@ -334,7 +336,7 @@ TRUTH_STAGES = (
             "dual_encoder": Read("dual_encoder.dual_encoder", when=learns_words),
         },
         settings=(Setting("context.texts", key="texts", when=learns_words),),
-        when=_both(is_generated, has_motion),
+        when=_both(is_generated, has_motion, of_poses),
         checkpoints=("context.texts.model",),
         memory_mb=6000,
     ),

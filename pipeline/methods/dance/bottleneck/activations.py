@@ -165,5 +165,5 @@ def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, d
         "skeleton": about["skeleton"],
         "n_videos": concepts["n_videos"][rows].tolist(),
         "medoid_video_id": [about["medoid_video_id"][row] for row in known],
-        "motion_words": [about["words"][row] for row in known],
+        "motion_words": [about["words"][row] for row in known] if about["words"] else [],
     }

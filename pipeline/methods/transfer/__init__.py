@@ -1,0 +1,1 @@
+"""Motion transferability: is a motion known where its context is not?"""
