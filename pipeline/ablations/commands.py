@@ -60,8 +60,8 @@ def ablate(call: argparse.Namespace) -> int:
         def tell(row: dict[str, Any], total: int = total) -> None:
             nonlocal done
             done += 1
-            top1 = row["figures"].get("top1")
-            figures = row["problem"] or ("no test video" if top1 is None else f"{top1:.4f}")
+            first = row["figures"].get("top1", next(iter(row["figures"].values()), None))
+            figures = row["problem"] or ("no test video" if first is None else f"{first:.4f}")
             told = f"{done}/{total} {row['variant']}, seed {row['seed']}: {figures} ({row['seconds']:.0f} s)"
             print(told, file=sys.stderr, flush=True)
 

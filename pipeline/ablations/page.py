@@ -5,7 +5,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-PAPER_NAMES = {"ucf101": "UCF-101", "penn_action": "Penn Action", "haa100": "HAA-100", "kth": "KTH"}
+PAPER_NAMES = {
+    "charades": "Charades",
+    "ucf101": "UCF-101",
+    "penn_action": "Penn Action",
+    "haa100": "HAA-100",
+    "kth": "KTH",
+}
 
 
 def spread(values: list[float], scale: float = 1.0, digits: int = 1) -> str:
@@ -36,6 +42,8 @@ def markdown(dataset: str, rows: list[dict[str, Any]], attributes: dict[str, Any
     variants = attributes["variants"]
     splits = sorted({row["figure"] for row in rows if row["figure"].endswith("_top1")} - {"val_top1"})
     paper = published(variants, dataset)
+    if not any(row["figure"] in ("top1", "val_top1") for row in rows):
+        return _plain(dataset, rows, attributes, paper)
     header = ["variant", "test", *(f"`{name.removesuffix('_top1')}`" for name in splits), "validation"]
     header += ["concepts", "non-zero weights"] + ([f"paper ({PAPER_NAMES[paper]})"] if paper else [])
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
@@ -53,6 +61,25 @@ def markdown(dataset: str, rows: list[dict[str, Any]], attributes: dict[str, Any
         lines.append(f"| {' | '.join(cells)} |")
         if variant["problem"]:
             notes.append(f"{variant['name']}: {variant['problem']}")
+    return _titled(dataset, attributes, lines, notes)
+
+
+def _plain(dataset: str, rows: list[dict[str, Any]], attributes: dict[str, Any], paper: str) -> str:
+    """The same for methods whose figures are no accuracies: a column each, in per cent."""
+    names = list(dict.fromkeys(row["figure"] for row in rows))
+    header = ["variant", *names, *([f"paper ({PAPER_NAMES[paper]})"] if paper else [])]
+    lines, notes = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"], []
+    for variant in attributes["variants"]:
+        own = [row for row in rows if row["variant"] == variant["name"]]
+        cells = [spread([row["value"] for row in own if row["figure"] == name], 100) for name in names]
+        cells += [f"{variant['paper'][paper]:.1f}" if paper in variant["paper"] else "–"] if paper else []
+        lines.append(f"| {' | '.join([variant['name'], *cells])} |")
+        if variant["problem"]:
+            notes.append(f"{variant['name']}: {variant['problem']}")
+    return _titled(dataset, attributes, lines, notes)
+
+
+def _titled(dataset: str, attributes: dict[str, Any], lines: list[str], notes: list[str]) -> str:
     text = f"### {attributes['title']}\n\n"
     if attributes["source"]:
         text += f"After {attributes['source']}. "

@@ -1,0 +1,101 @@
+"""Networks trained and asked on the structural causal model: what a change of the world does to each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.methods.pcmci import world
+from pipeline.methods.pcmci.controls import ORACLE, changed
+from pipeline.methods.pcmci.measures import couplings, mean_precision
+from pipeline.methods.pcmci.network import Network
+from pipeline.methods.pcmci.settings import PCMCI, World
+from pipeline.methods.pcmci.training import Batch, Curve, asked, train
+
+ZERO_SHOT = "zero-shot"
+# Objects that are flipped to see what a label depends on, and videos that they are flipped in.
+FLIPPED, FLIPPED_IN = 8, 120
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of one network on one test set; ``do`` says what was intervened upon there."""
+
+    network: str
+    do: str
+    figure: str
+    value: float
+
+
+def _batch(videos: world.Videos) -> Batch:
+    return lambda rows: (videos.tokens[rows], videos.frames[rows], None)
+
+
+def joined(first: world.Videos, second: world.Videos) -> world.Videos:
+    """Videos of both, one behind the other."""
+    return world.Videos(**{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in vars(first)})
+
+
+def trained(settings: PCMCI, control: str, rows: world.Rows) -> tuple[Network, Curve]:
+    """A network as a control has it, trained on the world's train videos, its epoch chosen on validation."""
+    own = changed(settings, control)
+    parts = ("oracle", "oracle val") if control == ORACLE else ("train", "val")
+    first, second = (world.filmed_set(settings.world, rows, part) for part in parts)
+    videos, n = joined(first, second), len(first.labels)
+    torch.manual_seed(own.training.seed)
+    texts = world.bases(settings.world, videos.labels.shape[1]).texts
+    network = Network(texts, settings.world.width, own.network)
+    every = np.arange(len(videos.labels))
+    return network, train(network, _batch(videos), videos.labels, every[:n], every[n:], own.training)
+
+
+def effect_of_objects(network: Network, test: world.Videos, settings: World) -> float:
+    """How far an object moves its label's logit, over the gap between positives and negatives.
+
+    Mean over some objects of logit | do(object there) − logit | do(object absent), on videos of do(all).
+    """
+    rows = np.arange(min(FLIPPED_IN, len(test.labels)))
+    part = world.Videos(**{name: getattr(test, name)[rows] for name in vars(test)})
+    moved = []
+    for which in range(FLIPPED):
+        with_it, without = (
+            asked(network, _batch(world.flipped(part, settings, which, there)), rows)[:, which]
+            for there in (True, False)
+        )
+        moved.append(float((with_it - without).mean()))
+    scores, labels = asked(network, _batch(test), np.arange(len(test.labels))), test.labels.numpy()
+    return float(np.mean(moved) / (scores[labels].mean() - scores[~labels].mean()))
+
+
+def figures(network: Network, name: str, settings: World, rows: world.Rows) -> list[Figure]:
+    """mAP by both conventions and couplings on every test set, and on do(all) what objects do."""
+    found = []
+    for do in world.INTERVENTIONS:
+        test = world.filmed_set(settings, rows, do)
+        scores, labels = asked(network, _batch(test), np.arange(len(test.labels))), test.labels.numpy()
+        seen = couplings(scores > 0, labels)
+        values = mean_precision(scores, labels) | {
+            "false couplings": seen.false,
+            "missed couplings": seen.missed,
+            "density": seen.density,
+            "density of the labels": seen.true_density,
+            "recall": seen.recall,
+        }
+        if do == "do(all)":
+            values["effect of do(object)"] = effect_of_objects(network, test, settings)
+        found += [Figure(name, do, figure, value) for figure, value in values.items()]
+    return found
+
+
+def zero_shot(settings: World, rows: world.Rows) -> list[Figure]:
+    """The dual encoder alone on every test set."""
+    found = []
+    for do in world.INTERVENTIONS:
+        test = world.filmed_set(settings, rows, do)
+        scores = world.zero_shot(world.bases(settings, test.labels.shape[1]).texts, test.frames).numpy()
+        for figure, value in mean_precision(scores, test.labels.numpy()).items():
+            found.append(Figure(ZERO_SHOT, do, figure, value))
+        found.append(Figure("chance", do, "mAP", float(test.labels.float().mean(0)[test.labels.any(0)].mean())))
+    return found
