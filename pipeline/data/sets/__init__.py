@@ -4,6 +4,8 @@ A new published set is a module here, a line below, a name in ``data.index.sourc
 """
 
 from pipeline.data.sets import (
+    breakfast,
+    coin,
     folders,
     generated,
     haa500,
@@ -17,6 +19,10 @@ from pipeline.data.sets import (
 )
 
 READERS = {
+    "breakfast": breakfast.read,
+    "breakfast_activities": breakfast.read,
+    "coin": coin.read,
+    "coin_tasks": coin.read,
     "lists": path_lists.read,
     "folders": folders.read,
     "images": folders.read,

@@ -10,7 +10,7 @@ from pipeline.jobs import stage
 from pipeline.methods.pcmci.controls import OWN
 from pipeline.methods.pcmci.rows import read_rows
 from pipeline.methods.pcmci.settings import PCMCI
-from pipeline.methods.pcmci.trials import figures, trained, zero_shot
+from pipeline.methods.pcmci.trials import baselines, figures, trained
 
 
 def build(job: stage.Job) -> None:
@@ -18,7 +18,7 @@ def build(job: stage.Job) -> None:
     stage.limit_threads(0)
     settings = PCMCI.model_validate(job.settings)
     rows, names = read_rows(job, settings.world)
-    found = zero_shot(settings.world, rows)
+    found = baselines(settings.world, rows)
     curves = {}
     for control in (OWN, *settings.controls):
         try:

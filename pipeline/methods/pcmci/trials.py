@@ -9,12 +9,13 @@ import torch
 
 from pipeline.methods.pcmci import world
 from pipeline.methods.pcmci.controls import ORACLE, changed
-from pipeline.methods.pcmci.measures import couplings, mean_precision
+from pipeline.methods.pcmci.measures import by_group_rates, couplings, mean_precision
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import PCMCI, World
 from pipeline.methods.pcmci.training import Batch, Curve, asked, train
 
-ZERO_SHOT = "zero-shot"
+# Baselines that no video, or no training, is needed for.
+ZERO_SHOT, CHANCE, DISH = "zero-shot", "chance", "activity alone"
 # Objects that are flipped to see what a label depends on, and videos that they are flipped in.
 FLIPPED, FLIPPED_IN = 8, 120
 
@@ -89,13 +90,19 @@ def figures(network: Network, name: str, settings: World, rows: world.Rows) -> l
     return found
 
 
-def zero_shot(settings: World, rows: world.Rows) -> list[Figure]:
-    """The dual encoder alone on every test set."""
+def baselines(settings: World, rows: world.Rows) -> list[Figure]:
+    """The dual encoder alone, prevalence, and the rates of the true activity in train and validation, on every set.
+
+    The last is told the test video's activity, and looks at no video: what of a figure is the dish alone?
+    """
     found = []
+    known = [torch.cat(parts).numpy() for parts in zip(rows["train"], rows["val"], strict=True)]
+    dish = by_group_rates(*known, rows["test"][1].numpy())
     for do in world.INTERVENTIONS:
         test = world.filmed_set(settings, rows, do)
-        scores = world.zero_shot(world.bases(settings, test.labels.shape[1]).texts, test.frames).numpy()
-        for figure, value in mean_precision(scores, test.labels.numpy()).items():
-            found.append(Figure(ZERO_SHOT, do, figure, value))
-        found.append(Figure("chance", do, "mAP", float(test.labels.float().mean(0)[test.labels.any(0)].mean())))
+        labels = test.labels.numpy()
+        texts = world.bases(settings, labels.shape[1]).texts
+        for name, scores in ((ZERO_SHOT, world.zero_shot(texts, test.frames).numpy()), (DISH, dish)):
+            found += [Figure(name, do, figure, value) for figure, value in mean_precision(scores, labels).items()]
+        found.append(Figure(CHANCE, do, "mAP", float(labels.mean(0)[labels.any(0)].mean())))
     return found
