@@ -21,6 +21,7 @@ COMMANDS = (
     "pipeline.ablations.commands",
     "pipeline.methods.dance.explain.commands",
     "pipeline.methods.dance.exchange.commands",
+    "pipeline.methods.pcmci.commands",
     "pipeline.context.convert",
 )
 

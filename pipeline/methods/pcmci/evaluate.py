@@ -12,8 +12,8 @@ from pipeline.methods.pcmci.controls import OWN
 from pipeline.methods.pcmci.model import Model, network_of
 from pipeline.store.atomic import replace_when_done
 
-# What a world without the training's coincidences leaves of a network.
-HEADLINE = "do(all)"
+# What a world without the training's coincidences leaves of a network; of videos, the split that is a result.
+HEADLINES = ("do(all)", "test")
 
 
 def by_network(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -30,12 +30,15 @@ def build(job: stage.Job) -> None:
     table, _ = job.read_table("evaluation")
     figures = by_network(table.to_pylist())
     metadata = {"class_names": attributes["class_names"], "settings": attributes["settings"]}
+    if "look" in job.settings:
+        metadata["look"] = job.settings["look"]
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    network = network_of(metadata, tensors)
-    Model(attributes["class_names"], attributes["settings"], network).save(job.outputs["model"])
+    Model(metadata, network_of(metadata, tensors)).save(job.outputs["model"])
+    split = next((name for name in HEADLINES if name in figures.get(OWN, {})), None)
+    name, value = ("mAP", None) if split is None else next(iter(figures[OWN][split].items()))
     metrics = {
         "dataset": job.dataset,
-        "headline": {"name": "mAP", "value": figures[OWN][HEADLINE]["mAP"], "split": HEADLINE},
+        "headline": {"name": name, "value": value, "split": split or "test"},
         "networks": figures,
         "chosen_epoch": {name: curve["chosen"] for name, curve in attributes["curves"].items()},
         "warnings": job.warnings,

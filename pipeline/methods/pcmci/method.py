@@ -19,6 +19,8 @@ def check(section) -> None:
             "pcmci.training.explain_codependency is about actions that come together, and activities exclude each "
             "other; set it to false, or target to actions"
         )
+    if own.source == "videos" and "oracle" in own.controls:
+        raise ValueError("pcmci.controls has oracle, which is trained on interventions; of videos there are none")
 
 
 METHOD = Method(

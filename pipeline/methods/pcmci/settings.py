@@ -70,7 +70,29 @@ class World(Section):
     seed: int = 0
 
 
+class Frames(Section):
+    n_frames: int = Field(64, ge=1, description="L, evenly over the whole video, for the dual encoder")
+
+
+class Tokens(Section):
+    n_clips: int = Field(8, ge=1, description="clips for the video encoder, evenly over the whole video")
+    clip_frames: int = Field(8, ge=1, description="consecutive samples that are one clip; a token per slice of it")
+
+
+class Labels(Section):
+    prompt: str = Field(
+        "{}", pattern=r"\{\}", description="text of a label; {} is its name with spaces for underscores"
+    )
+    texts: dict[str, str] = Field(default_factory=dict, description="label → its text, where the prompt does not fit")
+
+
 class PCMCI(Section):
+    source: Literal["videos", "world"] = Field(
+        "videos", description="what networks are trained on: videos of the data set, or a structural causal model"
+    )
+    frames: Frames = Frames()
+    tokens: Tokens = Tokens()
+    labels: Labels = Labels()
     network: Network = Network()
     training: Training = Training()
     world: World = World()

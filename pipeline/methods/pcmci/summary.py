@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.methods.pcmci.world import INTERVENTIONS
-
 
 def lines(folder: Path, metrics: dict[str, Any], video: Path | None = None) -> list[str]:
-    """mAP of every network on every test set; the false couplings it makes where everything was intervened upon."""
-    found = [f"{'mAP':<18}" + "".join(f"{do:>9}" for do in INTERVENTIONS) + f"{'false couplings':>18}"]
-    for name, sets in metrics["networks"].items():
-        values = "".join(f"{sets[do]['mAP']:9.3f}" for do in INTERVENTIONS)
-        false = sets["do(all)"].get("false couplings")
+    """The first figure of every network on every test set, and the false couplings of the last."""
+    networks = metrics["networks"]
+    sets = list(dict.fromkeys(name for found in networks.values() for name in found))
+    found = [f"{metrics['headline']['name']:<18}" + "".join(f"{name:>9}" for name in sets) + f"{'false couplings':>18}"]
+    for name, own in networks.items():
+        values = "".join(f"{next(iter(own[do].values())):9.3f}" if do in own else " " * 9 for do in sets)
+        false = own.get(sets[-1], {}).get("false couplings")
         found.append(f"{name:<18}{values}" + ("" if false is None else f"{false:18.4f}"))
-    return found
+    return [*found, *(f"warning: {sentence}" for sentence in metrics["warnings"])]

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.methods.pcmci import world
 from pipeline.methods.pcmci.controls import ORACLE, changed
-from pipeline.methods.pcmci.measures import by_group_rates, couplings, mean_precision
+from pipeline.methods.pcmci.measures import Couplings, by_group_rates, couplings, mean_precision
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import PCMCI, World
 from pipeline.methods.pcmci.training import Batch, Curve, asked, train
@@ -30,6 +30,18 @@ class Figure:
     value: float
 
 
+@dataclass(frozen=True)
+class Coupled:
+    """How one network couples labels on one test set."""
+
+    network: str
+    do: str
+    found: Couplings
+
+
+Found = tuple[list[Figure], list[Coupled]]
+
+
 def _batch(videos: world.Videos) -> Batch:
     return lambda rows: (videos.tokens[rows], videos.frames[rows], None)
 
@@ -39,17 +51,38 @@ def joined(first: world.Videos, second: world.Videos) -> world.Videos:
     return world.Videos(**{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in vars(first)})
 
 
+def fitted(
+    own: PCMCI, texts: torch.Tensor, batch: Batch, labels: torch.Tensor, rows: np.ndarray, validation: np.ndarray
+) -> tuple[Network, Curve]:
+    """A network trained from its seed; see `pipeline.methods.pcmci.training.train`."""
+    torch.manual_seed(own.training.seed)
+    network = Network(texts, batch(rows[:1])[0].shape[-1], own.network)
+    return network, train(network, batch, labels, rows, validation, own.training)
+
+
 def trained(settings: PCMCI, control: str, rows: world.Rows) -> tuple[Network, Curve]:
     """A network as a control has it, trained on the world's train videos, its epoch chosen on validation."""
-    own = changed(settings, control)
     parts = ("oracle", "oracle val") if control == ORACLE else ("train", "val")
     first, second = (world.filmed_set(settings.world, rows, part) for part in parts)
     videos, n = joined(first, second), len(first.labels)
-    torch.manual_seed(own.training.seed)
     texts = world.bases(settings.world, videos.labels.shape[1]).texts
-    network = Network(texts, settings.world.width, own.network)
     every = np.arange(len(videos.labels))
-    return network, train(network, _batch(videos), videos.labels, every[:n], every[n:], own.training)
+    return fitted(changed(settings, control), texts, _batch(videos), videos.labels, every[:n], every[n:])
+
+
+def asked_of(scores: np.ndarray, labels: np.ndarray, target: str, name: str, do: str) -> Found:
+    """Figures of logits ``[n, N]``: accuracy of activities, or mAP of actions and how they are coupled."""
+    if target == "activity":
+        return [Figure(name, do, "accuracy", float((scores.argmax(1) == labels.argmax(1)).mean()))], []
+    seen = couplings(scores > 0, labels)
+    values = mean_precision(scores, labels) | {
+        "false couplings": seen.false,
+        "missed couplings": seen.missed,
+        "density": seen.density,
+        "density of the labels": seen.true_density,
+        "recall": seen.recall,
+    }
+    return [Figure(name, do, figure, value) for figure, value in values.items()], [Coupled(name, do, seen)]
 
 
 def effect_of_objects(network: Network, test: world.Videos, settings: World) -> float:
@@ -70,24 +103,18 @@ def effect_of_objects(network: Network, test: world.Videos, settings: World) -> 
     return float(np.mean(moved) / (scores[labels].mean() - scores[~labels].mean()))
 
 
-def figures(network: Network, name: str, settings: World, rows: world.Rows) -> list[Figure]:
+def figures(network: Network, name: str, settings: World, rows: world.Rows) -> Found:
     """mAP by both conventions and couplings on every test set, and on do(all) what objects do."""
-    found = []
+    found: list[Figure] = []
+    coupled: list[Coupled] = []
     for do in world.INTERVENTIONS:
         test = world.filmed_set(settings, rows, do)
         scores, labels = asked(network, _batch(test), np.arange(len(test.labels))), test.labels.numpy()
-        seen = couplings(scores > 0, labels)
-        values = mean_precision(scores, labels) | {
-            "false couplings": seen.false,
-            "missed couplings": seen.missed,
-            "density": seen.density,
-            "density of the labels": seen.true_density,
-            "recall": seen.recall,
-        }
+        values, pairs = asked_of(scores, labels, "actions", name, do)
+        found, coupled = found + values, coupled + pairs
         if do == "do(all)":
-            values["effect of do(object)"] = effect_of_objects(network, test, settings)
-        found += [Figure(name, do, figure, value) for figure, value in values.items()]
-    return found
+            found.append(Figure(name, do, "effect of do(object)", effect_of_objects(network, test, settings)))
+    return found, coupled
 
 
 def baselines(settings: World, rows: world.Rows) -> list[Figure]:
