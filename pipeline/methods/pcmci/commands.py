@@ -79,9 +79,8 @@ def couplings(call: argparse.Namespace) -> int:
         print(f"{own['network']:<18}{own['do']:>9}{figures}")
     print("\nfalse couplings: P(label | other) of the network above 0.6, of the labels not")
     for row in rows[: call.top]:
-        print(
-            f"  {row['network']:<12}{row['do']:>9}  {row['label']} | {row['given']}: {row['predicted']:.2f}, true {row['true']:.2f}"
-        )
+        pair = f"{row['label']} | {row['given']}"
+        print(f"  {row['network']:<12}{row['do']:>9}  {pair}: {row['predicted']:.2f}, true {row['true']:.2f}")
     if len(rows) > call.top:
         print(f"  and {len(rows) - call.top} more")
     return 0

@@ -52,6 +52,11 @@ def clip_tokens(backbone: Backbone, frames: np.ndarray, clip_frames: int, size: 
     these, which blurs the order.
     """
     clips = frames.reshape(-1, clip_frames, *frames.shape[1:])
+    try:
+        backbone.frames_taken(clip_frames)
+    except stage.StageError as error:
+        words = str(error).partition(";")[0]
+        raise stage.StageError(f"{words}; set pcmci.tokens.clip_frames") from None
     maps = encode(backbone, clips, size, "maps", then=lambda rows: rows.mean((2, 3), keepdim=True))
     return maps.reshape(-1, maps.shape[-1])
 
@@ -109,7 +114,7 @@ class Look:
         self.size = batch_size("dual_encoder", runtime)
 
     def __call__(self, path: str | Path) -> dict[str, np.ndarray]:
-        """``pictures``, ``times``, ``frames`` ``[L, E]``, ``tokens`` ``[L_v, D]``; VideoError where it cannot be read."""
+        """``pictures``, ``times``, ``frames`` ``[L, E]``, ``tokens`` ``[L_v, D]``; VideoError if not."""
         seen, times = pictures(Path(path), self.n_frames, self.decode)
         clips, _ = pictures(Path(path), self.n_clips * self.clip_frames, self.decode)
         return {
