@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 
 from pipeline.data.sets.breakfast import activity_of
 from pipeline.data.sets.coin import task_of
-from pipeline.data.table import VideoTable, join_shards, read_index
+from pipeline.data.table import VideoTable, read_index
 from pipeline.jobs import stage
 from pipeline.methods.pcmci import world
 from pipeline.methods.pcmci.settings import World
@@ -51,34 +54,71 @@ def activities(videos: VideoTable) -> np.ndarray:
     )
 
 
+class OnDisk:
+    """Rows of one encoder of all shards, in an unnamed temporary file: memory does not grow with the data set.
+
+    Attributes:
+        video_id: ids of the rows.
+
+    Raises:
+        StageError: a row has no direction, shards differ in shape, or there is no row at all.
+    """
+
+    def __init__(self, job: stage.Job, name: str):
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as its rows are read
+        self.video_id: list[str] = []
+        self.shape: tuple[int, ...] = ()
+        for arrays, attributes in job.read_arrays(name):
+            rows = np.ascontiguousarray(arrays[name], np.float16)
+            if not len(rows):
+                continue
+            self.shape = self.shape or rows.shape[1:]
+            if rows.shape[1:] != self.shape:
+                raise stage.StageError(f"{name} of shards differ in shape: {self.shape} and {rows.shape[1:]}")
+            usable = np.isfinite(rows).all((1, 2)) & rows.any(2).all(1)
+            if not usable.all():
+                key = attributes["video_id"][int((~usable).argmax())]
+                raise stage.StageError(f"{name} of `{key}` have a row that is zero or not finite; make them again")
+            self._file.write(rows.tobytes())
+            self.video_id += attributes["video_id"]
+        if not self.video_id:
+            raise stage.StageError(f"no video has {name}")
+        self._file.flush()
+
+    def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
+        """Rows by number in float32 ``[b, n, D]``."""
+        size = 2 * math.prod(self.shape)
+        found = np.empty((len(rows), *self.shape), np.float16)
+        for place, row in enumerate(rows):
+            data = os.pread(self._file.fileno(), size, int(row) * size)
+            found[place] = np.frombuffer(data, np.float16).reshape(self.shape)
+        return torch.from_numpy(found).float()
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Videos of a data set as both encoders see them.
 
     Attributes:
-        frames: float16 ``[n, L, E]``; tokens: float16 ``[n, L_v, D]``.
-        labels: bool ``[n, N]``; split, activity: ``[n]``.
+        frames, tokens: rows of all videos of each encoder; row_of: int ``[n]`` of each, the videos' own.
+        labels: bool ``[n, N]``; split: ``[n]``.
         texts: ``[N, E]``; class_names: N.
     """
 
-    frames: torch.Tensor
-    tokens: torch.Tensor
+    frames: OnDisk
+    tokens: OnDisk
+    row_of: tuple[np.ndarray, np.ndarray]
     labels: torch.Tensor
     split: np.ndarray
     texts: torch.Tensor
     class_names: list[str]
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """Tokens and frames of some videos in float32."""
-        return self.tokens[rows].float(), self.frames[rows].float(), None
+        """Tokens and frames of some videos."""
+        return self.tokens[self.row_of[1][rows]], self.frames[self.row_of[0][rows]], None
 
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.split == split)
-
-
-def _has_directions(rows: np.ndarray) -> bool:
-    """Whether every row ``[n, D]`` is finite and not zero."""
-    return bool(np.isfinite(rows).all() and rows.any(-1).all())
 
 
 def read_corpus(job: stage.Job) -> Corpus:
@@ -88,7 +128,7 @@ def read_corpus(job: stage.Job) -> Corpus:
         StageError: the texts are of other labels than the index has, or no video has rows of both encoders.
     """
     videos = read_index(job)
-    frames, tokens = (join_shards(job, name, name) for name in ("frames", "tokens"))
+    frames, tokens = OnDisk(job, "frames"), OnDisk(job, "tokens")
     ((texts, described),) = job.read_arrays("labels")
     if described["class_names"] != videos.class_names:
         raise stage.StageError("texts of labels are of other classes than the index has; run pcmci_labels again")
@@ -96,14 +136,11 @@ def read_corpus(job: stage.Job) -> Corpus:
     own = videos.take(np.array([all(key in rows for rows in where) for key in videos.video_id], bool))
     if not len(own):
         raise stage.StageError("no video has rows of both encoders")
-    for name, rows in (("frames", frames), ("tokens", tokens)):
-        bad = [key for key, row in zip(rows.video_id, rows.values, strict=True) if not _has_directions(row)]
-        if bad:
-            raise stage.StageError(f"{name} of `{bad[0]}` have a row that is zero or not finite; make them again")
-    order = [np.array([rows[key] for key in own.video_id]) for rows in where]
+    first, second = (np.array([rows[key] for key in own.video_id]) for rows in where)
     return Corpus(
-        frames=torch.from_numpy(frames.values[order[0]]),
-        tokens=torch.from_numpy(tokens.values[order[1]]),
+        frames=frames,
+        tokens=tokens,
+        row_of=(first, second),
         labels=torch.from_numpy(truth_of(own)),
         split=own.split,
         texts=torch.from_numpy(texts["labels"]),

@@ -16,7 +16,7 @@ from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import Training
 
 FITTING_ROUNDS = 200
-AT_ONCE = 128
+VALUES_AT_ONCE = 1 << 25
 
 # Rows of videos → tokens [b, L_v, …], frames [b, L, E] and the mask [b, L] of frames that are there, or None.
 Batch = Callable[[np.ndarray], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]
@@ -85,7 +85,12 @@ def asked(network: Network, batch: Batch, rows: np.ndarray) -> np.ndarray:
     """Logits ``[n, N]`` of rows."""
     network.eval()
     with torch.no_grad():
-        return np.concatenate([network(*batch(part)).numpy() for part in _parts(rows, AT_ONCE)])
+        return np.concatenate([network(*batch(part)).numpy() for part in _parts(rows, _at_once(network))])
+
+
+def _at_once(network: Network) -> int:
+    """Videos that are asked at once: fewer of many labels, whose hidden units take the memory."""
+    return max(1, VALUES_AT_ONCE // (len(network.texts) * network.settings.feedforward))
 
 
 def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -96,7 +101,7 @@ def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def mean_evidence(network: Network, batch: Batch, rows: np.ndarray) -> torch.Tensor:
     """Mean of H over rows ``[N, E]``."""
     total = torch.zeros_like(network.population)
-    for part in _parts(rows, AT_ONCE):
+    for part in _parts(rows, _at_once(network)):
         _, frames, mask = batch(part)
         total += network.evidence(frames, mask).sum(0)
     return total / len(rows)
