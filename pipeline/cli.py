@@ -7,10 +7,12 @@ import importlib
 import io
 import os
 import sys
+from pathlib import Path
 
 from pipeline import __version__
 
-# Modules with ``add_commands``, in the order of the help. A method's own are found by its name.
+METHODS = Path(__file__).parent / "methods"
+# Modules with ``add_commands``, in the order of the help.
 COMMANDS = (
     "pipeline.inspection.commands",
     "pipeline.rules.commands",
@@ -21,8 +23,8 @@ COMMANDS = (
     "pipeline.ablations.commands",
     "pipeline.methods.dance.explain.commands",
     "pipeline.methods.dance.exchange.commands",
-    "pipeline.methods.proda.commands",
-    "pipeline.methods.transfer.commands",
+    # Of every further method.
+    *(f"pipeline.methods.{path.parent.name}.commands" for path in sorted(METHODS.glob("*/commands.py"))),
     "pipeline.context.convert",
 )
 

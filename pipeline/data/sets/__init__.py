@@ -4,8 +4,10 @@ A new published set is a module here, a line below, a name in ``data.index.sourc
 """
 
 from pipeline.data.sets import (
+    breakfast,
     cad120,
     charades,
+    coin,
     folders,
     generated,
     haa500,
@@ -24,6 +26,10 @@ from pipeline.data.sets import (
 MADE = ("generated", "generated_graphs", "synta")
 
 READERS = {
+    "breakfast": breakfast.read,
+    "breakfast_activities": breakfast.read,
+    "coin": coin.read,
+    "coin_tasks": coin.read,
     "lists": path_lists.read,
     "folders": folders.read,
     "images": folders.read,

@@ -1,0 +1,1 @@
+"""What `conceptreel ablate --method pcmci` compares."""

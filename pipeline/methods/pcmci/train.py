@@ -1,0 +1,105 @@
+"""Stage `pcmci_train`: the configured network and its controls, trained and asked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.jobs import stage
+from pipeline.methods.pcmci.controls import OWN, changed
+from pipeline.methods.pcmci.network import Network
+from pipeline.methods.pcmci.rows import Corpus, read_corpus, read_rows
+from pipeline.methods.pcmci.settings import PCMCI
+from pipeline.methods.pcmci.training import Curve, asked
+from pipeline.methods.pcmci.trials import Coupled, Figure, Found, asked_of, baselines, figures, fitted, trained
+
+# Weights from which on several threads multiply them faster than one.
+WIDE = 256
+
+
+COUPLED = pa.schema(
+    [(name, pa.string()) for name in ("network", "do", "label", "given")]
+    + [(name, pa.float64()) for name in ("predicted", "true")]
+)
+
+
+def of_videos(corpus: Corpus, settings: PCMCI, control: str) -> tuple[Network, Curve, Found]:
+    """A network trained on videos, and its figures on every split that is a result.
+
+    Raises:
+        StageError: there is no train video.
+    """
+    own = changed(settings, control)
+    train = corpus.rows("train")
+    if not len(train):
+        raise stage.StageError("no train video has rows of both encoders")
+    network, curve = fitted(own, corpus.texts, corpus.batch, corpus.labels, train, corpus.rows("val"))
+    found: list[Figure] = []
+    coupled: list[Coupled] = []
+    for split in sorted(set(corpus.split) - set(DEVELOPMENT)):
+        rows = corpus.rows(split)
+        scores, labels = asked(network, corpus.batch, rows), corpus.labels[torch.from_numpy(rows)].numpy()
+        values, pairs = asked_of(scores, labels, own.training.target, control, split)
+        found, coupled = found + values, coupled + pairs
+    return network, curve, (found, coupled)
+
+
+def table_of(coupled: list[Coupled], names: list[str]) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """False couplings by name, a row per pair, and the figures of every network and test set."""
+    rows = [
+        {"network": own.network, "do": own.do, "label": names[i], "given": names[j], "predicted": q, "true": true}
+        for own in coupled
+        for i, j, q, true in own.found.false_pairs
+    ]
+    sets = [
+        {"network": own.network, "do": own.do}
+        | {name: value for name, value in asdict(own.found).items() if name != "false_pairs"}
+        for own in coupled
+    ]
+    return pa.Table.from_pylist(rows, COUPLED), sets
+
+
+def build(job: stage.Job) -> None:
+    """Write the weights of the configured network, and the figures of all."""
+    settings = PCMCI.model_validate(job.settings)
+    if settings.network.width < WIDE:
+        stage.limit_threads(0)
+    if settings.source == "videos":
+        corpus = read_corpus(job)
+        names, n_train, found = corpus.class_names, int((corpus.split == "train").sum()), []
+        if settings.training.target == "activity" and (corpus.labels.sum(1) != 1).any():
+            raise stage.StageError(
+                "pcmci.training.target is activity, and videos have none or several labels; set it to actions"
+            )
+    else:
+        rows, names = read_rows(job, settings.world)
+        n_train, found = len(rows["train"][0]), baselines(settings.world, rows)
+    curves, own, coupled = {}, {}, []
+    for control in (OWN, *settings.controls):
+        try:
+            if settings.source == "videos":
+                network, curve, (values, pairs) = of_videos(corpus, settings, control)
+            else:
+                network, curve = trained(settings, control, rows)
+                values, pairs = figures(network, control, settings.world, rows)
+        except ValueError as error:
+            raise stage.StageError(f"PCMCI ({control}) cannot be trained: {error}") from None
+        found, coupled = found + values, coupled + pairs
+        curves[control] = vars(curve)
+        if control == OWN:
+            own = {name: value.numpy().reshape(-1) for name, value in network.state_dict().items()}
+    columns = {key: [asdict(figure)[key] for figure in found] for key in ("network", "do", "figure", "value")}
+    columns["seed"] = [settings.training.seed] * len(found)
+    content = {"class_names": names, "settings": settings.model_dump(mode="json"), "curves": curves}
+    job.write_arrays("network", own, content, n_ok=n_train)
+    job.write_table("evaluation", pa.table(columns))
+    table, sets = table_of(coupled, names)
+    job.write_table("couplings", table, {"sets": sets})
+
+
+if __name__ == "__main__":
+    stage.run("pcmci_train", build)

@@ -1,0 +1,166 @@
+"""Stages of PCMCI: what reruns, what is refused, and a small run on the structural causal model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.ablations.variants import changed
+from pipeline.cli import main
+from pipeline.config import load, validate
+from pipeline.jobs.stage import Job, parser
+from pipeline.methods import models
+from pipeline.methods.pcmci import evaluate, train
+from pipeline.methods.pcmci.comparisons.tables import section_of, tables
+from pipeline.methods.pcmci.controls import CHANGES
+from pipeline.methods.pcmci.controls import changed as with_control
+from pipeline.methods.pcmci.labels import texts_of
+from pipeline.methods.pcmci.settings import PCMCI
+from pipeline.rules.graph import closure, settings_digest, settings_json
+from pipeline.settings import ConfigError
+from pipeline.store.names import NameUnknown
+from pipeline.store.tables import read_table
+
+SMALL = {
+    "source": "world",
+    "world": {"train": 60, "test": 30, "frames": 6},
+    "network": {"width": 96, "feedforward": 16, "temperature": 0.07},
+    "training": {"epochs": 1, "learning_rate": 2e-3},
+    "controls": ["plain", "oracle"],
+}
+
+
+def section(**pcmci):
+    return validate({"datasets": {"own": {"pcmci": pcmci}}}).datasets["own"]
+
+
+def rerun(before, after):
+    return {
+        name for name in closure(before, ["pcmci"]) if settings_digest(before, name) != settings_digest(after, name)
+    }
+
+
+def test_another_text_of_a_label_encodes_no_video():
+    before = section()
+    after = changed(before, {"pcmci.labels.texts": {"tea": "somebody makes tea"}})
+    assert {"pcmci_frames", "pcmci_tokens"} <= set(closure(before, ["pcmci"]))
+    assert rerun(before, after) == {"pcmci_labels", "pcmci_train", "pcmci"}
+    prompt = changed(before, {"pcmci.labels.prompt": "a video of {}"})
+    assert rerun(before, prompt) == {"pcmci_labels", "pcmci_train", "pcmci"}
+
+
+def test_each_encoder_reruns_alone():
+    before = section()
+    frames = changed(before, {"context.dual_encoder.model": "other"})
+    assert rerun(before, frames) == {"pcmci_frames", "pcmci_labels", "pcmci_train", "pcmci"}
+    tokens = changed(before, {"pcmci.tokens.n_clips": 4})
+    assert rerun(before, tokens) == {"pcmci_tokens", "pcmci_train", "pcmci"}
+    assert rerun(before, changed(before, {"data.decode.n_frames": 8})) == set()
+
+
+def test_the_world_needs_no_video(project):
+    datasets = load(project / "config.yaml").datasets
+    assert closure(datasets["interventions_demo"], ["pcmci"]) == ["pcmci_train", "pcmci"]
+    assert closure(datasets["breakfast_rows"], ["pcmci"]) == ["index", "pcmci_train", "pcmci"]
+
+
+@pytest.mark.parametrize(
+    ("pcmci", "words"),
+    [
+        ({"network": {"stages": ["ICH", "ICH"]}}, "names a stage twice"),
+        ({"network": {"heads": 7}}, "no multiple of the 7 heads"),
+        ({"network": {"temperature": 0}}, "greater than 0"),
+        ({"network": {"regularisation": -1}}, "greater than 0"),
+        ({"network": {"stages": ["ICX"]}}, "'ICH', 'ICI' or 'IVC'"),
+        ({"controls": ["oracle"]}, "of videos there are none"),
+        ({"training": {"explain_codependency": True, "target": "activity"}}, "activities exclude each other"),
+        ({"labels": {"prompt": "no place"}}, "pattern"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told(pcmci, words):
+    with pytest.raises(ConfigError, match=words):
+        section(**pcmci)
+
+
+def test_texts_of_labels():
+    assert texts_of(["pour_milk", "tea"], "a {} video", {"tea": "makes tea"}) == ["a pour milk video", "makes tea"]
+    with pytest.raises(NameUnknown, match="did you mean `pour_milk`"):
+        texts_of(["pour_milk"], "{}", {"pour_mlk": "x"})
+
+
+def test_every_control_is_a_network():
+    own = PCMCI()
+    for name in CHANGES:
+        PCMCI.model_validate(with_control(own, name).model_dump())
+    assert with_control(own, "plain").network.stages == []
+
+
+def test_every_comparison_is_a_configuration():
+    own = section(source="world")
+    for table in tables(own).values():
+        for variant in table.variants:
+            found = section_of(own, variant, 2)
+            assert found.pcmci.world.seed == found.pcmci.training.seed == 2
+
+
+def job_of(name, module, folder, inputs=()):
+    own = section(**SMALL)
+    call = ["--dataset", "own", "--settings", settings_json(own, name)]
+    for key in ("index", "frames", "tokens", "labels") if name == "pcmci_train" else ():
+        call += ["--input", key]
+    for key, path in inputs:
+        call += ["--input", key, str(path)]
+    for key, path in {
+        "pcmci_train": {
+            "network": "network.zarr.zip",
+            "evaluation": "evaluation.parquet",
+            "couplings": "couplings.parquet",
+        },
+        "pcmci": {"model": "model.pt", "metrics": "metrics.json"},
+    }[name].items():
+        call += ["--output", key, str(folder / path)]
+    return Job(name, module, parser().parse_args(call))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own") / "pcmci"
+    folder.mkdir()
+    train.build(job_of("pcmci_train", "pipeline.methods.pcmci.train", folder))
+    inputs = [("network", folder / "network.zarr.zip"), ("evaluation", folder / "evaluation.parquet")]
+    evaluate.build(job_of("pcmci", "pipeline.methods.pcmci.evaluate", folder, inputs))
+    return folder
+
+
+def test_a_run_names_its_headline_and_its_controls(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["networks"]) == {"own", "plain", "oracle", "zero-shot", "activity alone", "chance"}
+    own = metrics["networks"]["own"]
+    assert metrics["headline"] == {"name": "mAP", "value": own["do(all)"]["mAP"], "split": "do(all)"}
+    assert set(own) == {"iid", "do(H)", "do(C)", "do(I)", "do(all)"} and "effect of do(object)" in own["do(all)"]
+    # Nobody looks at a video, and told the activity one is above chance where labels follow from it alone.
+    alone, chance = (metrics["networks"][name] for name in ("activity alone", "chance"))
+    assert alone["iid"]["mAP"] > 3 * chance["iid"]["mAP"] and alone["do(I)"]["mAP"] < 2 * chance["do(I)"]["mAP"]
+
+
+def test_a_model_of_a_run_decides_from_features(run):
+    model = models.load(run / "model.pt")
+    assert model.method == "pcmci" and len(model.class_names) == 48
+    logits = model.logits(np.ones((2, 6, 96)), np.ones((2, 6, 96)))
+    assert logits.shape == (2, 48) and np.isfinite(logits).all()
+
+
+def test_couplings_are_told_by_name(run, capsys):
+    assert main(["couplings", str(run.parent)]) == 0
+    told = capsys.readouterr().out
+    assert "false couplings" in told and "do(all)" in told
+    table, attributes = read_table(run / "couplings.parquet")
+    assert {row["network"] for row in attributes["sets"]} == {"own", "plain", "oracle"}
+    assert set(table.column_names) == {"network", "do", "label", "given", "predicted", "true"}
+    assert all(
+        q > 0.6 >= true for q, true in zip(table["predicted"].to_pylist(), table["true"].to_pylist(), strict=True)
+    )
+    assert main(["couplings", str(run)]) == 2
+    assert "does not exist" in capsys.readouterr().err
