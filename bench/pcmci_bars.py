@@ -1,6 +1,6 @@
 """What the stages of PCMCI must do on the structural causal model, against the tables of `conceptreel ablate`.
 
-    conceptreel ablate results/interventions_demo --method pcmci --table stages --table transport --seeds 3  # and controls
+    conceptreel ablate results/interventions_demo --method pcmci --table stages --seeds 3   # transport, controls
     python -m bench.pcmci_bars results/interventions_demo
 
 Prints a line per bar: mean over the seeds that both networks have, and whether it is reached.

@@ -10,6 +10,7 @@ import torch
 from pipeline.jobs import stage
 from pipeline.methods.pcmci.controls import OWN
 from pipeline.methods.pcmci.model import Model, network_of
+from pipeline.methods.pcmci.page import page
 from pipeline.store.atomic import replace_when_done
 
 # What a world without the training's coincidences leaves of a network; of videos, the split that is a result.
@@ -25,7 +26,7 @@ def by_network(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, floa
 
 
 def build(job: stage.Job) -> None:
-    """Write ``model.pt`` and ``metrics.json``."""
+    """Write the model, its figures and its page."""
     ((arrays, attributes),) = job.read_arrays("network")
     table, _ = job.read_table("evaluation")
     figures = by_network(table.to_pylist())
@@ -44,8 +45,13 @@ def build(job: stage.Job) -> None:
         "warnings": job.warnings,
         "seconds": job.took,
     }
-    with replace_when_done(job.outputs["metrics"]) as file:
-        file.write_text(json.dumps(metrics, indent=2, ensure_ascii=False))
+    pairs = job.read_table("couplings")[0].to_pylist()
+    for output, text in (
+        ("metrics", json.dumps(metrics, indent=2, ensure_ascii=False)),
+        ("report", page(metrics, pairs)),
+    ):
+        with replace_when_done(job.outputs[output]) as file:
+            file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -86,8 +86,12 @@ STAGES = (
     Stage(
         "pcmci",
         module="pipeline.methods.pcmci.evaluate",
-        writes={"model": "pcmci/model.pt", "metrics": "pcmci/metrics.json"},
-        reads={"network": "pcmci_train.network", "evaluation": "pcmci_train.evaluation"},
+        writes={"model": "pcmci/model.pt", "metrics": "pcmci/metrics.json", "report": "pcmci/report.html"},
+        reads={
+            "network": "pcmci_train.network",
+            "evaluation": "pcmci_train.evaluation",
+            "couplings": "pcmci_train.couplings",
+        },
         # What looks at a new video must look as these rows were made.
         settings=(
             *(

@@ -17,6 +17,7 @@ from pipeline.methods.pcmci.comparisons.tables import section_of, tables
 from pipeline.methods.pcmci.controls import CHANGES
 from pipeline.methods.pcmci.controls import changed as with_control
 from pipeline.methods.pcmci.labels import texts_of
+from pipeline.methods.pcmci.page import page
 from pipeline.methods.pcmci.settings import PCMCI
 from pipeline.rules.graph import closure, settings_digest, settings_json
 from pipeline.settings import ConfigError
@@ -118,7 +119,7 @@ def job_of(name, module, folder, inputs=()):
             "evaluation": "evaluation.parquet",
             "couplings": "couplings.parquet",
         },
-        "pcmci": {"model": "model.pt", "metrics": "metrics.json"},
+        "pcmci": {"model": "model.pt", "metrics": "metrics.json", "report": "report.html"},
     }[name].items():
         call += ["--output", key, str(folder / path)]
     return Job(name, module, parser().parse_args(call))
@@ -129,7 +130,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own") / "pcmci"
     folder.mkdir()
     train.build(job_of("pcmci_train", "pipeline.methods.pcmci.train", folder))
-    inputs = [("network", folder / "network.zarr.zip"), ("evaluation", folder / "evaluation.parquet")]
+    names = {"network": "network.zarr.zip", "evaluation": "evaluation.parquet", "couplings": "couplings.parquet"}
+    inputs = [(key, folder / name) for key, name in names.items()]
     evaluate.build(job_of("pcmci", "pipeline.methods.pcmci.evaluate", folder, inputs))
     return folder
 
@@ -164,3 +166,13 @@ def test_couplings_are_told_by_name(run, capsys):
     )
     assert main(["couplings", str(run)]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_page_has_the_figures_and_no_markup_of_names(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    html = (run / "report.html").read_text()
+    assert f"{metrics['networks']['plain']['do(I)']['mAP']:.4f}" in html and "effect of do(object)" in html
+    pair = {"network": "own", "do": "iid", "label": "<script>", "given": "a & b", "predicted": 0.9, "true": 0.1}
+    hostile = page({**metrics, "warnings": ["<b>"]}, [pair] * 70)
+    assert "<script>" not in hostile and "&lt;script&gt;" in hostile and "a &amp; b" in hostile
+    assert "<p>warning: &lt;b&gt;" in hostile and "and 10 more" in hostile

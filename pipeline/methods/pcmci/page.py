@@ -1,0 +1,62 @@
+"""The page of a run: figures of all networks, and false couplings by name."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+SHOWN_PAIRS = 60
+STYLE = (
+    "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:right}"
+    "td:first-child,th:first-child{text-align:left}"
+)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _figures(networks: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """A table per figure: networks by test sets."""
+    sets = list(dict.fromkeys(name for own in networks.values() for name in own))
+    names = dict.fromkeys(figure for own in networks.values() for values in own.values() for figure in values)
+    parts = []
+    for figure in names:
+        rows = [
+            [network, *(f"{own[do][figure]:.4f}" if figure in own.get(do, {}) else "" for do in sets)]
+            for network, own in networks.items()
+            if any(figure in values for values in own.values())
+        ]
+        parts.append(f"<h3>{escape(figure)}</h3>{_table(['network', *sets], rows)}")
+    return parts
+
+
+def page(metrics: dict[str, Any], pairs: list[dict[str, Any]]) -> str:
+    """HTML without scripts; every name of the data set is escaped.
+
+    Args:
+        metrics: of ``metrics.json``; pairs: rows of ``couplings.parquet``.
+    """
+    head = metrics["headline"]
+    value = "unknown" if head["value"] is None else f"{head['value']:.3f}"
+    rows = [
+        [pair["network"], pair["do"], pair["label"], pair["given"], f"{pair['predicted']:.2f}", f"{pair['true']:.2f}"]
+        for pair in pairs[:SHOWN_PAIRS]
+    ]
+    more = len(pairs) - len(rows)
+    body = [
+        f"<h1>PCMCI on {escape(metrics['dataset'])}</h1>",
+        f"<p>{escape(head['name'])} {value} on {escape(head['split'])}</p>",
+        *(f"<p>warning: {escape(sentence)}</p>" for sentence in metrics["warnings"]),
+        "<h2>Figures</h2>",
+        *_figures(metrics["networks"]),
+        "<h2>False couplings</h2>",
+        "<p>P(label | other) above 0.6 in what a network predicts, and not in the labels of that set.</p>",
+        _table(["network", "set", "label", "other", "predicted", "true"], rows),
+        f"<p>and {more} more: conceptreel couplings --json</p>" if more > 0 else "",
+    ]
+    title = f"<title>PCMCI on {escape(metrics['dataset'])}</title>"
+    return f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{STYLE}</style>{"".join(body)}</html>\n'
