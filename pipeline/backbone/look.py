@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,12 @@ import numpy as np
 from pipeline.backbone.encoders import Backbone, encode, load_backbone
 from pipeline.backbone.finetuning.tuned import check
 from pipeline.backbone.settings import Features
+from pipeline.backbone.window import Window
 from pipeline.data.decode import decode_video
 from pipeline.data.readers import BackendError, VideoError, open_video, resize_and_crop, sample_indices, say_once
 from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.store.atomic import StageError
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of a video as the model sees it.
-
-    Attributes:
-        start, end: in seconds; first, last: frames, both included.
-        frames: uint8 ``[T, size, size, 3]``.
-    """
-
-    start: float
-    end: float
-    first: int
-    last: int
-    frames: np.ndarray
 
 
 def windows(times: np.ndarray, length: float, hop: float) -> list[tuple[float, float, int, int]]:

@@ -15,14 +15,17 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Dataset
 from pipeline.data.entries import DEVELOPMENT, Entry
 from pipeline.encoding.known import KNOWN, Known
 from pipeline.jobs.declare import Stage, computed, value_at
 from pipeline.rules.graph import STAGES, closure
-from pipeline.store.inspect import Report, inspect_artifact, is_artifact
+from pipeline.store.plain import as_json
+
+if TYPE_CHECKING:
+    from pipeline.store.inspect import Report
 
 # Multiply-adds that a GPU does in a second when it runs these networks in bfloat16. Assumed, not measured: half of
 # what the data sheet of an A100 promises is 78e12, and networks seldom reach half.
@@ -136,6 +139,8 @@ class Rate:
 
 def _units(report: Report, stage: Stage, run: Path) -> int:
     """How many units a finished job has done, as its artifact tells; what joins all videos has done all of its run."""
+    from pipeline.store.inspect import inspect_artifact, is_artifact
+
     if not stage.sharded:
         index = run / "data/index.parquet"
         return inspect_artifact(index)[0].ok if is_artifact(index) else 0
@@ -148,6 +153,8 @@ def _units(report: Report, stage: Stage, run: Path) -> int:
 @functools.cache
 def _told(results: Path, name: str) -> list[tuple[dict[str, Any], str, str, int, float]]:
     """Settings, data set, device, units and seconds of all finished jobs of a stage."""
+    from pipeline.store.inspect import inspect_artifact, is_artifact  # NumPy, which the Snakefile does without
+
     stage, found = STAGES[name], []
     # The artifact that tells how many frames there were is the last one to be written.
     path = list(stage.writes.values())[-1].replace("{shard}", "*")
@@ -170,7 +177,7 @@ def rate_of(section: Dataset, name: str, results: Path, wanted: float | None) ->
         wanted: units that there are; None: unknown.
     """
     stage = STAGES[name]
-    own = json.loads(json.dumps(stage.own_settings(section)))
+    own = json.loads(as_json(stage.own_settings(section)))
     alike = [
         (dataset, device, seconds / units)
         for settings, dataset, device, units, seconds in _told(results, name)

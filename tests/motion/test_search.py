@@ -101,7 +101,7 @@ def test_the_artifact_records_where(device, expected, monkeypatch):
     ids, written = [f"v{k}" for k in range(24)], {}
     videos = Videos(ids)
     monkeypatch.setattr(motion_concepts, "read_index", lambda job: videos)
-    clips = {"poses": points(24).reshape(24, 3, 2, 2), "row": np.arange(24), "start": np.zeros(24, int)}
+    clips = {"poses": points(24, 68).reshape(24, 2, 17, 2), "row": np.arange(24), "start": np.zeros(24, int)}
     about = {"video_id": ids, "failed": [], "skeleton": "coco", "reason": []}
     job = SimpleNamespace(
         settings=MotionConcepts().model_dump(mode="json"),

@@ -22,7 +22,8 @@ from pipeline.learning.heads import dense_head
 from pipeline.learning.scaling import standardise_fit
 from pipeline.methods.dance.bottleneck.activations import activations
 from pipeline.methods.dance.bottleneck.classifier import choose
-from pipeline.methods.dance.bottleneck.concept_layers import Targets, label_layer, text_layers
+from pipeline.methods.dance.bottleneck.concept_layers import label_layer, text_layers
+from pipeline.methods.dance.bottleneck.targets import Targets
 from pipeline.methods.dance.settings import Baselines, Classifier, ConceptLayers
 from pipeline.store.code import PROJECT
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipeline.learning.metrics import wilson
 from pipeline.store.plain import as_json
 
 
@@ -35,6 +34,8 @@ def _print(answer: dict[str, Any]) -> None:
     )
     total = answer["n_videos"]
     right = sum(row["right"] for row in answer["classes"])
+    from pipeline.learning.metrics import wilson
+
     low, high = wilson(right, total)
     print(
         f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % sure between {low:.3f} and {high:.3f}), among these "

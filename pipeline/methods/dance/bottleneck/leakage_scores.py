@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.backbone.samples import Samples
 from pipeline.jobs.stage import Job
 from pipeline.methods.dance.bottleneck.activations import TYPES
-from pipeline.methods.dance.bottleneck.concept_layers import read_labels, read_words
+from pipeline.methods.dance.bottleneck.targets import read_labels, read_words
 
 # A mean over more videos or pairs would not be another one, but take minutes.
 MAX_VIDEOS, MAX_PAIRS = 500, 100
@@ -33,7 +33,11 @@ def information(x: np.ndarray, y: np.ndarray) -> float:
     if labels[0]:
         x, y = y, x
     estimate = mutual_info_classif if any(labels) else mutual_info_regression
-    if np.ptp(x) == 0 or np.ptp(y) == 0 or (any(labels) and np.bincount(y).max() == len(y)):
+    if any(labels):
+        # The estimator cannot use a label that one sample alone has.
+        often = np.isin(y, *np.where(np.bincount(y) > 1))
+        x, y = x[often], y[often]
+    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
     return float(estimate(x[:, None], y, discrete_features=False, n_neighbors=min(3, len(x) - 1), random_state=0)[0])
 

@@ -48,3 +48,11 @@ def signed(name: str, present: bool | None, activation: float) -> str:
 def speaks(value: float) -> str:
     """For or against: the side that a contribution or a difference is on."""
     return "for" if value > 0 else "against"
+
+
+def concept_named(word: str, names: list[str], types: list[str], wanted: str = "object") -> int | None:
+    """Position of the concept of a type that means ``word``: it itself, or the first name that has it as a word."""
+    own = [m for m, kind in enumerate(types) if kind == wanted]
+    exact = [m for m in own if names[m] == word]
+    within = [m for m in own if word in names[m].split()]
+    return next(iter(exact + within), None)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from pipeline.backbone.encoders import encode
-from pipeline.backbone.look import Look, Window
+from pipeline.backbone.look import Look
 from pipeline.backbone.maps import on_grid
+from pipeline.backbone.window import Window
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.methods.dance.explain.reader import Reader

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backbone.look import Window
+from pipeline.backbone.window import Window
 from pipeline.data.table import VideoTable, read_index
 from pipeline.jobs import stage
 from pipeline.jobs.stage import Job

@@ -19,8 +19,9 @@ from pipeline.jobs.stage import Job
 from pipeline.learning.metrics import accuracy
 from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts
 from pipeline.methods.dance.bottleneck.classifier import choose_pooling
-from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets, read_places, read_targets, train_layers
+from pipeline.methods.dance.bottleneck.concept_layers import Places, read_places, train_layers
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.targets import Targets, read_targets
 from pipeline.methods.dance.explain.sanity import correlations, read_run
 from pipeline.methods.dance.settings import Classifier, ConceptLayers, Retrained
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backbone.look import Window
+from pipeline.backbone.window import Window
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.store.atomic import StageError, replace_when_done
 from pipeline.store.plain import write_json

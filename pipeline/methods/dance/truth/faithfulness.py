@@ -10,8 +10,8 @@ from pipeline.jobs import stage
 from pipeline.jobs.stage import Job, StageError
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import WITHOUT, ConceptModel
+from pipeline.methods.dance.bottleneck.words import concept_named
 from pipeline.methods.dance.explain.sanity import read_run, response
-from pipeline.methods.dance.truth.localise import concept_named
 
 # A type must answer to its own change so many times as strongly as to another's.
 WANTED_RATIO = 3.0

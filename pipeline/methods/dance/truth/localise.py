@@ -33,6 +33,7 @@ from pipeline.jobs import stage
 from pipeline.learning.metrics import average_precision
 from pipeline.methods.dance.bottleneck.activations import KindConcepts, activations, concepts_of
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
+from pipeline.methods.dance.bottleneck.words import concept_named
 from pipeline.methods.dance.explain.regions import Interpolation, View, edited
 from pipeline.methods.dance.settings import Localise
 from pipeline.methods.dance.truth.counterfactuals import model_clip
@@ -164,14 +165,6 @@ def integrated_gradients(head: Head, pixels: torch.Tensor, outputs: Sequence[int
             (gradient,) = torch.autograd.grad(values[output], between, retain_graph=number < len(sums))
             total += weight * gradient
     return [(pixels.detach() * total)[0].sum(1).clamp_min(0).cpu().numpy() for total in sums]
-
-
-def concept_named(word: str, names: list[str], types: list[str], wanted: str = "object") -> int | None:
-    """Position of the concept of a type that means ``word``: it itself, or the first name that has it as a word."""
-    own = [m for m, kind in enumerate(types) if kind == wanted]
-    exact = [m for m in own if names[m] == word]
-    within = [m for m in own if word in names[m].split()]
-    return next(iter(exact + within), None)
 
 
 def centroid(weights: np.ndarray) -> np.ndarray:

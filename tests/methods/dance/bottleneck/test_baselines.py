@@ -16,7 +16,7 @@ from pipeline.methods.dance.bottleneck.baselines import (
     read_attributes,
     text_concepts,
 )
-from pipeline.methods.dance.bottleneck.concept_layers import Targets
+from pipeline.methods.dance.bottleneck.targets import Targets
 from pipeline.methods.dance.settings import Classifier, ConceptLayers
 
 FAST = ConceptLayers(max_steps=200)

@@ -81,3 +81,9 @@ def test_what_is_read_stands_beside_what_is_guessed():
         "object": {"read": 0.4, "dance": 0.8, "read+dance": 0.8},
     }
     assert beside_read({"dance": kinds["dance"]}) == {}
+
+
+def test_labels_that_come_once_tell_nothing():
+    """The estimator wants neighbours of the same label; five videos of five classes have none."""
+    y = np.arange(5)
+    assert leakage(np.eye(5)[:, :1], ["motion"], [np.array([1, 0, 0, 0, 0])], y)["motion"]["ctl"] == 0

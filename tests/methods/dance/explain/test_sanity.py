@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.data.table import VideoTable, objects
 from pipeline.methods.dance.bottleneck.activations import KindConcepts
-from pipeline.methods.dance.bottleneck.concept_layers import Places, Targets
+from pipeline.methods.dance.bottleneck.concept_layers import Places
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.targets import Targets
 from pipeline.methods.dance.explain.retrained import aligned, jaccard_of_top, meaning, other_validation, shuffled
 from pipeline.methods.dance.explain.sanity import correlations, perturbed, response
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.backbone.look import Window
+from pipeline.backbone.window import Window
 from pipeline.methods.dance.bottleneck.model import window_length
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.timeline import Timeline, runs
