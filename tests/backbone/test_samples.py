@@ -82,4 +82,10 @@ def test_medoids_follow_the_concepts_that_the_layers_kept():
     layers = {"names": ["motion 002", "motion 000", "ball"], "types": ["motion", "motion", "object"]}
     discovered = {"names": ["motion 000", "motion 001", "motion 002"]}
     assert kept_motion_concepts(layers, discovered).tolist() == [2, 0]
-    assert kept_motion_concepts({"names": ["ball"], "types": ["object"]}, discovered).dtype == np.int64
+    only_words = {"names": ["ball"], "types": ["object"], "read_names": [], "read_types": []}
+    assert kept_motion_concepts(only_words, discovered).dtype == np.int64
+        kept_motion_concepts(
+            {"names": ["ball"], "types": ["object"], "read_names": [], "read_types": []}, discovered
+        ).dtype
+        == np.int64
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from pipeline.store.atomic import ArtifactError, StageError
+from pipeline.store.plain import as_json
 
 
 def _texts(given: list[str]) -> dict[str, str]:
@@ -71,7 +71,7 @@ def couplings(call: argparse.Namespace) -> int:
     table, attributes = read_table(path)
     rows = table.to_pylist()
     if call.json:
-        print(json.dumps({"sets": attributes["sets"], "pairs": rows}))
+        print(as_json({"sets": attributes["sets"], "pairs": rows}, None))
         return 0
     print(f"{'network':<18}{'set':>9}{'labels':>9}{'network':>9}{'false':>9}{'missed':>9}{'recall':>9}")
     for own in attributes["sets"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from pipeline.methods.pcmci.controls import OWN
 from pipeline.methods.pcmci.model import Model, network_of
 from pipeline.methods.pcmci.page import page
 from pipeline.store.atomic import replace_when_done
+from pipeline.store.plain import write_json
 
 # What a world without the training's coincidences leaves of a network; of videos, the split that is a result.
 HEADLINES = ("do(all)", "test")
@@ -46,12 +46,9 @@ def build(job: stage.Job) -> None:
         "seconds": job.took,
     }
     pairs = job.read_table("couplings")[0].to_pylist()
-    for output, text in (
-        ("metrics", json.dumps(metrics, indent=2, ensure_ascii=False)),
-        ("report", page(metrics, pairs)),
-    ):
-        with replace_when_done(job.outputs[output]) as file:
-            file.write_text(text, encoding="utf-8")
+    write_json(job.outputs["metrics"], metrics)
+    with replace_when_done(job.outputs["report"]) as file:
+        file.write_text(page(metrics, pairs), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from pipeline.data.entries import Segment
 from pipeline.store.atomic import replace_when_done
+from pipeline.store.plain import write_json
 
 if TYPE_CHECKING:
     from pipeline.methods.pcmci.model import Model, Seen
@@ -127,8 +127,7 @@ def write(
             row["logit, intervened"] = float(changed[label])
         rows.append(row)
     found = {"video": source, "intervention": words, "labels": rows, "couplings": strongest(coupled, names, STRONGEST)}
-    with replace_when_done(out / "explanation.json") as file:
-        file.write_text(json.dumps(found, indent=2, ensure_ascii=False))
+    write_json(out / "explanation.json", found)
     lines = [f"{source}: {names[order[0]]} ({probability[order[0]]:.3f})"]
     for row in rows:
         after = f" → {row['logit, intervened']:+.2f}" if changed is not None else ""

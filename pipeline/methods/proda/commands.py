@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
+
+from pipeline.store.plain import as_json
 
 
 def disentangle(call: argparse.Namespace) -> int:
@@ -29,7 +30,7 @@ def leak(call: argparse.Namespace) -> int:
     from pipeline.methods.proda.leak import lines, measure
 
     found = measure(call.root, call.seed)
-    print(json.dumps(found) if call.json else "\n".join(lines(found)))
+    print(as_json(found, None) if call.json else "\n".join(lines(found)))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +27,7 @@ from pipeline.methods.proda.settings import ProDA as Settings
 from pipeline.methods.proda.state import network_of, unpacked
 from pipeline.methods.proda.train import truth_of
 from pipeline.store.atomic import replace_when_done
+from pipeline.store.plain import write_json
 
 # C leaves out videos with more labels.
 MOST_LABELS = 16
@@ -368,8 +368,7 @@ def _write(job, found: list[Figure], trained, described, network, settings: Sett
     columns["graph_source"] = [job.settings["look"]["tables"]["source"]] * len(found)
     job.write_table("evaluation", pa.table(columns))
     metrics = _metrics(job, found, trained, said)
-    with replace_when_done(job.outputs["metrics"]) as file:
-        file.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    write_json(job.outputs["metrics"], metrics)
     with replace_when_done(job.outputs["report"]) as file:
         file.write_text(page(metrics, found, trained, results), encoding="utf-8")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from pipeline.methods.proda.state import network_of
 from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError, StageError, new_folder
 from pipeline.store.names import find
+from pipeline.store.plain import write_json
 from pipeline.store.tables import read_table
 
 
@@ -116,7 +116,7 @@ class Disentangled:
             for number, part in enumerate(self.parts):
                 draw(self, part, folder / f"action_{number + 1:02d}.png")
                 described["actions"][number]["picture"] = f"action_{number + 1:02d}.png"
-            (folder / "disentangled.json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+            write_json(folder / "disentangled.json", described)
         return [*self.lines(), f"{out}: disentangled.json and {len(self.parts)} pictures"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.methods.transfer.concepts import SparseHead, TrackConcepts
 from pipeline.motion.settings import Tracks
 from pipeline.motion.tracks import find
 from pipeline.store.atomic import replace_when_done
+from pipeline.store.plain import write_json
 
 
 class Decision:
@@ -76,8 +76,7 @@ class Model:
         """The decision as JSON, and the paths of the concepts that decided as pictures."""
         out.mkdir(parents=True, exist_ok=True)
         decision = self.predict(source)
-        with replace_when_done(out / "explanation.json") as file:
-            file.write_text(json.dumps(decision.as_dict(top), indent=1))
+        write_json(out / "explanation.json", decision.as_dict(top))
         lines = [*decision.lines(top), f"{out / 'explanation.json'}"]
         if self.concepts is not None:
             import cv2
