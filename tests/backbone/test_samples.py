@@ -84,8 +84,3 @@ def test_medoids_follow_the_concepts_that_the_layers_kept():
     assert kept_motion_concepts(layers, discovered).tolist() == [2, 0]
     only_words = {"names": ["ball"], "types": ["object"], "read_names": [], "read_types": []}
     assert kept_motion_concepts(only_words, discovered).dtype == np.int64
-        kept_motion_concepts(
-            {"names": ["ball"], "types": ["object"], "read_names": [], "read_types": []}, discovered
-        ).dtype
-        == np.int64
-    )
