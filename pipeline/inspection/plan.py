@@ -115,7 +115,8 @@ def _planned(workflow: Any, job: Any) -> PlannedJob:
         settings=json.loads(settings) if isinstance(settings, str) else None,
         settings_then=next(filter(None, noted), None),
         runs=dag.needrun(job),
-        needed=bool(reason.missing_output),
+        # Snakemake does not look further once a job runs for another reason; what was asked for is needed all the same.
+        needed=bool(reason.missing_output) or (dag.needrun(job) and job in dag.targetjobs),
         missing=tuple(str(path) for path in job.output if not Path(path).exists()),
         updated=tuple(sorted(map(str, reason.updated_input))),
         inputs_added=tuple(sorted(inputs - recorded)) if changed else (),
