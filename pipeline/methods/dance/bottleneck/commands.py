@@ -27,6 +27,8 @@ def evaluate(call: argparse.Namespace) -> int:
 
 
 def _print(answer: dict[str, Any]) -> None:
+    from pipeline.learning.metrics import wilson
+
     left_out = f"; {answer['n_left_out']} videos of other classes left out" if answer["n_left_out"] else ""
     print(
         f"{answer['results']}, split `{answer['split']}`: {answer['n_videos']} videos of {answer['n_classes']} classes "
@@ -34,8 +36,6 @@ def _print(answer: dict[str, Any]) -> None:
     )
     total = answer["n_videos"]
     right = sum(row["right"] for row in answer["classes"])
-    from pipeline.learning.metrics import wilson
-
     low, high = wilson(right, total)
     print(
         f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % sure between {low:.3f} and {high:.3f}), among these "

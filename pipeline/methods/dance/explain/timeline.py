@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -163,7 +164,9 @@ class Timeline:
         above.set_ylim(0, 1.02)
         above.set_ylabel("probability", fontsize=9)
         above.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        above.set_title(f"{self.source}: what is decided, and what is active", fontsize=10, loc="left")
+        # The folder tells nothing about the video, and a long title would be cut.
+        name = textwrap.fill(Path(self.source).name, 60)
+        above.set_title(f"{name}\nwhat is decided, and what is active", fontsize=10, loc="left")
         rows = np.arange(len(shown) + 1)
         drawn = below.pcolormesh(bounds, rows, self.z[:, shown].T, cmap="PRGn", vmin=-LIMIT, vmax=LIMIT)
         for row, m in enumerate(shown):
