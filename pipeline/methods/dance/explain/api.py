@@ -18,7 +18,7 @@ from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution, opened
 from pipeline.methods.dance.explain import editing
-from pipeline.methods.dance.explain.cached import Cached, look, read_cached
+from pipeline.methods.dance.explain.cached import Cached, look, person_of, read_cached
 from pipeline.methods.dance.explain.editing import Contrast, Effect, Suggestion
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
 from pipeline.methods.dance.explain.seen import Seen, in_words, picture_of
@@ -297,6 +297,35 @@ class Model:
             raise StageError(f"{source} is no file; the cache keeps clips, and a timeline needs the whole video")
         found = self._seer().over_time(Path(source), length, length / 4 if hop is None else hop)
         return Timeline(self.core, str(source), *found)
+
+    def animation(self, source: str, pixels: bool = True, top: int = 4) -> tuple[list[np.ndarray], int]:
+        """The decision on a video of the run as moving pictures: the person, the recognised motion, the reasons.
+
+        Args:
+            source: id of the video; pixels: False draws skeletons alone, so that no one can be recognised.
+            top: reasons that are drawn.
+
+        Returns:
+            pictures, uint8 ``[H, W, 3]`` each, and for how many milliseconds each is shown;
+            `pipeline.methods.dance.explain.overlay.write_animation` makes a GIF of both.
+
+        Raises:
+            NameUnknown: the run has no such video.
+            ArtifactError: the model stands alone, or the run has neither clips nor poses.
+        """
+        from pipeline.methods.dance.explain.animation import drawn  # draws with OpenCV
+
+        cached = self.cached
+        name = cached.video_id[find(source, cached.video_id, "video")]
+        decision = self.predict(name)
+        person = person_of(self.results, name, pixels)
+        if person is None:
+            raise ArtifactError(f"{self.results} has neither a clip nor poses of {name}: there is nothing to draw")
+        true = self.core.class_names[cached.label[cached.video_id.index(name)]]
+        verdict = "right" if true == decision.class_name else f"wrong, it is {true}"
+        title = f"{name}: {decision.class_name} ({decision.probability:.0%}, {verdict})"
+        seconds = float(np.diff(person.times).mean()) if len(person.times) > 1 else 1.0
+        return drawn(self.core, title, decision.explain(top_k=top).rows, person), round(1000 * seconds)
 
     def failures(self, split: str = "test", top_k: int | None = None) -> list[Decision]:
         """Decisions on a split that are wrong, the surest mistake first (by the margin to the true class).

@@ -9,8 +9,10 @@ import numpy as np
 
 from pipeline.data.entries import shard_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.explain.animation import Person, fitted, thinned
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.explain.seen import Seen
+from pipeline.motion.sheet import SURE, on_clip
 from pipeline.store.arrays import Arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.names import find
@@ -109,3 +111,37 @@ def look(folder: Path, model: ConceptModel, video_id: str, z: np.ndarray) -> See
     if np.abs(model.activations(vector, found, read)[0] - z).max() > SAME:
         raise ArtifactError(f"the cache below {folder} is not what this model has seen; one is stale. {_again(folder)}")
     return Seen(frames, times, vector, None if found is None else found[0], view, read if model.n_read else None)
+
+
+def person_of(folder: Path, video_id: str, pixels: bool) -> Person | None:
+    """What an animation draws of a video of the run; None where the run has neither its clip nor its poses.
+
+    Args:
+        pixels: the clip with poses over it; otherwise, and where the run has no clip, poses alone.
+    """
+    poses, signal = _row(folder, "motion/poses", video_id), _row(folder, "data/signal", video_id)
+    clip = _row(folder, "data/clips", video_id) if pixels else None
+    keypoints = None
+    if poses is not None:
+        span = slice(*map(int, poses[0].part("offsets", slice(poses[1], poses[1] + 2))))
+        keypoints, confidence = (poses[0].part(name, span).astype(float) for name in ("keypoints", "confidence"))
+        keypoints[(confidence < SURE) | ~poses[0].part("present", span)[:, None]] = np.nan
+    times = None
+    if signal is not None:
+        times = signal[0].part(
+            "timestamps", slice(*map(int, signal[0].part("offsets", slice(signal[1], signal[1] + 2))))
+        )
+    if clip is not None and times is not None:
+        frames, shown = clip[0].part("frames", clip[1]), clip[0].part("frame_index", clip[1])
+        height, width = (int(clip[0].attributes[name][clip[1]]) for name in ("height", "width"))
+        points = None
+        if keypoints is not None and len(keypoints):
+            points = on_clip(keypoints[np.minimum(shown, len(keypoints) - 1)], height, width, frames.shape[1])
+            points = (points + 0.5) / frames.shape[1]
+        return Person(times[shown], frames, points)
+    if keypoints is None or not len(keypoints):
+        return None
+    # Imported poses come without times: 25 frames a second are the usual rate.
+    times = np.arange(len(keypoints)) / 25 if times is None else times[: len(keypoints)]
+    kept = thinned(times)
+    return Person(times[kept], None, fitted(keypoints)[kept])

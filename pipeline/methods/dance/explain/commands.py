@@ -242,6 +242,20 @@ def edit(call: argparse.Namespace) -> int:
     return _say(call, found, "\n".join(lines))
 
 
+def animate(call: argparse.Namespace) -> int:
+    """``conceptreel animate MODEL VIDEO --out FILE.gif``: a decision as a moving picture."""
+    from pipeline.methods.dance.explain.overlay import write_animation
+    from pipeline.store.atomic import replace_when_done
+
+    if call.out.suffix.lower() != ".gif":
+        raise StageError(f"{call.out} is no GIF; --out names a file that ends in .gif")
+    pictures, milliseconds = _open(call).animation(call.video, not call.skeletons, call.top)
+    with replace_when_done(call.out) as temporary:
+        write_animation(temporary, pictures, milliseconds)
+    print(f"animation {call.out}")
+    return 0
+
+
 def suggest_edits(call: argparse.Namespace) -> int:
     """``conceptreel suggest-edits MODEL``: weights that are zero and would win confused videos back."""
     model = _open(call)
@@ -405,6 +419,13 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--check", choices=("backwards", "frozen", "scene_swapped", "labels_shuffled"), help="only one"
     )
+
+    command = add(
+        "animate", animate, "a decision as a moving picture: person, recognised motion, reasons", as_json=False
+    )
+    command.add_argument("video", metavar="VIDEO", help="the id of a video of the run")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif", help="the picture that is written")
+    command.add_argument("--skeletons", action="store_true", help="no pixels of the video: nobody can be recognised")
 
     command = add("suggest-edits", suggest_edits, "weights that would win confused videos back, with gain and loss")
     command.add_argument("--true", metavar="CLASS", help="class of the videos")

@@ -86,7 +86,7 @@ def draw(frames: np.ndarray, concept_map: np.ndarray, view: View, scale: Scale) 
 
 
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     # It has the letters of most scripts of Europe, and comes with what is installed.
@@ -107,13 +107,13 @@ def panel(pictures: np.ndarray, title: str, captions: Sequence[str] = (), scale:
     canvas = Image.new("RGB", (n * width + (BAR if scale else 0), TITLE + height + bottom), "white")
     pen = ImageDraw.Draw(canvas)
     size = 17
-    while size > 9 and pen.textlength(title, _font(size)) > canvas.width - 12:
+    while size > 9 and pen.textlength(title, font(size)) > canvas.width - 12:
         size -= 1
-    pen.text((6, 5), title, INK, _font(size))
+    pen.text((6, 5), title, INK, font(size))
     for place, picture in enumerate(pictures):
         canvas.paste(Image.fromarray(picture), (place * width, TITLE))
     for place, caption in enumerate(captions):
-        pen.text((place * width + 6, TITLE + height + 3), caption, INK, _font(13))
+        pen.text((place * width + 6, TITLE + height + 3), caption, INK, font(13))
     if scale:
         left, top = n * width + 8, TITLE + 24
         steps = np.linspace(1, 0, height - 48)[:, None].repeat(18, 1)
@@ -121,9 +121,9 @@ def panel(pictures: np.ndarray, title: str, captions: Sequence[str] = (), scale:
         canvas.paste(Image.fromarray(bar), (left, top))
         pen.rectangle((left, top, left + 17, top + len(bar) - 1), outline=INK)
         for y, words in ((top - 5, f"{scale.full:+.1f}"), (top + len(bar) - 14, f"{scale.seen:+.1f}")):
-            pen.text((left + 24, y), words, INK, _font(12))
-        pen.text((left + 24, top + 10), "full", INK, _font(11))
-        pen.text((left + 24, top + len(bar)), "seen", INK, _font(11))
+            pen.text((left + 24, y), words, INK, font(12))
+        pen.text((left + 24, top + 10), "full", INK, font(11))
+        pen.text((left + 24, top + len(bar)), "seen", INK, font(11))
     return np.asarray(canvas)
 
 
@@ -132,7 +132,11 @@ def write_strip(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(picture).save(path, format="PNG")
 
 
-def write_animation(path: Path, pictures: Sequence[np.ndarray]) -> None:
+def write_animation(path: Path, pictures: Sequence[np.ndarray], milliseconds: int = MILLISECONDS) -> None:
     """One picture after the other as a GIF that repeats."""
-    first, *rest = (Image.fromarray(picture) for picture in pictures)
-    first.save(path, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
+    # One palette for all, without dithering: what stands still is stored once.
+    palette = Image.fromarray(np.concatenate(pictures[:: max(1, len(pictures) // 4)])).quantize(192)
+    first, *rest = (
+        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures
+    )
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
