@@ -20,6 +20,8 @@ from pipeline.data.sets.path_lists import entries_of_lists
 
 # The group of all videos that a pattern does not fit.
 UNGROUPED = "no group"
+# The split of train videos that `data.index.train_per_class` leaves out.
+SPARE = "spare"
 
 
 def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]:
@@ -140,6 +142,23 @@ def carve_validation(entries: list[Entry], fraction: float, by: str, seed: int) 
     return [replace(entry, split="val") if row in chosen else entry for row, entry in enumerate(entries)]
 
 
+def limited(entries: list[Entry], per_class: int, seed: int) -> list[Entry]:
+    """Move train videos to the split `spare` until each class has at most ``per_class``, in the order of a hash.
+
+    A video of several classes stays while one of them has too few; those of none are limited like a class.
+    """
+    train = [row for row, entry in enumerate(entries) if entry.split == "train" and entry.problem is None]
+    kept: Counter[int | None] = Counter()
+    spare = set()
+    for row in sorted(train, key=lambda row: (_score(entries[row].video_id, seed), entries[row].video_id)):
+        own = entries[row].labels or (None,)
+        if any(kept[label] < per_class for label in own):
+            kept.update(own)
+        else:
+            spare.add(row)
+    return [replace(entry, split=SPARE) if row in spare else entry for row, entry in enumerate(entries)]
+
+
 def _with_groups(entries: list[Entry], settings) -> tuple[list[Entry], list[str]]:
     """Groups by a pattern of the configuration, which comes before what the reader knows; and notes.
 
@@ -172,7 +191,8 @@ def _torn_groups(entries: list[Entry], by: str) -> list[str]:
     splits: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if entry.group and entry.problem is None:
-            splits[entry.group].add("train" if by == "video" and entry.split == "val" else entry.split)
+            as_train = entry.split == SPARE or (by == "video" and entry.split == "val")
+            splits[entry.group].add("train" if as_train else entry.split)
     torn = sorted(group for group, found in splits.items() if len(found) > 1)
     if not torn:
         return []
@@ -227,6 +247,8 @@ def read_listing(settings, root: str | Path) -> Listing:
         entries = [replace(entry, path=prefix + entry.path) for entry in entries]
     if settings.test_fraction and not any(entry.split == "test" for entry in entries):
         entries = _carve_test(entries, settings)
+    if settings.train_per_class is not None:
+        entries = limited(entries, settings.train_per_class, settings.seed)
     if settings.validation_groups:
         wanted = [name.casefold() if settings.group_pattern else name for name in settings.validation_groups]
         entries = _validation_groups(entries, wanted)

@@ -110,6 +110,12 @@ class Index(Section):
         default_factory=list, description="groups that make the test split (folders, KTH, Weizmann)"
     )
     test_fraction: float = Field(0, ge=0, lt=1, description="part of a set without a test split that becomes one")
+    train_per_class: int | None = Field(
+        None,
+        ge=2,
+        description="at most so many train videos of each class, validation included; the others become a further test "
+        "split, `spare`. For a first trial, or to see how many videos are enough",
+    )
     validation_groups: list[str] = Field(
         default_factory=list, description="groups of train that make the validation split; empty: carved"
     )

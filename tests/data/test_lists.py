@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 import os
 import random
 import unicodedata
@@ -59,6 +60,19 @@ def test_reads_lists_and_carves_validation(root):
     assert {entry.labels for entry in by_split["val"]} == {(0,), (1,)}
     assert all(entry.listed == "train" for entry in by_split["val"])
     assert entries[0].path == "a/a0.avi" and entries[0].class_names == ("a",)
+
+
+def test_a_limit_leaves_as_many_videos_of_each_class_and_spares_the_others(root):
+    everything = {entry.video_id: entry.split for entry in read_entries(lists(), root)}
+    limited = {entry.video_id: entry.split for entry in read_entries(lists(train_per_class=3), root)}
+    assert limited.keys() == everything.keys()
+    for name in "ab":
+        own = Counter(split for video_id, split in limited.items() if video_id.startswith(name))
+        assert own == {"train": 2, "val": 1, "spare": 2, "test": 1}
+    # Another seed trains on others; a limit that nobody reaches changes nothing.
+    again = {entry.video_id: entry.split for entry in read_entries(lists(train_per_class=3, seed=1), root)}
+    assert again != limited
+    assert {e.video_id: e.split for e in read_entries(lists(train_per_class=5), root)} == everything
 
 
 @pytest.mark.parametrize(

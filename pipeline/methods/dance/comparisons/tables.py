@@ -72,7 +72,7 @@ def figures_of(cache: Cache, section: Dataset, variant: Variant) -> dict[str, fl
 
 def tables(section: Dataset) -> dict[str, Table]:
     """All comparisons that make sense for a data set, those of its configuration included, by name."""
-    found = [_baselines(section), *_motion(section), *_bottleneck(section), *_encoders()]
+    found = [_baselines(section), _videos(section), *_motion(section), *_bottleneck(section), *_encoders()]
     result = {table.name: table for table in found if table is not None}
     for name, variants in section.ablations.items():
         own = [Variant(variant, changes) for variant, changes in variants.items()]
@@ -104,6 +104,19 @@ def _baselines(section: Dataset) -> Table:
     for kind in section.bottleneck.baselines.kinds:
         variants.append(Variant(names[kind], head=kind, paper=paper.get(kind, {})))
     return Table("baselines", "Models", "Table 1 of the paper", variants)
+
+
+def _videos(section: Dataset) -> Table:
+    """How many videos are enough: fewer of each class to train and choose with, the same to test."""
+    limits: dict[str, dict[str, Any]] = {
+        f"{count} of a class": {"data.index.train_per_class": count} for count in (3, 5, 8, 12, 20, 40)
+    }
+    variants = [Variant(name, changes) for name, changes in [*limits.items(), ("all", {})]]
+    if "motion" in section.bottleneck.concept_layers.types:
+        alone = Head(types=("motion",))
+        variants += [Variant(f"{name}, motion alone", changes, head=alone) for name, changes in limits.items()]
+        variants.append(Variant("all, motion alone", head=alone))
+    return Table("videos", "Videos to train and validate with", "", variants)
 
 
 def _motion(section: Dataset) -> list[Table]:
