@@ -1,4 +1,4 @@
-"""Builds the pages as a site: ``make docs``. They stay where they are read on disk; the site is made of links to them."""
+"""Builds the pages as a site: ``make docs``. They stay where they lie; the site is made of links to them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections import Counter
 import os
 import random
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 

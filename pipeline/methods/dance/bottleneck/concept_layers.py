@@ -17,7 +17,7 @@ from pipeline.learning.metrics import average_precision
 from pipeline.learning.scaling import standardise, standardise_fit
 from pipeline.methods.dance.bottleneck.activations import TYPES
 from pipeline.methods.dance.bottleneck.layers import ConceptLayer, train_motion_layer, train_text_layer
-from pipeline.methods.dance.bottleneck.levels import LEVELS, heat_scale, levels_of
+from pipeline.methods.dance.bottleneck.levels import LEVELS, heat_scale, levels_of, moved, shrinkage
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS, concept_maps, pool
 from pipeline.methods.dance.bottleneck.spatial import SpatialData, slices_of_frames, train_spatial_layer
 from pipeline.methods.dance.bottleneck.targets import Showing, Targets, read_targets
@@ -366,7 +366,15 @@ def train_layers(
         content[f"{prefix}dead"] = dead[layer].tolist()
         showing = [targets.showing(row["type"], row["name"], train) for row in own]
         if layer == "global":
-            arrays["levels"] = _levels(samples.features @ weight.T, showing)
+            activation = samples.features @ weight.T
+            levels = _levels(activation, showing)
+            if motion := [m for m, row in enumerate(own) if row["type"] == "motion"]:
+                val = samples.split("val") & targets.labelled
+                known = [targets.motion_names.index(own[m]["name"]) for m in motion]
+                part = shrinkage(levels[:, motion], activation[val][:, motion], targets.labels[val][:, known] > 0)
+                levels[:, motion] = moved(levels[:, motion], part)
+                content["threshold_part"] = part
+            arrays["levels"] = levels
         elif layer == "read" and settings.reads:
             # Where nothing was read, the mean speaks, as in `activations`.
             filled = np.where(np.isnan(arrays["read_activations"]), arrays["read_mean"], arrays["read_activations"])

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.methods.dance.bottleneck.levels import doubt_in_words, doubt_of, halves, heat_scale, levels_of
+from pipeline.methods.dance.bottleneck.levels import (
+    doubt_in_words,
+    doubt_of,
+    halves,
+    heat_scale,
+    levels_of,
+    moved,
+    shrinkage,
+)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
@@ -49,6 +57,29 @@ def test_threshold_by_spread_is_as_many_deviations_from_both():
     assert (threshold - absent) / z[:2].std() == pytest.approx((present - threshold) / z[2:].std())
     # One video has no spread: the middle is left.
     assert levels_of(z[:3], shown[:3], by_spread=True)[2] == 5
+
+
+def test_thresholds_move_to_where_new_videos_show_concepts():
+    """Two concepts, absent at 0 and 10, threshold at 1 and 12 on train: new videos reach 0.61 of that way."""
+    levels = np.array([[0.0, 10], [2, 14], [1, 12], [9, 9], [1, 1]])
+    shown = np.arange(24).reshape(12, 2) % 3 == 0
+    new = np.where(shown, [0.61, 11.22], [0.1, 10.2])
+    part = shrinkage(levels, new, shown)
+    assert part == pytest.approx(0.6)
+    after = moved(levels, part)
+    np.testing.assert_allclose(after[2], [0.6, 11.2])
+    np.testing.assert_array_equal(after[[0, 1, 3, 4]], levels[[0, 1, 3, 4]])
+    assert ((new >= after[2] - 1e-9) == shown).all()
+
+
+def test_thresholds_never_move_away_from_absence_nor_by_little_evidence():
+    levels = np.array([[0.0], [2], [1], [9], [1]])
+    shown = np.arange(40)[:, None] % 2 == 0
+    assert shrinkage(levels, np.where(shown, 3.0, 1.5), shown) == 1  # a higher threshold would be better
+    assert shrinkage(levels, np.where(shown, 0.6, 0.1)[:8], shown[:8]) == 1  # four videos show it
+    unknown = levels.copy()
+    unknown[2] = np.nan
+    assert shrinkage(unknown, np.where(shown, 0.6, 0.1), shown) == 1
 
 
 def test_heat_begins_between_the_warmest_places_without_and_with():
