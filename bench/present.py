@@ -1,6 +1,5 @@
 """Is a motion there that is said to be present? ``python bench/present.py RESULTS…`` compares with clusters.
 
-
 What a video shows is known from the clusters that its key clips are nearest to; motion layers learned from those of
 train. Precision and recall are those of all motion concepts together.
 """

@@ -88,7 +88,7 @@ def shrinkage(levels: np.ndarray, activation: np.ndarray, shown: np.ndarray) -> 
     """The part of the way from absence to its threshold at which validation is told best, for all concepts together.
 
     Args:
-        levels: `LEVELS` of ``m`` concepts ``[5, m]``; activation: of validation videos ``[n, m]``; shown: bool, likewise.
+        levels: `LEVELS` of ``m`` concepts ``[5, m]``; activation: of validation videos ``[n, m]``; shown: bool.
 
     Returns:
         what maximises F1 over all concepts and videos, at most 1: nothing is moved away from absence. 1 where

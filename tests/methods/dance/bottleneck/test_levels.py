@@ -62,7 +62,7 @@ def test_threshold_by_spread_is_as_many_deviations_from_both():
 def test_thresholds_move_to_where_new_videos_show_concepts():
     """Two concepts, absent at 0 and 10, threshold at 1 and 12 on train: new videos reach 0.61 of that way."""
     levels = np.array([[0.0, 10], [2, 14], [1, 12], [9, 9], [1, 1]])
-    shown = np.arange(24).reshape(12, 2) % 3 == 0
+    shown = np.arange(60).reshape(30, 2) % 3 == 0
     new = np.where(shown, [0.61, 11.22], [0.1, 10.2])
     part = shrinkage(levels, new, shown)
     assert part == pytest.approx(0.6)
