@@ -8,7 +8,7 @@ export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 # A run starts many processes. Where Python is told not to keep bytecode, each of them would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo report test test-long test-slurm lint unit penn_action clean
+.PHONY: demo report docs test test-long test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
 # Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
@@ -31,6 +31,10 @@ demo: .venv/installed
 # Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
 report: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/report.html
+
+# All pages as a site, build/site/README.html; a link that leads nowhere fails.
+docs: .venv/tested
+	$(BIN)/python -m tools.site
 
 test: lint unit
 
