@@ -323,7 +323,7 @@ class Model:
             raise ArtifactError(f"{self.results} has neither a clip nor poses of {name}: there is nothing to draw")
         true = self.core.class_names[cached.label[cached.video_id.index(name)]]
         verdict = "right" if true == decision.class_name else f"wrong, it is {true}"
-        title = f"{name}: {decision.class_name} ({decision.probability:.0%}, {verdict})"
+        title = f"{name}: {decision.class_name} ({decision.probability:.1%}, {verdict})"
         seconds = float(np.diff(person.times).mean()) if len(person.times) > 1 else 1.0
         return drawn(self.core, title, decision.explain(top_k=top).rows, person), round(1000 * seconds)
 
