@@ -34,7 +34,7 @@ def check_current(results: Path, config_path: Path, method: str) -> None:
     """
     if not config_path.is_file():
         return  # a run that was copied from elsewhere can be looked at, but not judged
-    datasets = load(config_path).datasets
+    datasets = load(config_path, results.resolve().parent).datasets
     name = results.resolve().name
     if name not in datasets:
         return

@@ -256,7 +256,7 @@ def motion_cards(
     for k in sorted(range(len(own)), key=lambda k: (-frequency[k], k))[:count]:
         m = own[k]
         medoid = medoid_of(model, m)
-        video_id, start = source.get(model.concepts[m], (None, 0))
+        video_id, start = source.get(model.was[m], (None, 0))
         picture = None
         if medoid is not None:
             joints = skeleton(model.about["skeleton"])
@@ -266,7 +266,7 @@ def motion_cards(
             )
         shown = []
         if truth and "development" in truth["clusters"]:
-            counts = truth["clusters"]["development"]["counts"][truth["concepts"].index(model.concepts[m])]
+            counts = truth["clusters"]["development"]["counts"][truth["concepts"].index(model.was[m])]
             shown = [
                 f"{name} {share:.0%}"
                 for name, share in zip(truth["motions"], np.array(counts) / max(1, sum(counts)), strict=True)
@@ -514,7 +514,7 @@ def build(job: Job) -> None:
         figures["response"] = charts.matrix(
             matrices["response"][own], named, list(TYPES), "react", "what was changed", 2
         )
-        said = {model.concepts[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
+        said = {model.was[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
         spoken = [said.get(name, name) for name in faithful["concepts"]]
         for part, found in faithful["clusters"].items():
             figures[f"clusters-{part}"] = charts.matrix(
