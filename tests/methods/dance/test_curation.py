@@ -136,6 +136,16 @@ def test_a_curation_that_would_be_refused_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_file_in_the_documentation_is_one(project):
+    text = (project / "docs/curation.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    said = curation.parsed(text)
+    assert said.structure() == {
+        "motion": {"drop": [], "into": {"0123456789abcdef": "4f1e2d3c4b5a6978"}},
+        "object": {"drop": ["1234567890123456"], "into": {}},
+    }
+    assert curation.parsed(curation.as_text(said)) == said
+
+
 # ------------------------------------------------------------------------------------------------------------- changes
 
 
