@@ -12,15 +12,17 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 from pipeline.settings import ConfigError
 from pipeline.store.atomic import StageError, replace_when_done
 from pipeline.store.names import nearest
 from pipeline.store.provenance import digest_of
+
+if TYPE_CHECKING:  # the Snakefile and the help of all commands come by here
+    import numpy as np
 
 FILE = "curation.yaml"
 TYPES = ("motion", "object", "scene")
@@ -133,8 +135,7 @@ def motion_digests(medoids: np.ndarray, names: Sequence[str], labels: Iterable[M
         labels: rows of ``video_id`` and ``concepts``, needed where there is no medoid.
     """
     if len(medoids):
-        values = (np.ascontiguousarray(medoid, "<f4") for medoid in medoids)
-        return _apart(digest_of([list(medoid.shape), medoid.tobytes().hex()]) for medoid in values)
+        return _apart(digest_of([list(own.shape), own.astype("<f4").tobytes().hex()]) for own in medoids)
     videos: list[list[str]] = [[] for _ in names]
     for row in labels:
         for concept in row["concepts"]:
@@ -465,8 +466,11 @@ def united(values: np.ndarray, rows: Sequence[Sequence[int]]) -> np.ndarray:
     """Columns ``[n, M]`` of concepts as those of their groups ``[n, G]``: the largest, so that labels are united."""
     if all(len(own) == 1 for own in rows) and len(rows) == values.shape[1]:
         return values
-    parts = [values[:, list(own)].max(1) for own in rows]
-    return np.stack(parts, 1) if parts else values[:, :0]
+    result = values[:, [own[0] for own in rows]]
+    for column, own in enumerate(rows):
+        if len(own) > 1:
+            result[:, column] = values[:, list(own)].max(1)
+    return result
 
 
 def named(

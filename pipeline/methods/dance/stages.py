@@ -267,7 +267,7 @@ BOTTLENECK_STAGES = (
         writes={"cross_domain": "cross_domain/{trained}.json"},
         reads={
             **SAMPLES,
-            "model": Read("named.model", of="trained"),
+            "model": Read("model.model", of="trained"),
             "maps": Read("maps.maps", when=has_maps, when_of="trained"),
             "clips": Read("decode.clips", when=has_clips),
             "poses": Read("poses.poses", when=tells_motion, when_of="trained"),

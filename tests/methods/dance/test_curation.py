@@ -456,6 +456,7 @@ def test_names_are_everywhere(tmp_path):
         assert called in model.reason(z[0], m, 1.0)["said"]
     page = (tmp_path / "report.html").read_text()
     assert "&lt;img src=x onerror=alert(1)&gt;" in page and "<img src=x" not in page and ">motion 001" not in page
+    assert page.count("approved by a person") == 1
     # What is computed from the model has not seen the names.
     assert named["activations"][0][1]["names"] == model.was
     metrics = little.strict(tmp_path / "named.json")

@@ -252,6 +252,7 @@ def motion_cards(
             )
         }
     frequency = model.about["n_videos"] or [0] * len(own)
+    approved = model.about.get("approved") or [False] * len(model.concepts)
     cards = []
     for k in sorted(range(len(own)), key=lambda k: (-frequency[k], k))[:count]:
         m = own[k]
@@ -278,6 +279,7 @@ def motion_cards(
                 "name": model.named(m),
                 "words": words_of(model.types, model.about, m),
                 "doubt": model.doubt[m],
+                "approved": approved[m],
                 "videos": frequency[k],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
@@ -292,6 +294,7 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
     """Concepts of one type in words, most used first, with the clips that activate them most."""
     own = [m for m, name in enumerate(model.types) if name == kind]
     used = sorted(own, key=lambda m: (-np.abs(model.weight[:, m]).max(), m))[:count]
+    approved = model.about.get("approved") or [False] * len(model.concepts)
     cards = []
     for m in used:
         best = np.argsort(-videos.z[:, m], kind="stable")[:3]
@@ -304,6 +307,7 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
             {
                 "name": model.named(m),
                 "doubt": model.doubt[m],
+                "approved": approved[m],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
                 "scale": scale_of(model, m),
