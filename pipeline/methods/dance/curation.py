@@ -61,6 +61,11 @@ class Entry:
     into: str = ""
     note: str = ""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it says more than a remark."""
+        return bool(self.name or self.approved or self.drop or self.into)
+
 
 @dataclass(frozen=True)
 class Concept:
@@ -109,8 +114,9 @@ class Curation:
         """Everything but the notes, for the settings of the last stage: type → digest → marks."""
         found: dict[str, dict[str, Any]] = {}
         for (kind, digest), entry in sorted(self.entries.items()):
-            own = {key: value for key, value in asdict(entry).items() if value and key != "note"}
-            found.setdefault(kind, {})[digest] = own
+            if entry.counts:
+                own = {key: value for key, value in asdict(entry).items() if value and key != "note"}
+                found.setdefault(kind, {})[digest] = own
         return found
 
 
@@ -516,7 +522,7 @@ def all_dropped(kind: str, count: int) -> str:
     return f"{FILE} drops {which}; keep one, or take {kind} off bottleneck.concept_layers.types of the configuration"
 
 
-def changed(curation: Curation, concepts: Sequence[Concept], changes: Iterable[Mapping[str, Any]]) -> Curation:
+def changed(curation: Curation, concepts: Sequence[Concept], changes: Sequence[Mapping[str, Any]]) -> Curation:
     """A curation after some changes, all of them or none.
 
     Args:
@@ -526,7 +532,7 @@ def changed(curation: Curation, concepts: Sequence[Concept], changes: Iterable[M
     Raises:
         CurationError: a change cannot be meant, or the run could not follow the result.
     """
-    for change in changes:
+    for change in changes if isinstance(changes, Sequence) else (changes,):
         if not isinstance(change, Mapping) or change.get("action") not in ACTIONS:
             raise CurationError(f"a change has one of the actions {', '.join(ACTIONS)}")
         action, own = change["action"], {"name": ("name",), "note": ("note",), "merge": ("with",)}
@@ -565,7 +571,7 @@ def _after(curation: Curation, concepts: Sequence[Concept], action: str, change:
         mark(concept, drop=True, into="")
     else:
         others = change["with"]
-        if not isinstance(others, Sequence) or isinstance(others, str) or not others:
+        if not isinstance(others, list) or not others or not all(isinstance(item, str) for item in others):
             raise CurationError("the action merge takes with: a list of concepts")
         if own.drop or own.into:
             state = "dropped" if own.drop else "merged into another one"
@@ -602,6 +608,7 @@ def gone(curation: Curation, concepts: Iterable[Concept]) -> list[tuple[str, str
 
 def told(curation: Curation, concepts: Sequence[Concept]) -> dict[str, Any]:
     """For metrics.json: ``applied``, how many entries have an effect, and ``unknown``: concepts that are not there."""
+    curation = Curation({key: entry for key, entry in curation.entries.items() if entry.counts})
     absent = gone(curation, concepts)
     missing = {(kind, digest) for kind, digest, _ in absent}
     applied = sum(key not in missing and (key[0], entry.into) not in missing for key, entry in curation.entries.items())

@@ -71,6 +71,8 @@ def test_a_curation_is_read_as_it_was_written(tmp_path):
         "object": {"drop": [curation.word_digest("object", "bat")], "into": {}},
     }
     assert Curation.of(said.marks()).structure() == said.structure()
+    remark = after({"action": "note", "concept": "bat", "note": "?"})
+    assert remark.entries and remark.marks() == {} == remark.structure()
     curation.written(path, Curation())
     assert curation.read(path) == Curation() == curation.read(tmp_path / "absent.yaml")
 
@@ -170,11 +172,15 @@ def test_the_file_in_the_documentation_is_one(project):
         ([{"action": "name", "concept": "bat"}], "the action name takes concept, name"),
         ([{"action": "drop", "concept": 3}], "the action drop takes concept"),
         (["drop"], "a change has one of the actions"),
+        ("drop", "a change has one of the actions"),
+        ({"action": "drop", "concept": "nobody"}, "there is no concept `nobody`"),
+        (None, "a change has one of the actions"),
+        ([{**merge("motion 000"), "with": ["motion 001", 3]}], "takes with: a list"),
     ],
 )
 def test_changes_that_cannot_be_meant_are_told(changes, words):
     with pytest.raises(CurationError) as error:
-        after(*changes)
+        curation.changed(Curation(), CONCEPTS, changes)
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
