@@ -11,7 +11,7 @@ import os
 import re
 import reprlib
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,9 @@ class _Floors(Section):
     _name: str = pydantic.PrivateAttr("")
     _base: Any = pydantic.PrivateAttr(None)
     _experiments: dict[str, dict[str, Any]] = pydantic.PrivateAttr(default_factory=dict)
+    # Of its results; what stages have read of a person's own files there, by their names.
+    _folder: Path = pydantic.PrivateAttr(Path("results"))
+    _own_files: dict[str, Any] = pydantic.PrivateAttr(default_factory=dict)
     # Digests of the settings of stages, see `pipeline.rules.graph`.
     _digests: dict[str, str] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -79,6 +82,12 @@ class _Floors(Section):
     def name(self) -> str:
         """Of its folder below ``results``."""
         return self._name
+
+    def own_file(self, name: str, read: Callable[[Path], Any]) -> Any:
+        """What a person's file in ``results/<data set>`` says, read once; ``read`` knows what an absent one means."""
+        if name not in self._own_files:
+            self._own_files[name] = read(self._folder / name)
+        return self._own_files[name]
 
     @property
     def base(self) -> _Floors | None:
@@ -207,8 +216,8 @@ class Datasets(Mapping[str, Dataset]):
         ConfigError: when a section that does not fit is asked for.
     """
 
-    def __init__(self, own: Mapping[str, Any], source: str = "config.yaml"):
-        self._own, self._source = own, source
+    def __init__(self, own: Mapping[str, Any], source: str = "config.yaml", results: str | Path = "results"):
+        self._own, self._source, self._results = own, source, Path(results)
         self._found: dict[str, Dataset] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -254,6 +263,7 @@ class Datasets(Mapping[str, Dataset]):
                 raise KeyError(name)
             section = checked(Dataset, self.raw(name), self._source, ("datasets", name))
             section._name = name
+            section._folder = self._results / name
             section._base = self[section.dataset] if section.dataset else None
             if not section.dataset:
                 indexes = {key: self.raw(key).get("data", {}).get("index", {}) for key in self.experiments_on(name)}
@@ -318,8 +328,11 @@ class Config:
         return os.path.abspath(os.path.join(run_folder, data_root or self.data_root, section.data.root))
 
 
-def opened(raw: dict[str, Any], source: str = "config.yaml") -> Config:
+def opened(raw: dict[str, Any], source: str = "config.yaml", results: str | Path = "results") -> Config:
     """A raw configuration, of which a section is checked when it is asked for: a mistake in one stops no other.
+
+    Args:
+        results: the folder of that name in the run folder.
 
     Raises:
         ConfigError: a mistake outside the sections, one line each; an unknown key comes with the nearest known one.
@@ -328,7 +341,7 @@ def opened(raw: dict[str, Any], source: str = "config.yaml") -> Config:
     for name in frame.datasets:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
             raise ConfigError(f"{source}:\n  `datasets.{name}`: names a folder; use up to 100 letters, digits, _ and -")
-    return Config(frame.data_root, frame.runtime, Datasets(frame.datasets, source))
+    return Config(frame.data_root, frame.runtime, Datasets(frame.datasets, source, results))
 
 
 def validate(raw: dict[str, Any], source: str = "config.yaml") -> Config:
@@ -365,14 +378,14 @@ def _parsed(path: Path) -> dict[str, Any]:
     return raw
 
 
-def load(path: str | Path = "config.yaml") -> Config:
+def load(path: str | Path = "config.yaml", results: str | Path = "results") -> Config:
     """Read a configuration file; see `opened`.
 
     Raises:
         ConfigError: the file is missing, is not YAML or does not fit the schema.
     """
     path = Path(path)
-    return opened(_parsed(path), str(path))
+    return opened(_parsed(path), str(path), results)
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ def ablate(call: argparse.Namespace) -> int:
     if not call.results.is_dir():
         raise ArtifactError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` makes it")
     results = Path(os.path.abspath(call.results))
-    config = load(call.config)
+    config = load(call.config, results.parent)
     section = dataset(config, results.name)
     known = comparisons_of(call.method).tables(section)
     wanted = list(known) if "all" in call.table else call.table

@@ -64,5 +64,5 @@ def changed(section: Dataset, changes: dict[str, Any], where: str = "ablations")
             raise ConfigError(f"{where}: there is no setting `{key}`; keys are written like motion.pose_clips.length")
         part[last] = value
     result = checked(Dataset, raw, where)
-    result._name, result._base = section.name, section.base
+    result._name, result._base, result._folder = section.name, section.base, section._folder
     return result

@@ -114,7 +114,7 @@ def section_of(folder: Path, config_path: Path) -> Dataset | None:
     """Today's configuration of a cache; None where there is none, as for a folder copied from elsewhere."""
     if not config_path.is_file():
         return None
-    config: Config = load(config_path)
+    config: Config = load(config_path, folder.resolve().parent)
     return config.datasets.get(folder.resolve().name)
 
 

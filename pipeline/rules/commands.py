@@ -21,7 +21,7 @@ def status(call: argparse.Namespace) -> int:
         raise StageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")
     section = None
     if call.config.is_file():
-        section = load(call.config).datasets.get(call.results.resolve().name)
+        section = load(call.config, call.results.resolve().parent).datasets.get(call.results.resolve().name)
     # results/<data set> lies below the folder that Snakemake runs in.
     folder = call.results.resolve()
     stages = run_status(folder, section, folder.parent.parent)

@@ -34,14 +34,18 @@ def check_current(results: Path, config_path: Path, method: str) -> None:
     """
     if not config_path.is_file():
         return  # a run that was copied from elsewhere can be looked at, but not judged
-    datasets = load(config_path).datasets
+    datasets = load(config_path, results.resolve().parent).datasets
     name = results.resolve().name
     if name not in datasets:
         return
-    goal = METHODS[method].goal
-    for path in filter(is_artifact, (results / item for item in STAGES[goal].writes.values())):
+    goal, own = METHODS[method].goal, {stage.name for stage in METHODS[method].stages if stage.per == "experiment"}
+    asked = own & {goal, *(read.stage for read in STAGES[goal].reads.values())}
+    files = [(stage, results / path) for stage in STAGES if stage in asked for path in STAGES[stage].writes.values()]
+    for stage, path in files:
+        if not is_artifact(path):
+            continue
         record = inspect_artifact(path)[1].get("provenance", {})
-        if record.get("settings_digest") != settings_digest(datasets[name], goal):
+        if record.get("settings_digest") != settings_digest(datasets[name], stage):
             raise StageError(
                 f"{results} is stale: it was made with other settings than {config_path} has now; `snakemake --cores "
                 f"all {results / STAGES[goal].writes['model']}` makes it again, `conceptreel inspect {results}` tells "

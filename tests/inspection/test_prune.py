@@ -196,7 +196,7 @@ def test_the_next_run_with_the_same_files_takes_the_place_of_the_one_before(cach
 
 def test_a_finished_model_of_a_data_set_that_is_not_configured_stays(cache, capsys):
     """Its run left no note: it is of an earlier release, or was copied."""
-    for path in STAGES["model"].writes.values():
+    for path in STAGES["named"].writes.values():
         (cache.folder / path).parent.mkdir(exist_ok=True)
         (cache.folder / path).write_bytes(b"finished")
     (cache.run_folder / "config.yaml").write_text(yaml.safe_dump({"datasets": {"other": {}}}))

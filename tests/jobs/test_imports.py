@@ -34,6 +34,7 @@ ALLOWED = {
     ("scipy",): (
         "methods.dance.bottleneck.classifier",
         "methods.dance.bottleneck.model",
+        "methods.dance.bottleneck.named",
         "methods.dance.bottleneck.baseline_model",
         "methods.dance.explain.pictures",
         "methods.dance.explain.sanity",

@@ -14,7 +14,7 @@ from pipeline.store.tables import read_table
 TARGET = "results/small/model.pt"
 TARGETS = (TARGET, "results/small/explain/explanations.png")
 SHARDS = 3
-TAIL = {"classifier": 1, "pictures": 1, "model": 1}
+TAIL = {"classifier": 1, "pictures": 1, "model": 1, "named": 1}
 BOTTLENECK = {"concept_layers": 1, **TAIL}
 MOTION = {"motion_concepts": 1, "readings": 1, **BOTTLENECK}
 

@@ -53,7 +53,7 @@ def test_every_stage_of_the_run_was_watched(jobs, finished):
                 )
             )
         )
-        for name in closure(section, ["model", "pictures", "evaluate"])
+        for name in closure(section, ["named", "pictures", "evaluate"])
     }
     assert Counter(name_of(call) for call, _ in jobs) == expected
 

@@ -76,6 +76,7 @@ def test_an_experiment_runs_on_the_caches_of_its_data_set(workspace):
         "concept_layers": 1,
         "classifier": 1,
         "model": 1,
+        "named": 1,
     }
 
 

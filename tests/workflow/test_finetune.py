@@ -11,7 +11,7 @@ from pipeline.store.tables import read_table
 TARGET = "results/small/model.pt"
 SHARDS = 3
 ENCODING = {"features": SHARDS, "maps": SHARDS}
-BOTTLENECK = {"concept_layers": 1, "classifier": 1, "baselines": 1, "model": 1}
+BOTTLENECK = {"concept_layers": 1, "classifier": 1, "baselines": 1, "model": 1, "named": 1}
 TUNED = {"enabled": True, "epochs": 1, "views": 2, "batch_size": 8, "crop_scale": [0.5, 1.0]}
 
 

@@ -18,7 +18,7 @@ TARGETS = (
     "results/small/explain/explanations.png",
 )
 SHARDS = 3
-TAIL = {"classifier": 1, "pictures": 1, "model": 1, "localise": 1}
+TAIL = {"classifier": 1, "pictures": 1, "model": 1, "named": 1, "localise": 1}
 BOTTLENECK = {"concept_layers": 1, **TAIL}
 
 

@@ -1,9 +1,13 @@
 """The stages of DANCE and SALF-CBM, from features and concepts to a model, its figures and its explanations."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from pipeline.backbone import stages as backbone
 from pipeline.backbone.stages import MAP_SETTINGS, TUNED
 from pipeline.demo.stages import is_generated
 from pipeline.jobs.declare import WAITED_FOR, Read, Setting, Stage, computed
+from pipeline.methods.dance import curation
 from pipeline.motion.stages import of_poses
 
 MODULE = "pipeline.methods.dance"
@@ -63,6 +67,33 @@ def has_words(section) -> bool:
     return "lf-cbm-disentangled" in section.bottleneck.baselines.kinds
 
 
+def curated(section) -> curation.Curation:
+    """What people have said about the concepts of this run."""
+    return section.own_file(curation.FILE, curation.read)
+
+
+def curates_motion(section) -> bool:
+    """Whether motion concepts are merged or dropped."""
+    return has_motion(section) and "motion" in curated(section).structure()
+
+
+@dataclass(frozen=True)
+class Curated(Setting):
+    """Marks of ``curation.yaml``; nothing where nobody has curated, so that all settings are as without it.
+
+    Attributes:
+        structure: merges and drops alone.
+    """
+
+    path: str = f"results/<data set>/{curation.FILE}"
+    key: str = "curation"
+    structure: bool = True
+
+    def value(self, section: Any) -> dict[str, Any]:
+        found = curated(section).structure() if self.structure else curated(section).marks()
+        return {self.key: found} if found else {}
+
+
 def _both(*conditions):
     return lambda section: all(condition(section) for condition in conditions)
 
@@ -72,6 +103,8 @@ has_clips = computed("backbone.features")
 MOTION_CONCEPTS = {"motion_concepts": Read("motion_concepts.motion_concepts", when=has_motion)}
 # How good the poses are: its warnings are the model's, and its sheet of skeletons is made in every run.
 QUALITY = {"quality": Read("pose_sheet.quality", when=has_motion)}
+# By whose content merges and drops know them.
+CURATED_MOTION = {"motion_concepts": Read("motion_concepts.motion_concepts", when=curates_motion)}
 MOTION_LABELS = {"motion_labels": Read("motion_concepts.motion_labels", when=has_motion)}
 READINGS = {"readings": Read("readings.readings", when=reads_motion)}
 CONCEPTS = {"concepts": Read("concepts.concepts", when=learns_words)}
@@ -79,7 +112,10 @@ PSEUDO_LABELS = {"pseudo_labels": Read("concepts.pseudo_labels", when=learns_wor
 MAPS = {"maps": Read("maps.maps", when=has_maps)}
 PROMPTS_AND_MAPS = {"prompts": Read("prompts.prompts", when=has_maps), **MAPS}
 SAMPLES = {"index": "index.index", "features": "features.features"}
+# Without names that people have given: what is computed from the model does not run again for them.
 MODEL = {"model": "model.model", "activations": "model.activations"}
+# As people see it.
+NAMED = {"model": "named.model", "activations": "model.activations"}
 # They look at clips through the encoder that the model file names.
 CLIPS_AND_WEIGHTS = {"clips": "decode.clips", "finetuned": TUNED["finetuned"]}
 POSES = ("poses", "keyframes", "pose_clips")
@@ -115,7 +151,7 @@ BOTTLENECK_STAGES = (
             "pose_clips": "pose_clips.pose_clips",
             "motion_concepts": "motion_concepts.motion_concepts",
         },
-        settings="bottleneck.reading",
+        settings=(Setting("bottleneck.reading"), Curated()),
         when=_both(reads_motion, of_poses),
         memory_mb=8000,
         priority=WAITED_FOR,
@@ -130,12 +166,13 @@ BOTTLENECK_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
+            **CURATED_MOTION,
             **READINGS,
             **CONCEPTS,
             **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
         },
-        settings="bottleneck.concept_layers",
+        settings=(Setting("bottleneck.concept_layers"), Curated()),
         threads="all",
         memory_mb=8000,
         minutes=120,
@@ -188,7 +225,11 @@ BOTTLENECK_STAGES = (
     Stage(
         "model",
         module=f"{MODULE}.bottleneck.model",
-        writes={"model": "model.pt", "metrics": "metrics.json", "activations": "bottleneck/activations.zarr.zip"},
+        writes={
+            "model": "bottleneck/model.pt",
+            "metrics": "bottleneck/metrics.json",
+            "activations": "bottleneck/activations.zarr.zip",
+        },
         reads={
             **SAMPLES,
             **TUNED,
@@ -202,8 +243,22 @@ BOTTLENECK_STAGES = (
             "classifier": "classifier.classifier",
             "baselines": "baselines.baselines",
         },
-        settings=(*NEW_VIDEO, *READ_IN_NEW_VIDEO),
+        settings=(*NEW_VIDEO, *READ_IN_NEW_VIDEO, Curated()),
         threads="all",
+        memory_mb=4000,
+    ),
+    Stage(
+        "named",
+        module=f"{MODULE}.bottleneck.named",
+        writes={"model": "model.pt", "metrics": "metrics.json", "curation": "bottleneck/curation.parquet"},
+        reads={
+            **MODEL,
+            "learned": "model.metrics",
+            **MOTION_CONCEPTS,
+            **MOTION_LABELS,
+            **PSEUDO_LABELS,
+        },
+        settings=(Curated(structure=False),),
         memory_mb=4000,
     ),
     Stage(
@@ -228,13 +283,7 @@ EXPLAIN_STAGES = (
         "pictures",
         module=f"{MODULE}.explain.pictures",
         writes={"motion_concepts": "explain/motion_concepts.png", "explanations": "explain/explanations.png"},
-        reads={
-            **SAMPLES,
-            "clips": Read("decode.clips", when=has_clips),
-            **MOTION_CONCEPTS,
-            "concept_layers": "concept_layers.concept_layers",
-            "classifier": "classifier.classifier",
-        },
+        reads={"clips": Read("decode.clips", when=has_clips), **NAMED},
         settings="explain.pictures",
         memory_mb=8000,
         captions={"motion_concepts": "motion_concepts.rst", "explanations": "explanations.rst"},
@@ -263,12 +312,13 @@ EXPLAIN_STAGES = (
         reads={
             **SAMPLES,
             **MOTION_LABELS,
+            **CURATED_MOTION,
             **READINGS,
             **PSEUDO_LABELS,
             **PROMPTS_AND_MAPS,
             **MODEL,
         },
-        settings=(Setting("explain.retrained", key="retrained"), *BOTTLENECK),
+        settings=(Setting("explain.retrained", key="retrained"), *BOTTLENECK, Curated()),
         threads="all",
         memory_mb=16000,
         minutes=600,
@@ -305,8 +355,8 @@ EXPLAIN_STAGES = (
             **MAPS,
             "concept_table": "concept_layers.concept_table",
             "classifier": "classifier.classifier",
-            **MODEL,
-            "metrics": "model.metrics",
+            **NAMED,
+            "metrics": "named.metrics",
             "evaluation": "evaluate.evaluation",
             "sanity": "sanity.sanity_table",
             "timelines": "timelines.timelines",

@@ -13,7 +13,7 @@ from pipeline.context import concepts
 from pipeline.data.index import SEGMENTS
 from pipeline.jobs import stage
 from pipeline.jobs.runtime import AUTO
-from pipeline.methods.dance.bottleneck import baselines, classifier, concept_layers, model, readings
+from pipeline.methods.dance.bottleneck import baselines, classifier, concept_layers, model, named, readings
 from pipeline.methods.dance.explain import pictures, report, retrained, sanity
 from pipeline.motion import motion_concepts
 from pipeline.store.atomic import ArtifactError, StageError
@@ -44,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "concept_layers": {**FAST, "projection_cutoff": -1.0, "map_cutoff": -1.0},
         "classifier": {"n_lambdas": 8},
     },
+    "named": {},
     "sanity": {},
     "pictures": {},
     "report": {},
@@ -62,8 +63,10 @@ READS = {
         "index", "features", "motion_concepts", "motion_labels", "pseudo_labels", "signal", "concept_layers",
         "concept_table", "classifier", "baselines"
     ),
+    "named": ("motion_concepts", "motion_labels", "pseudo_labels", "model", "activations"),
     "retrained": (
-        "index", "features", "readings", "motion_labels", "pseudo_labels", "prompts", "maps", "model", "activations"
+        "index", "features", "readings", "motion_concepts", "motion_labels", "pseudo_labels", "prompts", "maps",
+        "model", "activations",
     ),
     "sanity": ("clips", "model", "activations"),
     "pictures": ("index", "features", "motion_concepts", "concept_layers", "classifier"),
@@ -80,6 +83,7 @@ MODULES = {
     "classifier": classifier,
     "baselines": baselines,
     "model": model,
+    "named": named,
     "retrained": retrained,
     "sanity": sanity,
     "pictures": pictures,
@@ -109,6 +113,12 @@ class LittleJob(stage.Job):
         }  # fmt: skip
         self.inputs = {key: [folder] for key in READS[name] if key in store}
         self.inputs |= {key: [self.outputs[key]] for key in ("model", "metrics")}
+        self.inputs["learned"] = self.inputs["metrics"]
+        with_names = {key: folder / f"named{self.outputs[key].suffix}" for key in ("model", "metrics")}
+        if name == "named":
+            self.outputs |= with_names
+        elif name in ("pictures", "report") and "curation" in store:
+            self.inputs |= {key: [path] for key, path in with_names.items()}
         for key in ABSENT:
             self.inputs.setdefault(key, [])
         if "retrained_table" in store and name == "report":

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.table import VideoTable
+from pipeline.data.entries import DEVELOPMENT
+from pipeline.data.table import VideoTable, read_index
 from pipeline.jobs.stage import Job
 from pipeline.methods.dance.bottleneck.levels import doubt_in_words, doubt_of
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS
+from pipeline.methods.dance.curation import kept_groups
 
 TYPES = ("motion", "object", "scene")
 STATISTICS = ("mean", "std")
@@ -149,21 +151,55 @@ def kept_motion_concepts(described: dict[str, Any], about_motion: dict[str, Any]
     return np.array(kept, np.int64)
 
 
-def motion_of(job: Job, described: dict[str, Any] | None) -> tuple[np.ndarray, dict[str, Any]]:
-    """Medoids ``[n_motion, L, J, 2]`` of the kept motion concepts; their skeleton, numbers of videos, sources, words.
+@dataclass(frozen=True)
+class Motion:
+    """The kept motion concepts of a model.
+
+    Attributes:
+        medoids: of the leading ones, ``[n_motion, L, J, 2]``.
+        about: their skeleton, numbers of videos, sources, words.
+        merged: the other medoids of merged concepts, ``[k, L, J, 2]``; merged_of: the concept of each.
+        names: of the concepts that are merged into each, ``n_motion`` lists.
+    """
+
+    medoids: np.ndarray
+    about: dict[str, Any]
+    merged: np.ndarray
+    merged_of: list[int]
+    names: list[list[str]]
+
+
+def motion_of(job: Job, described: dict[str, Any] | None) -> Motion:
+    """The motion concepts of the model.
 
     Args:
         described: attributes of the concept layers; None for a model without motion concepts.
     """
     if described is None:
         none = {"skeleton": "coco", "n_videos": [], "medoid_video_id": [], "motion_words": []}
-        return np.zeros((0, 2, 1, 2), np.float32), none
+        nothing = np.zeros((0, 2, 1, 2), np.float32)
+        return Motion(nothing, none, nothing, [], [])
     ((concepts, about),) = job.read_arrays("motion_concepts")
     rows = kept_motion_concepts(described, about)
-    known = rows if len(concepts["medoids"]) else rows[:0]
-    return concepts["medoids"][known], {
-        "skeleton": about["skeleton"],
-        "n_videos": concepts["n_videos"][rows].tolist(),
-        "medoid_video_id": [about["medoid_video_id"][row] for row in known],
-        "motion_words": [about["words"][row] for row in known] if about["words"] else [],
-    }
+    has_medoids = len(concepts["medoids"]) > 0
+    known = rows if has_medoids else rows[:0]
+    members = {own[0]: own for own in kept_groups(job, "motion", about["names"])}
+    others = [(place, row) for place, leader in enumerate(rows) for row in members[leader][1:]]
+    n_videos = concepts["n_videos"][rows].tolist()
+    if others:  # a video that shows several of them counts once
+        videos, table = read_index(job), job.read_table("motion_labels")[0]
+        development = set(videos.video_id[np.isin(videos.split, DEVELOPMENT)])
+        shown = [set(row["concepts"]) for row in table.to_pylist() if row["video_id"] in development]
+        n_videos = [sum(not own.isdisjoint(members[leader]) for own in shown) for leader in rows]
+    return Motion(
+        concepts["medoids"][known],
+        {
+            "skeleton": about["skeleton"],
+            "n_videos": n_videos,
+            "medoid_video_id": [about["medoid_video_id"][row] for row in known],
+            "motion_words": [about["words"][row] for row in known] if about["words"] else [],
+        },
+        concepts["medoids"][[row for _, row in others] if has_medoids else []],
+        [place for place, _ in others] if has_medoids else [],
+        [[about["names"][row] for row in members[leader][1:]] for leader in rows],
+    )

@@ -21,6 +21,7 @@ from pipeline.methods.dance.bottleneck.levels import LEVELS, heat_scale, levels_
 from pipeline.methods.dance.bottleneck.pooling import POOLINGS, concept_maps, pool
 from pipeline.methods.dance.bottleneck.spatial import SpatialData, slices_of_frames, train_spatial_layer
 from pipeline.methods.dance.bottleneck.targets import Showing, Targets, read_targets
+from pipeline.methods.dance.curation import parted
 from pipeline.methods.dance.settings import ConceptLayers
 
 logger = logging.getLogger("conceptreel")
@@ -214,8 +215,10 @@ def _map_layer(
         if not len(columns):
             continue
         projection = targets.hidden_from(kind, samples, mean_place, settings.leakage_rank)
+        own = np.isin(targets.text_of, columns)
+        texts, text_of = targets.texts[own], np.searchsorted(columns, targets.text_of[own])
         fit, check = (
-            SpatialData.of(places.maps[videos], places.regions[videos], targets.texts[columns], places.slices)
+            SpatialData.of(places.maps[videos], places.regions[videos], texts, places.slices, text_of)
             for videos in enough(samples, places.has_prompts, least, "prompts", remedy)
         )
         layer = train_spatial_layer(
@@ -392,7 +395,8 @@ def train_layers(
 
 def build(job: stage.Job) -> None:
     """Write the layers of all model kinds, the train statistics of their activations, and the list of concepts."""
-    settings = ConceptLayers.model_validate(job.settings)
+    own_settings, _ = parted(job.settings)
+    settings = ConceptLayers.model_validate(own_settings)
     samples = read_samples(job, "DANCE")
     stage.limit_threads(samples.features.size)
     job.check_failures(samples.failed, len(samples.failed) + len(samples.videos), settings.max_failed_fraction)

@@ -171,7 +171,8 @@ def _read(files: dict[str, list[Path]], results: str, ids: list[str], model: Con
             if joints != wanted:
                 raise StageError(f"{results}: its poses have {joints} joints, the model's {wanted}")
             settings, shown = Reading.model_validate(about["motion"]), (told["video_id"], described["video_id"])
-            for key, values in readings_of(poses, shown[0], clips, shown[1], model.medoids, settings):
+            medoids, concept_of = model.read_medoids
+            for key, values in readings_of(poses, shown[0], clips, shown[1], medoids, settings, concept_of):
                 if key in row_of:
                     result[row_of[key], :n_motion] = values
     if len(texts):
@@ -184,7 +185,7 @@ def _read(files: dict[str, list[Path]], results: str, ids: list[str], model: Con
                 )
         for key, value in zip(keys, values, strict=True):
             if key in row_of:
-                result[row_of[key], n_motion:] = texts @ value
+                result[row_of[key], n_motion:] = model.scores(value)
     return result
 
 

@@ -117,10 +117,10 @@ def read_truth(job: Job, samples: Samples) -> dict[tuple[str, str], np.ndarray]:
             for name, column in zip(names, labels.T, strict=True)
         }
     if job.given("pseudo_labels"):
-        types, names, _, similarity, known = read_words(job, samples)
+        words = read_words(job, samples)
         found |= {
-            (str(kind), name): np.where(known, column, np.nan).astype(np.float64)
-            for kind, name, column in zip(types, names, similarity.T, strict=True)
+            (str(kind), name): np.where(words.known, column, np.nan).astype(np.float64)
+            for kind, name, column in zip(words.types, words.names, words.similarity.T, strict=True)
         }
     return found
 

@@ -1,4 +1,4 @@
-"""Stage `model`: everything a user needs in ``model.pt``, what it sees in every video, and the figures."""
+"""Stage `model`: everything a user needs in one file, what it sees in every video, and the figures."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.methods.dance.bottleneck.activations import TYPES, KindConcepts, c
 from pipeline.methods.dance.bottleneck.leakage_scores import beside_read, leakage, read_truth
 from pipeline.methods.dance.bottleneck.levels import DOUBTS
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
+from pipeline.methods.dance.bottleneck.targets import word_groups
 from pipeline.store.plain import write_json
 
 WARNED = {
@@ -122,6 +123,17 @@ def spans(job: stage.Job, training: set[str]) -> tuple[np.ndarray, np.ndarray]:
                 seconds.append(arrays["timestamps"][end - 1] - arrays["timestamps"][first] + 1 / fps)
                 rates.append(fps)
     return np.array(seconds), np.array(rates)
+
+
+def groups_of_words(job: stage.Job, told: dict[str, Any], concepts: KindConcepts) -> list[list[int]]:
+    """Rows of the pseudo labels behind each concept in words of a model, the leading one first.
+
+    Args:
+        told: attributes of the pseudo labels.
+    """
+    groups = word_groups(job, told["types"], told["names"])
+    group_of = {(told["types"][rows[0]], told["names"][rows[0]]): rows for rows in groups}
+    return [group_of[key] for key in zip(concepts.types, concepts.names, strict=True) if key[0] != "motion"]
 
 
 def build(job: stage.Job) -> None:
@@ -243,12 +255,25 @@ def build(job: stage.Job) -> None:
         about["maps"] = {**job.settings["maps"], "pooling": concepts.pooling}
     if n_read:
         about["reading"] = job.settings["reading"]
-    if concepts.kind == "read" and job.given("pseudo_labels"):
-        ((words, named),) = job.read_arrays("pseudo_labels")
-        row_of = {key: row for row, key in enumerate(zip(named["types"], named["names"], strict=True))}
-        own = [row_of[key] for key in zip(concepts.types, concepts.names, strict=True) if key[0] != "motion"]
-        concepts.layer["texts"] = words["texts"][own]
-    medoids, about_motion = motion_of(job, described if "motion" in concepts.types else None)
+    motion = motion_of(job, described if "motion" in concepts.types else None)
+    about |= motion.about
+    # Motion stands first in every kind.
+    merged, texts_of = motion.names, []
+    if job.given("pseudo_labels"):
+        ((words, told),) = job.read_arrays("pseudo_labels")
+        groups = groups_of_words(job, told, concepts)
+        merged = [*merged, *([told["names"][row] for row in group[1:]] for group in groups)]
+        if concepts.kind == "read":
+            concepts.layer["texts"] = words["texts"][[group[0] for group in groups]]
+            others = [(word, row) for word, group in enumerate(groups) for row in group[1:]]
+            texts_of = [word for word, _ in others]
+            if others:
+                concepts.layer["merged_texts"] = words["texts"][[row for _, row in others]]
+    if any(merged):
+        reads_motion = n_read > 0 and motion.merged_of
+        about["merged"] = {"names": merged, "medoids": motion.merged_of if reads_motion else [], "texts": texts_of}
+        if reads_motion:
+            concepts.layer["merged_medoids"] = motion.merged
     model = ConceptModel(
         samples.videos.class_names,
         concepts.names,
@@ -256,8 +281,8 @@ def build(job: stage.Job) -> None:
         concepts.layer,
         arrays["all/weight"],
         arrays["all/bias"],
-        medoids,
-        about | about_motion,
+        motion.medoids,
+        about,
         reach,
     )
     model.save(job.outputs["model"])

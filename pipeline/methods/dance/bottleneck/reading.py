@@ -36,18 +36,31 @@ def movement(clips: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return clips - mean
 
 
-def read_clips(clips: np.ndarray, weight: np.ndarray, medoids: np.ndarray, settings: Reading) -> np.ndarray:
+def read_clips(
+    clips: np.ndarray,
+    weight: np.ndarray,
+    medoids: np.ndarray,
+    settings: Reading,
+    concept_of: np.ndarray | None = None,
+) -> np.ndarray:
     """Activations of clips ``[s, M]`` in [0, 1]: exp((cos − 1)/τ), or the same among all medoids (a softmax).
 
     Args:
         clips, weight, medoids: see `cosine`.
+        concept_of: the concept of each medoid, int64; without it each is one. A merged concept is like a clip as its
+            most alike medoid is; among all, it has the shares of its medoids together.
     """
     score = (cosine(clips, weight, medoids) - 1) / settings.temperature
     if settings.movement_temperature is not None:
         seen = np.ones(medoids.shape[:3])
         moving = cosine(movement(clips, weight), weight, movement(medoids, seen))
         score += (moving - 1) / settings.movement_temperature
-    return softmax(score, 1) if settings.among_concepts else np.exp(score)
+    values = softmax(score, 1) if settings.among_concepts else np.exp(score)
+    if concept_of is None or len(values.T) == concept_of.max() + 1:
+        return values
+    result = np.zeros((len(values), concept_of.max() + 1))
+    (np.add if settings.among_concepts else np.maximum).at(result.T, concept_of, values.T)
+    return result
 
 
 def read_video(
@@ -57,6 +70,7 @@ def read_video(
     present: np.ndarray,
     medoids: np.ndarray,
     settings: Reading,
+    concept_of: np.ndarray | None = None,
 ) -> np.ndarray:
     """Activations of a video ``[M]``: those of its most alike clip; NaN where it has no clip with a person throughout.
 
@@ -65,15 +79,15 @@ def read_video(
     Args:
         clips: ``poses`` ``[s, L, J, 2]`` and ``start`` ``[s]``, as `pipeline.motion.pose_clips.cut` gives them.
         keypoints: of the video, ``[F, J, 2]``; confidence: ``[F, J]``; present: ``[F]``.
-        medoids: ``[M, L, J, 2]``.
+        medoids: ``[M, L, J, 2]``; concept_of: see `read_clips`.
     """
     poses = clips["poses"]
     frames = np.minimum(clips["start"][:, None] + np.arange(poses.shape[1]), len(present) - 1)  # [s, L]
     usable = present[frames].all(1)
     if not usable.any():
-        return np.full(len(medoids), np.nan)
+        return np.full(len(medoids) if concept_of is None else concept_of.max() + 1, np.nan)
     seen = np.where(np.isfinite(keypoints).all(2), confidence.clip(0, 1), 0)  # [F, J]
-    return read_clips(poses[usable], seen[frames[usable]], medoids, settings).max(0)
+    return read_clips(poses[usable], seen[frames[usable]], medoids, settings, concept_of).max(0)
 
 
 def readings_of(
@@ -83,6 +97,7 @@ def readings_of(
     clipped: Sequence[str],
     medoids: np.ndarray,
     settings: Reading,
+    concept_of: np.ndarray | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Id and activations ``[M]`` of every video of a shard that has key clips, see `read_video`.
 
@@ -95,4 +110,4 @@ def readings_of(
         own = clips["row"] == number
         part = {name: clips[name][own] for name in ("poses", "start")}
         seen = (poses[name][span] for name in ("keypoints", "confidence", "present"))
-        yield video_id, read_video(part, *seen, medoids, settings)
+        yield video_id, read_video(part, *seen, medoids, settings, concept_of)

@@ -24,6 +24,8 @@ MAP_TENSOR, TEXT_TENSOR = "map_weight", "texts"
 REACH_TENSORS = ("reach_mean", "reach_whitening")
 # Tensors that not every model has, by their names in the layer: imported ones know no training video.
 OPTIONAL = {MAP_TENSOR: "map_weight", TEXT_TENSOR: "texts", "concept_levels": "levels", "heat": "heat"}
+# Where merged concepts are read: what is theirs beside the leading one's.
+OPTIONAL |= {name: name for name in ("merged_medoids", "merged_texts")}
 # What "without a concept" can mean.
 WITHOUT = ("absent", "mean", "zero")
 
@@ -92,7 +94,10 @@ class ConceptModel:
         weight ``[K, M]``, bias ``[K]``: the sparse classifier.
         medoids: ``[n_motion, L, J, 2]``, the representative pose sequence of each motion concept; may have no rows.
         about: data set, skeleton, settings of the decoder, the encoders and the maps, figures, and why one should not
-            rely on some concepts (``doubt``).
+            rely on some concepts (``doubt``). Where concepts are merged, ``merged``: original names of those that are
+            merged into each (``names``, ``M`` lists), and the motion concept or the word of each of the layer's
+            ``merged_medoids`` and ``merged_texts``. Of a finished run ``digests`` (``M``) and, where somebody has
+            curated, the original names (``was``) and marks of approval (``approved``).
         reach: tells how far a video is from the training videos; None in files of others, which do not know.
     """
 
@@ -193,6 +198,29 @@ class ConceptModel:
     def probabilities(self, z: np.ndarray) -> np.ndarray:
         """Softmax over classes ``[n, K]`` of concept activations ``[n, M]``."""
         return softmax(self.logits(z), 1)
+
+    @property
+    def read_medoids(self) -> tuple[np.ndarray, np.ndarray]:
+        """Medoids that poses are compared with ``[k, L, J, 2]``, and the motion concept of each, int64 ``[k]``."""
+        more = self.layer.get("merged_medoids", self.medoids[:0])
+        concept_of = self.about["merged"]["medoids"] if len(more) else []
+        return np.concatenate([self.medoids, more]), np.array([*range(len(self.medoids)), *concept_of], np.int64)
+
+    def scores(self, embedding: np.ndarray) -> np.ndarray:
+        """Activations ``[..., t]`` of words that are the dual encoder's own scores, of embeddings ``[..., E]``.
+
+        Of a merged concept the largest of its texts.
+        """
+        result = embedding @ self.layer["texts"].T
+        word_of = self.about.get("merged", {}).get("texts", [])
+        for word, text in zip(word_of, self.layer.get("merged_texts", ()), strict=True):
+            result[..., word] = np.maximum(result[..., word], embedding @ text)
+        return result
+
+    @property
+    def was(self) -> list[str]:
+        """The concepts' names in the artifacts of their run, ``M``."""
+        return self.about.get("was") or self.concepts
 
     @property
     def doubt(self) -> list[str]:
@@ -352,6 +380,16 @@ class ConceptModel:
         models.write(path, "dance", self.text(), tensors, check=read_model)
 
 
+def _merges_fit(model: ConceptModel) -> bool:
+    """Whether what is said of merged concepts fits their tensors."""
+    told = model.about.get("merged", {"names": [[]] * len(model.concepts), "medoids": [], "texts": []})
+    texts = model.layer.get("texts", ())
+    return len(told["names"]) == len(model.concepts) and all(
+        len(told[part]) == len(model.layer.get(f"merged_{part}", ())) and all(0 <= k < count for k in told[part])
+        for part, count in (("medoids", len(model.medoids)), ("texts", len(texts)))
+    )
+
+
 def _check_width(given: int, expected: int) -> None:
     if given != expected:
         raise ValueError(f"features have {given} dimensions, the model was trained on {expected}")
@@ -401,6 +439,8 @@ def opened(envelope: models.Envelope) -> ConceptModel:
         and layer.get("levels", np.zeros((len(LEVELS), n_concepts))).shape == (len(LEVELS), n_concepts)
         and layer.get("heat", np.zeros((2, len(maps)))).shape == (2, len(maps))
         and len(model.doubt) == n_concepts
+        and len(model.was) == n_concepts
+        and _merges_fit(model)
         and (reach is None or reach.mean.shape * 2 == reach.whitening.shape == layer["weight"].shape[1:] * 2)
     )
     if not fits:

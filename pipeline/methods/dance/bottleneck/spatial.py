@@ -36,26 +36,41 @@ class SpatialData:
     """Pictures with their prompts: feature maps and region embeddings of the same places.
 
     Attributes:
-        maps: float16 ``[n, p, D]``; regions: float16 ``[n, p, E]``; texts: float32 ``[M, E]``.
+        maps: float16 ``[n, p, D]``; regions: float16 ``[n, p, E]``; texts: float32 ``[t, E]``.
+        text_of: the concept of each text, int64 ``[t]``, the texts of a concept behind each other.
     """
 
     maps: torch.Tensor
     regions: torch.Tensor
     texts: torch.Tensor
+    text_of: torch.Tensor
 
     @classmethod
-    def of(cls, maps: np.ndarray, regions: np.ndarray, texts: np.ndarray, slices: np.ndarray) -> SpatialData:
+    def of(
+        cls,
+        maps: np.ndarray,
+        regions: np.ndarray,
+        texts: np.ndarray,
+        slices: np.ndarray,
+        text_of: np.ndarray | None = None,
+    ) -> SpatialData:
         """Every prompted frame of every clip as one picture.
 
         Args:
-            maps: ``[n, S, h, w, D]``; regions: ``[n, K, h, w, E]``; texts: ``[M, E]``.
+            maps: ``[n, S, h, w, D]``; regions: ``[n, K, h, w, E]``; texts: ``[t, E]``.
             slices: the slice of each prompted frame, ``[K]``.
+            text_of: the concept of each text; without it each is one.
         """
         return cls(
             torch.from_numpy(np.ascontiguousarray(maps[:, slices])).flatten(0, 1).flatten(1, 2),
             torch.from_numpy(np.ascontiguousarray(regions)).flatten(0, 1).flatten(1, 2),
             torch.from_numpy(np.ascontiguousarray(texts, np.float32)),
+            torch.from_numpy(np.arange(len(texts)) if text_of is None else np.asarray(text_of, np.int64)),
         )
+
+    @property
+    def n_concepts(self) -> int:
+        return int(self.text_of[-1]) + 1
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -63,7 +78,13 @@ class SpatialData:
     def rows(self, chosen: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Maps ``[b, p, D]`` and similarities ``[b, p, M]``, P of SALF-CBM 3.2, formed only here."""
         regions = functional.normalize(self.regions[chosen].float(), dim=-1)
-        return self.maps[chosen].float(), regions @ self.texts.T
+        scores = regions @ self.texts.T
+        if self.n_concepts < len(self.texts):  # a concept of several texts is where any of them is
+            place = self.text_of.expand(scores.shape)
+            scores = scores.new_zeros(*scores.shape[:-1], self.n_concepts).scatter_reduce(
+                -1, place, scores, "amax", include_self=False
+            )
+        return self.maps[chosen].float(), scores
 
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start in range(0, len(self), BLOCK):
@@ -97,7 +118,7 @@ class _Moments:
 
 def _moments(data: SpatialData, projection: torch.Tensor) -> _Moments:
     """Moments of the maps as they are after the projection ``[D, D]``."""
-    (places, width), concepts = data.maps.shape[1:], len(data.texts)
+    (places, width), concepts = data.maps.shape[1:], data.n_concepts
     gram = torch.zeros(width, width, dtype=torch.float64)
     cross = torch.zeros(width, concepts, dtype=torch.float64)
     square = torch.zeros(concepts, dtype=torch.float64)

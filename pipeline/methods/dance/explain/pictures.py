@@ -6,11 +6,10 @@ import textwrap
 
 import numpy as np
 
-from pipeline.backbone.samples import read_samples
 from pipeline.jobs import stage
-from pipeline.methods.dance.bottleneck.activations import concepts_of, motion_of
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Contribution
 from pipeline.methods.dance.explain.palette import TYPE_COLOURS
+from pipeline.methods.dance.explain.sanity import read_run
 from pipeline.methods.dance.settings import Pictures
 from pipeline.motion.drawing import draw_strip
 from pipeline.motion.skeleton import skeleton
@@ -148,37 +147,22 @@ def build(job: stage.Job) -> None:
     matplotlib.use("Agg")
     matplotlib.rcParams["text.parse_math"] = False  # a dollar in a name begins no formula
     settings = Pictures.model_validate(job.settings)
-    samples = read_samples(job, "DANCE")
-    ((layers, described),) = job.read_arrays("concept_layers")
-    ((classifier, chosen),) = job.read_arrays("classifier")
-    kind = chosen["kinds"][0]
-    concepts = concepts_of(kind, layers, described, samples.videos, chosen["pooling"].get(kind))
-    medoids, about = motion_of(job, described if "motion" in concepts.types else None)
-    model = ConceptModel(
-        samples.videos.class_names,
-        concepts.names,
-        concepts.types,
-        concepts.layer,
-        classifier["all/weight"],
-        classifier["all/bias"],
-        medoids,
-        {"dataset": job.dataset, "doubt": concepts.doubt, **about},
-    )
+    model, arrays, described = read_run(job)
     save(draw_motion_concepts(model, settings), job.outputs["motion_concepts"])
 
-    shown = samples.split("test") if samples.split("test").any() else samples.split("val")
-    rows = np.flatnonzero(shown)
-    z = concepts.activations(samples.features)[rows]
-    y = samples.label[rows]
+    split = np.array(described["split"], object)
+    rows = np.flatnonzero(split == ("test" if "test" in split else "val"))
+    ids = [described["video_id"][row] for row in rows]
+    z, y = arrays["z"][rows].astype(np.float64), arrays["label"][rows]
     shown_rows = choose_examples(y, model.probabilities(z), settings.explained_clips)
     predictions = model.decide(z[shown_rows], max(settings.top_k, 10))
-    frames = clip_frames(job, [samples.videos.video_id[rows[i]] for i in shown_rows])
+    frames = clip_frames(job, [ids[i] for i in shown_rows])
     examples = [
         {
-            "video_id": samples.videos.video_id[rows[i]],
+            "video_id": ids[i],
             "label": int(y[i]),
             "prediction": prediction,
-            "frames": frames.get(samples.videos.video_id[rows[i]]),
+            "frames": frames.get(ids[i]),
         }
         for i, prediction in zip(shown_rows, predictions, strict=True)
     ]

@@ -147,18 +147,19 @@ class Reader:
         """
         if pose is None:
             return np.full(len(self.model.medoids), np.nan)
+        medoids, concept_of = self.model.read_medoids
         seen = [pose[part] for part in ("keypoints", "confidence", "present")]
         n_frames = len(pose["present"])
         chosen = select(keyframes[keyframes < n_frames], n_frames, name, self.clips)
         part = cut(*seen, chosen, self.clips, self.skeleton.hips)
-        return read_video(part, *seen, self.model.medoids, self.settings)
+        return read_video(part, *seen, medoids, self.settings, concept_of)
 
     def words(self, clips: np.ndarray) -> np.ndarray:
         """Scores of clips, uint8 ``[n, T, H, W, 3]``, for the concepts in words ``[n, t]`` (DANCE eq. 3)."""
         if not len(self.texts):
             return np.zeros((len(clips), 0))
         size = batch_size("dual_encoder", self.runtime)
-        return self._dual_encoder.videos(clips, self.encoder_settings.n_frames, size) @ self.texts.T
+        return self.model.scores(self._dual_encoder.videos(clips, self.encoder_settings.n_frames, size))
 
     def file(self, path: Path, decoded: dict[str, Any], decode: Decode) -> np.ndarray:
         """Readings ``[1, n_read]`` of a video file, beside what `pipeline.data.decode.decode_video` gave of it.

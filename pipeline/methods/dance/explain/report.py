@@ -252,11 +252,12 @@ def motion_cards(
             )
         }
     frequency = model.about["n_videos"] or [0] * len(own)
+    approved = model.about.get("approved") or [False] * len(model.concepts)
     cards = []
     for k in sorted(range(len(own)), key=lambda k: (-frequency[k], k))[:count]:
         m = own[k]
         medoid = medoid_of(model, m)
-        video_id, start = source.get(model.concepts[m], (None, 0))
+        video_id, start = source.get(model.was[m], (None, 0))
         picture = None
         if medoid is not None:
             joints = skeleton(model.about["skeleton"])
@@ -266,7 +267,7 @@ def motion_cards(
             )
         shown = []
         if truth and "development" in truth["clusters"]:
-            counts = truth["clusters"]["development"]["counts"][truth["concepts"].index(model.concepts[m])]
+            counts = truth["clusters"]["development"]["counts"][truth["concepts"].index(model.was[m])]
             shown = [
                 f"{name} {share:.0%}"
                 for name, share in zip(truth["motions"], np.array(counts) / max(1, sum(counts)), strict=True)
@@ -278,6 +279,7 @@ def motion_cards(
                 "name": model.named(m),
                 "words": words_of(model.types, model.about, m),
                 "doubt": model.doubt[m],
+                "approved": approved[m],
                 "videos": frequency[k],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
@@ -292,6 +294,7 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
     """Concepts of one type in words, most used first, with the clips that activate them most."""
     own = [m for m, name in enumerate(model.types) if name == kind]
     used = sorted(own, key=lambda m: (-np.abs(model.weight[:, m]).max(), m))[:count]
+    approved = model.about.get("approved") or [False] * len(model.concepts)
     cards = []
     for m in used:
         best = np.argsort(-videos.z[:, m], kind="stable")[:3]
@@ -304,6 +307,7 @@ def text_cards(model: ConceptModel, videos: Videos, clips: Clips, kind: str, cou
             {
                 "name": model.named(m),
                 "doubt": model.doubt[m],
+                "approved": approved[m],
                 "quality": model.about["quality"][m],
                 "speaks": speaks_for(model, m),
                 "scale": scale_of(model, m),
@@ -514,7 +518,7 @@ def build(job: Job) -> None:
         figures["response"] = charts.matrix(
             matrices["response"][own], named, list(TYPES), "react", "what was changed", 2
         )
-        said = {model.concepts[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
+        said = {model.was[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
         spoken = [said.get(name, name) for name in faithful["concepts"]]
         for part, found in faithful["clusters"].items():
             figures[f"clusters-{part}"] = charts.matrix(

@@ -137,14 +137,16 @@ def build(job: Job) -> None:
     figures: dict = {"motions": motions, "concepts": names, "clusters": {}, "activations": {}}
     if names:
         table, labelled = job.read_table("motion_labels")
-        number = [labelled["names"].index(name) for name in names]
+        # Of a merged concept, the clusters of all that are in it.
+        merged = model.about.get("merged", {"names": [[]] * len(names)})["names"]
+        members = [[name, *merged[row]] for row, name in enumerate(names)]
+        place = {labelled["names"].index(name): row for row, own in enumerate(members) for name in own}
         for part, wanted in (("development", DEVELOPMENT), ("test", ("test",))):
             pairs = [
-                (number.index(concept), motions.index(motion_of[row["video_id"]]))
+                (concept, motions.index(motion_of[row["video_id"]]))
                 for row in table.to_pylist()
                 if split.get(row["video_id"]) in wanted
-                for concept in row["concepts"]
-                if concept in number
+                for concept in sorted({place[number] for number in row["concepts"] if number in place})
             ]
             if pairs:
                 rows, columns = np.array(pairs).T
@@ -167,12 +169,12 @@ def build(job: Job) -> None:
         for m, row in zip(np.flatnonzero(np.array(model.types) == "motion"), counts, strict=True):
             meant["motion"][int(m)] = motions[int(row.argmax())]
     said = np.array([[bool(value) for value in model.present(row)] for row in arrays["z"].astype(np.float64)])
-    place = {key: row for row, key in enumerate(shown["video_id"])}
+    row_of = {key: row for row, key in enumerate(shown["video_id"])}
     figures["present"], figures["without"] = {}, {}
     for part in ("val", "test", "shifted"):
         rows = [row for row, key in enumerate(described["video_id"]) if split[key] == part]
         for kind in (kind for kind in TYPES if rows and meant[kind]):
-            true = np.array([shown[kind][place[described["video_id"][row]]] for row in rows])
+            true = np.array([shown[kind][row_of[described["video_id"][row]]] for row in rows])
             own, value = np.array(list(meant[kind])), np.array(list(meant[kind].values()))
             figures["present"].setdefault(part, {})[kind] = presence(said[rows][:, own], value, true)
             removed = np.zeros((len(rows), len(model.concepts)), bool)
