@@ -72,7 +72,7 @@ def test_plain_clips_are_splits_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"classes": ["flying"]}, "`flying` is no coarse class of Syn-TA"),
+        ({"classes": ["flying"]}, "`flying` is not a coarse class of Syn-TA"),
         ({"train_ids": 6}, "leave none for validation"),
         ({"factor_ids": 3}, "there are 2 identities for validation"),
         ({"backgrounds": ["plain"]}, "must have realistic"),

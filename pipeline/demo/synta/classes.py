@@ -247,7 +247,7 @@ class Clip:
 
     def __post_init__(self) -> None:
         if self.coarse not in FINE:
-            raise UnknownClip(f"`{self.coarse}` is no coarse class of Syn-TA; there are {', '.join(COARSE)}")
+            raise UnknownClip(f"`{self.coarse}` is not a coarse class of Syn-TA; choose from {', '.join(COARSE)}")
         if self.n not in FINE[self.coarse]:
             raise UnknownClip(
                 f"{self.coarse} has no fine class {self.n}; it has {', '.join(map(str, FINE[self.coarse]))} (earlier "
@@ -310,7 +310,7 @@ def planned(settings) -> Iterator[Clip]:
     """
     for coarse in settings.classes or COARSE:
         if coarse not in FINE:
-            raise UnknownClip(f"`{coarse}` is no coarse class of Syn-TA; there are {', '.join(COARSE)}")
+            raise UnknownClip(f"`{coarse}` is not a coarse class of Syn-TA; choose from {', '.join(COARSE)}")
         chosen = list(FINE[coarse])
         if settings.fine_per_set:
             chosen = [n for s in SETS for n in [n for n in chosen if FINE[coarse][n].set == s][: settings.fine_per_set]]
