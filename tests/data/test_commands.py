@@ -137,7 +137,7 @@ def test_init_by_group_and_with_pictures_and_splits(videos, capsys, tmp_path):
     code, out, _ = call(capsys, "init", "by_actor", videos, "--group-pattern", "^(?P<group>[a-z][0-9])", "--quick")
     assert code == 0 and load("config.yaml").datasets["by_actor"].data.index.validation_by == "group"
     code, _, err = call(capsys, "init", "wrong", videos, "--group-pattern", "(", "--quick")
-    assert code == 2 and "is no regular expression" in err
+    assert code == 2 and "is not a regular expression" in err
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             for k in range(6):
@@ -236,8 +236,8 @@ def test_check_counts_labels_where_a_video_has_not_one(videos, capsys, tmp_path)
         "3 labelled segments",
         "  run      2 train      1 val      0 test",
         "  sit      1 train      1 val      1 test",
-        "note: run: 3 videos are few; with less than 5 a class is hardly learned",
-        "note: sit: 3 videos are few; with less than 5 a class is hardly learned",
+        "note: run: 3 videos are few; a class with fewer than 5 is hardly learned",
+        "note: sit: 3 videos are few; a class with fewer than 5 is hardly learned",
         "complete",
     ]
     report = json.loads(call(capsys, "check", "own", "--config", "own.yaml", "--json")[1])

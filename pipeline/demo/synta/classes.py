@@ -251,7 +251,7 @@ class Clip:
         if self.n not in FINE[self.coarse]:
             raise UnknownClip(
                 f"{self.coarse} has no fine class {self.n}; it has {', '.join(map(str, FINE[self.coarse]))} (earlier "
-                f"label files number them otherwise)"
+                f"label files number them differently)"
             )
 
     @property
@@ -290,7 +290,7 @@ def clip_of(path: str) -> Clip:
     """
     match = _NAME.fullmatch(path)
     if match is None or match["stem"] != match["coarse"] or match["folder"] not in (None, "plain", *FACTORS):
-        raise UnknownClip(f"`{path}` is no clip of Syn-TA; they are called <class>/<class><n>[_front]_id_<i>.mp4")
+        raise UnknownClip(f"`{path}` is not a clip of Syn-TA; clips are called <class>/<class><n>[_front]_id_<i>.mp4")
     factor = match["folder"] if match["folder"] in FACTORS else ""
     return Clip(
         match["coarse"].replace("_", " "),

@@ -97,7 +97,7 @@ def test_longer_clips_are_sampled_evenly_and_shorter_ones_are_refused(folders, k
     backbone = load_backbone(str(folders[kind]))
     long = clips(1, frames=10)
     np.testing.assert_allclose(encode(backbone, long, 1), encode(backbone, long[:, [0, 3, 6, 9]], 1), atol=1e-5)
-    with pytest.raises(StageError, match=r"wants 4 frames, the clips have 3; set data\.decode\.n_frames"):
+    with pytest.raises(StageError, match=r"needs 4 frames, the clips have 3; set data\.decode\.n_frames"):
         encode(backbone, clips(1, frames=3), 1)
 
 
@@ -207,7 +207,7 @@ def test_tokens_of_an_image_transformer_with_cls(folders):
         maps[1, 2, :, :, 32:], np.broadcast_to(encode(plain, clips(2)[1:, 2:3], 1), (4, 4, 32)), atol=1e-5
     )
     for kind in ("videomae", "timesformer", "resnet"):
-        with pytest.raises(StageError, match="no CLS token for its places"):
+        with pytest.raises(StageError, match="no CLS token for its positions"):
             load_backbone(str(folders[kind]), cls_token=True)
 
 
