@@ -110,11 +110,11 @@ def test_a_file_of_another_network_leaves_nothing_behind(tmp_path, vocabulary, p
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(StageError, match="is not a lavila with CLIP's text tower"):
         convert(tmp_path / "other.pth", "lavila", tmp_path / "out", vocabulary)
-    with pytest.raises(StageError, match="is not a usable lavila"):
+    with pytest.raises(StageError, match="is not a lavila"):
         convert(paths["viclip"], "lavila", tmp_path / "out", vocabulary)
     state = torch.load(paths["viclip"], weights_only=True)["model"]
     torch.save({"model": {**state, "vision_encoder.gate": torch.zeros(1)}}, tmp_path / "gated.pth")
-    with pytest.raises(StageError, match=r"gated\.pth is no viclip .*has 1 weights that ViCLIPModel has not"):
+    with pytest.raises(StageError, match=r"gated\.pth is not a usable viclip .*has 1 weights that ViCLIPModel lacks"):
         convert(tmp_path / "gated.pth", "viclip", tmp_path / "out", vocabulary)
     with pytest.raises(StageError, match="does not exist"):
         convert(tmp_path / "none.pth", "viclip", tmp_path / "out", vocabulary)

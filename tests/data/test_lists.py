@@ -563,7 +563,9 @@ def persons(root, spelled=("Person", "person"), n=8):
 def test_a_pattern_that_fits_half_of_the_names_stops(tmp_path):
     persons(tmp_path)
     settings = Index(source="folders", test_fraction=0.3, group_pattern=r"^(?P<group>person\d+)_")
-    with pytest.raises(ListError, match=r"matches 24 of 48 file names, not `Person00_A0\.mp4`, .* and 14 more; correct it"):
+    with pytest.raises(
+        ListError, match=r"matches 24 of 48 file names, not `Person00_A0\.mp4`, .* and 14 more; correct it"
+    ):
         read_listing(settings, tmp_path)
     listing = read_listing(settings.model_copy(update={"ungrouped": "one_group"}), tmp_path)
     assert listing.notes[0].startswith(

@@ -359,7 +359,7 @@ def test_damage_after_the_middle_keeps_the_frames_before_it(tmp_path, backend):
     )
     frames, _, video = read_all(path, backend)
     assert positions(frames) == list(range(15)) and video.n_decoded == 15
-    with open_video(path, backend) as again, pytest.raises(VideoError, match=r"frame 20 is wanted, but 15 of 24"):
+    with open_video(path, backend) as again, pytest.raises(VideoError, match=r"frame 20 is needed, but 15 of 24"):
         again.frames([3, 20])
 
 

@@ -263,7 +263,7 @@ def test_mimetics_is_mapped_onto_trained_classes(tmp_path):
     with pytest.raises(ListError, match=r"map\.csv, line 2: `golf` is not a class of this set"):
         read_listing(mapped.model_copy(update={"class_map": "map.csv"}), tmp_path)
     (tmp_path / "map.csv").write_text("archery,Bow\n")
-    with pytest.raises(ListError, match=r"line 1: `Bow` is no class of the class list"):
+    with pytest.raises(ListError, match=r"line 1: `Bow` is not a class of the class list"):
         read_listing(mapped.model_copy(update={"class_map": "map.csv"}), tmp_path)
     (tmp_path / "map.csv").write_text("archery\n")
     with pytest.raises(ListError, match=r"expected `class of this set,class of the model`"):

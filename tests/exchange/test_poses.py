@@ -369,7 +369,9 @@ def test_all_videos_of_a_list_count_from_the_same_number(tmp_path):
 
 def test_frames_that_begin_late_are_no_frames_without_a_person(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps(coco(first=31)))
-    with pytest.raises(VideoError, match=r"other_frames: .* from 31 to 34, but the list counts from 1; set motion\.poses"):
+    with pytest.raises(
+        VideoError, match=r"other_frames: .* from 31 to 34, but the list counts from 1; set motion\.poses"
+    ):
         read("coco", tmp_path / "x.json")
     check(pose_reader("coco", tmp_path / "x.json", Form(J, first_frame=31), IDS)("run__a"))
     (tmp_path / "x.json").write_text(json.dumps(coco(("run/a", "run/b"), first=0)))

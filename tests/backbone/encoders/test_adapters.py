@@ -106,7 +106,7 @@ def test_vjepa2_takes_any_even_number_of_frames(folders):
     assert encode(backbone, clips(1, frames=2), 1, "maps").shape[1] == 1
     assert encode(backbone, clips(1, frames=3), 1, "maps").shape[1] == 1
     assert encode(backbone, clips(1, frames=16), 1, "maps").shape[1] == 2  # its clips have 4 frames
-    with pytest.raises(StageError, match="wants 2 frames"):
+    with pytest.raises(StageError, match="needs 2 frames"):
         encode(backbone, clips(1, frames=1), 1)
 
 
@@ -220,7 +220,7 @@ def test_larger_clips_are_resized(folders):
 def test_families_are_recognised_by_their_checkpoint(tmp_path):
     assert load_backbone(SHIPPED).kind == "video_transformer"
     assert load_backbone("pipeline/demo/encoders/dual_encoder").kind == "image_transformer"
-    with pytest.raises(StageError, match="is a vitpose; backbones known here are videomae, vjepa2, timesformer"):
+    with pytest.raises(StageError, match="is a vitpose; supported backbones are videomae, vjepa2, timesformer"):
         load_backbone("pipeline/demo/encoders/pose")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StageError, match=r"has no readable config\.json"):

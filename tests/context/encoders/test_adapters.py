@@ -140,7 +140,7 @@ def test_videoprism_compares_as_its_own_model_does(folders):
 
 
 def test_families_are_recognised_by_their_checkpoint(tmp_path, folders):
-    with pytest.raises(StageError, match="is a vitpose; dual encoders known here are clip, xclip, viclip, videoprism"):
+    with pytest.raises(StageError, match="is a vitpose; supported dual encoders are clip, xclip, viclip, videoprism"):
         load_dual_encoder("pipeline/demo/encoders/pose")
     (tmp_path / "config.json").write_text('{"architectures": ["ViCLIP"], "size": "xl"}')
     with pytest.raises(StageError, match="has size 'xl'; ViCLIP has the sizes b and l"):
