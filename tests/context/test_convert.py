@@ -114,7 +114,7 @@ def test_a_file_of_another_network_leaves_nothing_behind(tmp_path, vocabulary, p
         convert(paths["viclip"], "lavila", tmp_path / "out", vocabulary)
     state = torch.load(paths["viclip"], weights_only=True)["model"]
     torch.save({"model": {**state, "vision_encoder.gate": torch.zeros(1)}}, tmp_path / "gated.pth")
-    with pytest.raises(StageError, match=r"gated\.pth is not a usable viclip .*has 1 weights that ViCLIPModel lacks"):
+    with pytest.raises(StageError, match=r"gated\.pth is not a usable viclip: .*has 1 weights that ViCLIPModel lacks"):
         convert(tmp_path / "gated.pth", "viclip", tmp_path / "out", vocabulary)
     with pytest.raises(StageError, match="does not exist"):
         convert(tmp_path / "none.pth", "viclip", tmp_path / "out", vocabulary)
