@@ -102,11 +102,11 @@ def test_init_tells_what_it_finds_wrong(videos, capsys, tmp_path):
     for words in (
         "problem: fall/f0 (1).mp4: not_a_video: f0 (1).mp4 is a web page",
         "problem: fall/f1 (1).mp4: empty",
-        "unused: fall: 1 files are no videos, for example notes.txt",
+        "unused: fall: 1 files are not videos, for example notes.txt",
         "unused: sit down: 1 videos in sub-folders are not read, for example sit down/more/x.mp4",
-        "unused: the folder by_actor is no class: its 1 videos lie in sub-folders, move them up",
-        "unused: the folder empty is no class, which has no video",
-        "unused: 1 videos lie beside the class folders, for example loose.mp4",
+        "unused: the folder by_actor is not a class: its 1 videos are in sub-folders; move them up",
+        "unused: the folder empty has no video, so it is not a class",
+        "unused: 1 videos are outside the class folders, for example loose.mp4",
         "note: fall: 3 videos are few",
         "20% of the videos have problems, the run stops above 5%",
     ):

@@ -372,7 +372,7 @@ def test_the_index_says_what_is_left_out_and_what_is_there_twice(data, capsys):
     _, attributes = read_table(data.root / "index.parquet")
     few = "4 videos are few; a class with fewer than 5 is hardly learned"
     told = attributes["provenance"]["warnings"]["index"]
-    assert told[:-1] == [f"x: {few}", f"y: {few}", "1 videos lie beside the class folders, for example loose.wmv"]
+    assert told[:-1] == [f"x: {few}", f"y: {few}", "1 videos are outside the class folders, for example loose.wmv"]
     assert told[-1].endswith("test/x/g.mp4 = train/x/a.mp4: figures would be too good; remove the copies")
     assert main(["inspect", str(data.root / "index.parquet")]) == 0
     shown = capsys.readouterr().out
