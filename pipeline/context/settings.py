@@ -87,15 +87,13 @@ class Texts(Section):
 
 
 class Concepts(Section):
-    max_length: int = Field(30, ge=1, description="longest candidate, in characters (S)")
-    class_similarity: float = Field(
-        0.85, description="candidates at least this similar to a class name are dropped (S)"
+    max_length: int = Field(30, ge=1, description="characters (S)")
+    class_similarity: float = Field(0.85, description="a candidate at least as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(
+        0.95, description="of two candidates at least as similar to each other, one is dropped (S)"
     )
-    mutual_similarity: float = Field(0.95, description="of two candidates at least this similar, one is dropped (S)")
-    activation_top_k: int = Field(5, ge=1, description="activation: mean similarity over this many top videos")
-    activation_cutoff: float = Field(
-        0.22, description="candidates with a lower activation are dropped as absent from the data (S)"
-    )
+    activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
+    activation_cutoff: float = Field(0.22, description="below it the concept is not in the data (S)")
 
 
 class Sentences(Section):
@@ -105,12 +103,12 @@ class Sentences(Section):
     model: str = Field("", description="dual encoder of the sentences; empty: that of context.texts")
     revision: str = "main"
     sha256: str = SHA256
-    class_similarity: float = Field(0.85, description="sentences at least this similar to a class name are dropped (S)")
-    mutual_similarity: float = Field(0.95, description="of two sentences at least this similar, one is dropped (S)")
-    activation_top_k: int = Field(5, ge=1, description="activation: mean similarity over this many top videos")
-    activation_cutoff: float = Field(
-        0.22, description="sentences with a lower activation are dropped as absent from the data (S)"
+    class_similarity: float = Field(0.85, description="a candidate at least as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(
+        0.95, description="of two candidates at least as similar to each other, one is dropped (S)"
     )
+    activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
+    activation_cutoff: float = Field(0.22, description="below it the sentence says nothing of the data (S)")
 
 
 class Context(Section):

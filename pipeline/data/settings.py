@@ -179,8 +179,8 @@ class Data(Section):
 class Expects(Section):
     """What is known of a published set beforehand; no stage reads it."""
 
-    videos: int | None = Field(None, ge=1, description="number of videos, for plans made before they are downloaded")
-    train: int | None = Field(None, ge=1, description="of these, videos in the train lists")
-    frames: float | None = Field(None, gt=0, description="mean number of frames per video")
-    top1: float | None = Field(None, ge=0, le=1, description="test accuracy that the default settings should reach")
-    source: str = Field("", description="where the figure comes from, and what was done differently")
+    videos: int | None = Field(None, ge=1, description="for plans that are made before the videos are there")
+    train: int | None = Field(None, ge=1, description="of these, in the train lists")
+    frames: float | None = Field(None, gt=0, description="of a video, on average")
+    top1: float | None = Field(None, ge=0, le=1, description="test accuracy that the settings as shipped should reach")
+    source: str = Field("", description="who says so, and what was done differently")
