@@ -29,7 +29,7 @@ def windows(times: np.ndarray, length: float, hop: float) -> list[tuple[float, f
         ValueError: length or hop is not above 0.
     """
     if not (length > 0 and hop > 0):
-        raise ValueError(f"windows need a length and a distance above 0 s, got {length:g} and {hop:g}")
+        raise ValueError(f"windows need a length and a hop above 0 s, got {length:g} and {hop:g}")
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     end = float(times[-1]) + step
     last = max(0.0, end - length)
@@ -60,7 +60,7 @@ class Look:
         if self.features.source != "computed":
             raise StageError(
                 f"this model was trained on imported features ({about.get('dataset', 'of others')}); the encoder that "
-                f"made them is not known, so it cannot look at a video. From features it predicts: conceptreel "
+                f"made them is unknown, so it cannot read a video. To predict from features: conceptreel "
                 f"predict-features, in Python model.predict(features)"
             )
         if "finetuned" in about:

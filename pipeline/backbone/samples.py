@@ -78,11 +78,11 @@ def read_samples(job: Job, who: str) -> Samples:
     samples = Samples(taken, taken.single_label(who), rows.values[known][order], rows.failed)
     if len(taken.class_names) < 2:
         raise StageError(
-            f"{who} tells classes apart, and there is one alone: {', '.join(taken.class_names)}; add videos of another "
-            f"class, or mend the lists that data.index names"
+            f"{who} tells classes apart, but there is only one: {', '.join(taken.class_names)}; add videos of another "
+            f"class, or correct the lists in data.index"
         )
     if not np.isfinite(samples.features).all():
-        raise StageError("a feature is not finite; look at the features with `conceptreel inspect`")
+        raise StageError("a feature is NaN or infinite; check the features with `conceptreel inspect`")
     for name in DEVELOPMENT:
         if not samples.split(name).any():
             raise StageError(

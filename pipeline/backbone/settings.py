@@ -9,9 +9,10 @@ from pipeline.settings import SHA256, Section
 
 
 class Features(Section):
-    source: Literal["computed", "tensor"] = Field("computed", description="tensor: imported, see docs/exchange.md")
+    source: Literal["computed", "tensor"] = Field("computed", description="tensor: imported (docs/exchange.md)")
     path: dict[str, str] = Field(
-        default_factory=dict, description="split → .pt, .npy, .npz or .mat; rows named, or in the order of that list"
+        default_factory=dict,
+        description="split → .pt, .npy, .npz or .mat file; rows are named, or in the order of that list",
     )
     array: str = Field("", description="name of the matrix in files that hold several")
     model: str = Field(
@@ -23,37 +24,39 @@ class Features(Section):
 
 
 class Finetune(Section):
-    enabled: bool = Field(False, description="tune features.model on the train split, and take features from that")
+    enabled: bool = Field(False, description="fine-tune features.model on the train split and use its features")
     head: Literal["random", "probe"] = Field(
-        "random", description="to begin with; probe: logistic regression on the untuned features, for few clips"
+        "random", description="initial head; probe: logistic regression on the untuned features, for few clips"
     )
     probe_views: int = Field(
-        0, ge=0, description="random views of each train clip, drawn as for training, that a probe is fitted on as well"
+        0, ge=0, description="random views of each train clip, drawn as in training, that the probe is also fitted on"
     )
-    epochs: int = Field(50, ge=1, description="S")
+    epochs: int = Field(50, ge=1, description="number of epochs (S)")
     views: int = Field(
         4,
         ge=1,
-        description="frames kept of each segment of a train video, or clips of it where sampling is dense; every epoch "
-        "draws its clip from them. 1: the clip of stage decode in all epochs",
+        description="frames kept per segment of a train video, or clips per video if sampling is dense; every epoch "
+        "draws its clip from them. 1: all epochs use the clip of stage decode",
     )
-    warmup_epochs: float = Field(5, ge=0, description="S")
-    batch_size: int = Field(40, ge=1, description="clips per step on all GPUs together (S: 4 GPUs × 10)")
-    base_learning_rate: float = Field(1e-3, gt=0, description="per batch of 256 clips: scaled by batch_size / 256 (S)")
-    weight_decay: float = Field(0.05, ge=0, description="S")
-    layer_decay: float = Field(0.75, gt=0, le=1, description="learning rate of each block over that of the next (S)")
+    warmup_epochs: float = Field(5, ge=0, description="epochs of linear warm-up (S)")
+    batch_size: int = Field(40, ge=1, description="clips per step, over all GPUs (S: 4 GPUs × 10)")
+    base_learning_rate: float = Field(1e-3, gt=0, description="for 256 clips per step; scaled by batch_size / 256 (S)")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW (S)")
+    layer_decay: float = Field(
+        0.75, gt=0, le=1, description="ratio of each block's learning rate to the next block's (S)"
+    )
     drop_path: float = Field(0.1, ge=0, lt=1, description="rate of the last block, rising from 0 (S)")
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="VideoMAE's; S does not tell")
-    flip: bool = Field(True, description="mirror half of the clips; false where left and right are classes (S: true)")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="VideoMAE's value; S gives none")
+    flip: bool = Field(True, description="mirror half of the clips; set false if left and right are classes (S: true)")
     crop_scale: tuple[float, float] = Field(
-        (0.08, 1.0), description="smallest and largest part of the picture that a crop keeps (VideoMAE)"
+        (0.08, 1.0), description="smallest and largest fraction of the picture that a crop keeps (VideoMAE)"
     )
-    colour_jitter: float = Field(0.4, ge=0, description="of brightness, contrast and saturation (S)")
-    rand_augment_operations: int = Field(2, ge=0, description="per clip, each applied to half of the clips")
-    rand_augment_magnitude: float = Field(9, ge=0, le=10, description="S")
-    rand_augment_std: float = Field(0.5, ge=0, description="of the magnitude (S)")
+    colour_jitter: float = Field(0.4, ge=0, description="strength, for brightness, contrast and saturation (S)")
+    rand_augment_operations: int = Field(2, ge=0, description="operations per clip, each applied to half of the clips")
+    rand_augment_magnitude: float = Field(9, ge=0, le=10, description="mean magnitude (S)")
+    rand_augment_std: float = Field(0.5, ge=0, description="standard deviation of the magnitude (S)")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the products; auto: half where the GPU has it, float32 elsewhere"
+        "auto", description="of matrix products; auto: bfloat16 or float16 on a GPU, float32 on a CPU"
     )
     seed: int = 0
 
@@ -61,13 +64,13 @@ class Finetune(Section):
     @classmethod
     def _is_a_part(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 < value[0] <= value[1] <= 1:
-            raise ValueError("must be two parts of a picture, the smaller first, such as [0.08, 1.0]")
+            raise ValueError("must be two fractions of the picture, the smaller first, such as [0.08, 1.0]")
         return value
 
 
 class Maps(Section):
     cls_token: bool = Field(
-        False, description="put the CLS token of a ViT behind the channels of every place (SALF-CBM B.1)"
+        False, description="append the CLS token of a ViT to the channels of every position (SALF-CBM B.1)"
     )
 
 

@@ -76,7 +76,7 @@ def build(job: stage.Job) -> None:
         raise stage.StageError(f"candidates: {error}") from None
     empty = [kind for kind in settings.types if not any(row[0] == kind for row in rows)]
     if empty:
-        raise stage.StageError(f"candidates: there is none of the type {empty[0]}; see context.candidates")
+        raise stage.StageError(f"candidates: there are none of the type {empty[0]}; see context.candidates")
     columns = dict(zip(("type", "class_name", "text"), zip(*rows, strict=True), strict=True))
     job.write_table("candidates", pa.table({name: list(values) for name, values in columns.items()}), **extra)
 

@@ -72,7 +72,7 @@ def read_pickled(path: Path, allowed: Sequence[Any] = ()) -> dict[str, torch.Ten
             content = content[name]
             break
     if not isinstance(content, dict) or not content:
-        raise StageError(f"{path} holds no weights: a mapping of names to tensors is expected")
+        raise StageError(f"{path} holds no weights: expected a mapping of names to tensors")
     tensors = {str(key).removeprefix("module."): value for key, value in content.items()}
     odd = [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]
     if odd:
@@ -152,9 +152,7 @@ def convert(
             return
         if kind == "transformers":
             if not (source.parent / "config.json").is_file():
-                raise StageError(
-                    f"{source.parent} has no config.json; the weights alone do not say what network they are of"
-                )
+                raise StageError(f"{source.parent} has no config.json; the weights alone do not identify their network")
             for path in source.parent.iterdir():
                 if path.suffix == ".json" or path.name in ("merges.txt", "vocab.txt"):
                     shutil.copy(path, folder / path.name)
@@ -167,7 +165,7 @@ def convert(
         try:
             config = {"viclip": viclip_config, "lavila": lavila_config}[kind](state)
         except (KeyError, ValueError) as error:
-            raise StageError(f"{source} is no {kind} with CLIP's text tower: {error} is not as it should be") from None
+            raise StageError(f"{source} is not a {kind} with CLIP's text tower: {error} does not match") from None
         write_json(folder / "config.json", config)
         shutil.copy(vocabulary, folder / "bpe_simple_vocab_16e6.txt.gz")
         _check(folder, source, kind)
@@ -193,9 +191,7 @@ def _check(folder: Path, source: Path, kind: str) -> None:
     try:
         load_dual_encoder(str(folder))
     except StageError as error:
-        raise StageError(
-            f"{source} is no {kind} that can be used here: {error}".replace(str(folder), source.name)
-        ) from None
+        raise StageError(f"{source} is not a usable {kind}: {error}".replace(str(folder), source.name)) from None
 
 
 def run(call: argparse.Namespace) -> int:

@@ -89,7 +89,7 @@ class Endpoint:
         try:
             return _text_of(attempts(_send, self.url.rstrip("/") + "/chat/completions", self._headers(), question))
         except _Again as error:
-            raise EndpointError(f"{self.url} gives no answer after {ATTEMPTS} attempts: {error}") from None
+            raise EndpointError(f"{self.url} gave no answer after {ATTEMPTS} attempts: {error}") from None
 
     def _headers(self) -> dict[str, str]:
         if not self.key_variable:
@@ -117,14 +117,16 @@ def _send(address: str, headers: dict[str, str], question: dict) -> bytes:
         asked = answer.headers.get("Retry-After", "")
         raise _Again(f"HTTP {answer.status_code} {words}", float(asked) if asked.isdecimal() else 0.0)
     hint = "; is the key valid?" if answer.status_code in (401, 403) else ""
-    raise EndpointError(f"{address} refuses with HTTP {answer.status_code}{hint} {words}".rstrip())
+    raise EndpointError(f"{address} refused with HTTP {answer.status_code}{hint} {words}".rstrip())
 
 
 def _text_of(body: bytes) -> str:
     try:
         text = json.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError):
-        raise EndpointError(f"the answer is none of a chat endpoint: {body[:200].decode(errors='replace')!r}") from None
+        raise EndpointError(
+            f"the answer is not from a chat endpoint: {body[:200].decode(errors='replace')!r}"
+        ) from None
     if not isinstance(text, str):
         raise EndpointError("the answer of the endpoint holds no text")
     return text
@@ -147,7 +149,7 @@ def parse_list(answer: str) -> list[str]:
     if not isinstance(value, list) or not value:
         raise ValueError("it is not a list" if not isinstance(value, list) else "the list is empty")
     if not all(isinstance(item, str) and item.strip() for item in value):
-        raise ValueError("the list holds something else than texts")
+        raise ValueError("the list holds something other than texts")
     return [" ".join(item.split()) for item in value]
 
 
@@ -175,7 +177,7 @@ def ask_list(endpoint: Endpoint, prompt: str, cache: Path, turn: int = 0) -> lis
     except ValueError as error:
         raise EndpointError(
             f"the answer of {endpoint.model} is not a list of texts ({error}): {' '.join(answer.split())[:200]!r}; "
-            f"asked was: {prompt}"
+            f"the question was: {prompt}"
         ) from None
     cache.mkdir(parents=True, exist_ok=True)
     write_json(place, {"asked": asked, "answer": answer})

@@ -172,7 +172,9 @@ def apply_filters(
     if not candidates:
         raise StageError(f"there is no candidate for {what}; see context.texts.candidates and context.sentences.files")
     if not len(activation):
-        raise StageError(f"no train video has an embedding to judge {what} by; see what failed in context/dual_encoder")
+        raise StageError(
+            f"no train video has an embedding, so {what} cannot be filtered; see what failed in context/dual_encoder"
+        )
     drop_duplicates(candidates)
     if max_length is not None:
         drop_long(candidates, max_length)

@@ -57,7 +57,7 @@ def _read_synsets(path: Path) -> tuple[dict[str, list[str]], dict[str, list[str]
                 if symbol == "@" and part_of_speech == "n":
                     below[target].append(offset)
         except (IndexError, ValueError):
-            raise NounError(f"{path}, line {number}: no synset of WordNet's data.noun") from None
+            raise NounError(f"{path}, line {number}: not a synset of WordNet's data.noun") from None
     if not words:
         raise NounError(f"{path} holds no synset; expected WordNet's data.noun")
     return words, below

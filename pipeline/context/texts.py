@@ -45,9 +45,7 @@ def find_candidates(job: Job, settings: Texts) -> dict[str, list[str]]:
                 found[kind].append(text)
         return {kind: list(dict.fromkeys(texts)) for kind, texts in found.items() if texts}
     if not settings.candidates:
-        raise StageError(
-            f"context.texts.candidates must name a file for each of {', '.join(TYPES)} that is to be learned"
-        )
+        raise StageError(f"context.texts.candidates must name a file for each of {', '.join(TYPES)} that is learned")
     found = {}
     for kind in (kind for kind in TYPES if kind in settings.candidates):
         named = settings.candidates[kind]

@@ -150,7 +150,7 @@ def read_class_list(path: Path) -> list[str]:
     lines = lines[1:] if header else lines
     names = _numbered(lines) or [unquoted(line) for line in lines]
     if header and (header["number"] or header["behind"]) and not _numbered(lines):
-        raise ListError(f"{path}: the numbers of the classes must count from 0 or 1, each once")
+        raise ListError(f"{path}: class numbers must count from 0 or 1 without gaps or repeats")
     if not names:
         raise ListError(f"{path} names no class; write one class name per line")
     twice = [name for name, count in Counter(names).items() if count > 1]

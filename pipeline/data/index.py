@@ -39,10 +39,10 @@ def check_classes(listing: Listing, unseen_classes: bool = False) -> None:
         elsewhere = sum(name in entry.class_names for entry in good)
         why = "no video is listed"
         if named[name]:
-            why = f"of its {named[name]} listed videos none can be used"
+            why = f"none of its {named[name]} listed videos can be used"
         if elsewhere:
             why = f"all {elsewhere} are in other splits"
-        others = f" (and {len(empty) - 1} further classes)" if len(empty) > 1 else ""
+        others = f" (and {len(empty) - 1} more classes)" if len(empty) > 1 else ""
         raise stage.StageError(
             f"the class `{name}` has no train video: {why}{others}; add videos or take it off the class list; "
             f"data.index.unseen_classes allows it for methods that can name actions they were not trained on"
@@ -59,9 +59,7 @@ def check_splits(listing: Listing, settings: Index) -> None:
         return
     good = [entry for entry in listing.entries if not entry.problem]
     if len(listing.class_names) == 1 and all(entry.labels for entry in good):
-        raise stage.StageError(
-            f"there is one class alone, `{listing.class_names[0]}`, and nothing to tell it from; add videos of another"
-        )
+        raise stage.StageError(f"there is only one class, `{listing.class_names[0]}`; add videos of another class")
     # Who names lists, and none of test videos, wants none: figures of test are null then.
     untested = settings.lists and "test" not in settings.lists and not settings.test_fraction
     for split in ("train", "val") if untested else ("train", "val", "test"):
@@ -77,9 +75,7 @@ def _why_empty(split: str, listing: Listing, settings: Index) -> str:
     if split == "train" or split in settings.lists:
         return "its list names none"
     if split == "test" and not settings.test_fraction:
-        return (
-            "name a list of it (a folder test/, or groups in data.index.test_groups), or set data.index.test_fraction"
-        )
+        return "name a list for it, add a folder test/, or set data.index.test_groups or data.index.test_fraction"
     pool = [entry for entry in listing.entries if not entry.problem and entry.split in ("train", "val")]
     classes = Counter(name for entry in pool for name in entry.class_names)
     groups = {entry.group for entry in pool if entry.group}
@@ -99,7 +95,7 @@ def few_videos(listing: Listing) -> list[str]:
     """Classes of which little can be learned, one line each."""
     usable = Counter(name for entry in listing.entries if not entry.problem for name in entry.class_names)
     lines = [
-        f"{name}: {usable[name]} videos are few; with less than {FEW_VIDEOS} a class is hardly learned"
+        f"{name}: {usable[name]} videos are few; a class with fewer than {FEW_VIDEOS} is hardly learned"
         for name in listing.class_names
         if usable[name] < FEW_VIDEOS and not listing.test_only
     ]

@@ -142,7 +142,7 @@ class Decoder:
     def ask(self, request: dict[str, Any], name: str, budget: _Budget) -> tuple[dict[str, Any], np.ndarray]:
         """Send one request and wait for its answer; `RemoteVideo` is the way to use it."""
         if request["ask"] != "open" and self._worker is None:
-            raise VideoError("crashed", f"{name}: the decoder was ended before it could answer")
+            raise VideoError("crashed", f"{name}: the decoder was killed before it answered")
         worker = self._worker or self._begin()
         deadline = time.monotonic() + budget.left
         try:
@@ -158,7 +158,7 @@ class Decoder:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.wait(GRACE_SECONDS)  # a kill before it has ended would hide what ended it
             self._end()
-            raise VideoError("crashed", f"{name}: the decoder died of {_cause(worker.returncode)}") from None
+            raise VideoError("crashed", f"{name}: the decoder died from {_cause(worker.returncode)}") from None
         finally:
             budget.left = deadline - time.monotonic()
         if header["kind"] == "too_large":

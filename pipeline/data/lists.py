@@ -34,7 +34,7 @@ def _check(entries: list[Entry], videos: Path, check_files: bool) -> list[Entry]
     if leaked:
         raise ListError(
             f"{len(leaked)} videos are in more than one split, for example `{leaked[0]}` in "
-            f"{' and '.join(sorted(splits[leaked[0]]))}: test figures would be too good; mend the lists"
+            f"{' and '.join(sorted(splits[leaked[0]]))}: test figures would be too good; correct the lists"
         )
     on_disk = _finder(videos)
     seen: set[str] = set()
@@ -168,22 +168,22 @@ def _with_groups(entries: list[Entry], settings) -> tuple[list[Entry], list[str]
     group_of = grouping(settings.group_pattern)
     grouped = [replace(entry, group=group_of(entry.path) or entry.group) for entry in entries]
     left = [PurePosixPath(entry.path).name for entry in grouped if not entry.group and entry.problem is None]
-    fits = f"data.index.group_pattern `{settings.group_pattern}` fits"
+    fits = f"data.index.group_pattern `{settings.group_pattern}` matches"
     if not any(entry.group for entry in grouped):
         raise ListError(
-            f"{fits} no file name, for example not `{PurePosixPath(entries[0].path).name}`; it is searched in the name "
-            f"without its folder"
+            f"{fits} no file name, for example not `{PurePosixPath(entries[0].path).name}`; it is searched for in the "
+            f"name without its folder"
         )
     if not left:
         return grouped, []
     named = ", ".join(f"`{name}`" for name in left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
     if settings.ungrouped == "stop":
         raise ListError(
-            f"{fits} {len(entries) - len(left)} of {len(entries)} file names, not {named}; mend it (`(?i)` at its "
-            f"beginning ignores capitals), or make one group of all others with data.index.ungrouped: one_group"
+            f"{fits} {len(entries) - len(left)} of {len(entries)} file names, not {named}; correct it (`(?i)` at the "
+            f"start ignores capitals), or put all others in one group with data.index.ungrouped: one_group"
         )
     grouped = [replace(entry, group=entry.group or UNGROUPED) for entry in grouped]
-    return grouped, [f"{len(left)} videos that group_pattern does not fit are one group: {named}"]
+    return grouped, [f"{len(left)} videos that group_pattern does not match form one group: {named}"]
 
 
 def _torn_groups(entries: list[Entry], by: str) -> list[str]:
@@ -212,7 +212,9 @@ def _carve_test(entries: list[Entry], settings) -> list[Entry]:
 def _validation_groups(entries: list[Entry], groups: list[str]) -> list[Entry]:
     absent = set(groups) - {entry.group for entry in entries if entry.split == "train"}
     if absent:
-        raise ListError(f"data.index.validation_groups: no train video is of the group {', '.join(sorted(absent))}")
+        raise ListError(
+            f"data.index.validation_groups: no train video belongs to the group {', '.join(sorted(absent))}"
+        )
     chosen = set(groups)
     return [
         replace(entry, split="val") if entry.split == "train" and entry.group in chosen else entry for entry in entries

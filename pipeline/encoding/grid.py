@@ -36,7 +36,7 @@ def positions(count: int, placement: Placement, radius: int = 0) -> np.ndarray:
         ValueError: the count is not positive, or circles of this radius do not fit into the picture.
     """
     if count < 1:
-        raise ValueError(f"a grid needs at least one place, got {count}")
+        raise ValueError(f"a grid needs at least one position, got {count}")
     if placement == "cells" or count == 1:
         return (np.arange(count) + 0.5) / count
     if placement == "stride":

@@ -33,8 +33,8 @@ def device(runtime: Runtime) -> torch.device:
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         why = "has no CUDA" if torch.version.cuda is None else "finds no GPU that it can use"
         raise StageError(
-            f"runtime.device is {wanted}, but torch {torch.__version__} {why} on {platform.node()}; run this on a node "
-            f"with a GPU and a torch for it, or set runtime.device to cpu or auto"
+            f"runtime.device is {wanted}, but torch {torch.__version__} {why} on {platform.node()}; run on a node "
+            f"with a GPU and a matching torch, or set runtime.device to cpu or auto"
         )
     return torch.device(wanted)
 

@@ -32,12 +32,12 @@ def _report_keys(
     surplus = sorted(key for key in surplus if not key.startswith(allowed) and not key.endswith(COUNTERS))
     if missing:
         raise StageError(
-            f"`{name}` lacks {len(missing)} weights of {model}, for example {missing[0]}; the file is incomplete or of "
-            f"another architecture than its config.json says"
+            f"`{name}` lacks {len(missing)} weights of {model}, for example {missing[0]}; the file is incomplete or "
+            f"has another architecture than its config.json says"
         )
     if surplus:
         raise StageError(
-            f"`{name}` has {len(surplus)} weights that {model} has not, for example {surplus[0]}; the file is of "
+            f"`{name}` has {len(surplus)} weights that {model} lacks, for example {surplus[0]}; the file is of "
             f"another architecture than its config.json says"
         )
 
@@ -88,7 +88,7 @@ def load_model(
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StageError(
             f"cannot load {cls.__name__} from `{name}` (revision {revision}): {first} — config.json and weights are "
-            f"not of one checkpoint; fetch both again"
+            f"not from one checkpoint; fetch both again"
         ) from None
     _report_keys(name, cls.__name__, report.get("missing_keys", ()), report.get("unexpected_keys", ()), surplus)
     return model.eval().requires_grad_(False).to(hardware.device(runtime))
@@ -127,4 +127,4 @@ def load_tokenizer(name: str, revision: str = "main") -> Any:
             str(locate(name, revision)), local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"`{name}` has no tokenizer that can be used ({str(error).splitlines()[0]})") from None
+        raise StageError(f"`{name}` has no usable tokenizer ({str(error).splitlines()[0]})") from None

@@ -133,5 +133,5 @@ def check_patch(frames_shape: tuple[int, ...], patch: int, what: str) -> None:
     if min(height, width) < patch:
         raise StageError(
             f"the clips are {height} × {width} pixels, smaller than one patch ({patch}) of the {what}; set "
-            f"data.decode.size to at least {patch}, better to the input of the network"
+            f"data.decode.size to at least {patch}, or better, the input size of the network"
         )

@@ -28,7 +28,9 @@ def read_torch(path: Path, allowed: Sequence[Any] = ()) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ForeignFileError(f"{path} is not a file of tensors, and others are never unpickled ({first})") from None
+        raise ForeignFileError(
+            f"{path} is not a file of tensors, and nothing else is ever unpickled ({first})"
+        ) from None
 
 
 def read_json(path: Path) -> Any:

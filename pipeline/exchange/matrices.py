@@ -132,7 +132,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise ForeignFileError(f"{path} has the suffix `{path.suffix}`; known are {', '.join(SUFFIXES)}")
+        raise ForeignFileError(f"{path} has the suffix `{path.suffix}`; known suffixes are {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise ForeignFileError(f"{path} does not exist")
     return reader(path)
@@ -175,7 +175,7 @@ def _ids_of(path: Path, found: Mapping[str, Any], n_rows: int) -> list[str] | No
         if isinstance(found.get(name), np.ndarray) and found[name].size == n_rows and name not in columns:
             raise ForeignFileError(
                 f"{path}: `{name}` holds {found[name].dtype}; ids are text (0001 is not 1): save it as text, or leave "
-                f"it out where the rows follow the list"
+                f"it out if the rows follow the list"
             )
     named = [name for name in ID_NAMES if name in columns]
     if not named and len(columns) != 1:
@@ -224,7 +224,7 @@ def read_matrix(path: Path, array: str = "") -> Matrix:
     bad = np.flatnonzero(~np.isfinite(values).all(1))
     if len(bad):
         row = f"row {bad[0]}" + (f" ({ids[bad[0]]})" if ids else "")
-        raise ForeignFileError(f"{path}: {row} holds NaN or infinity, as do {len(bad)} of {len(values)} rows")
+        raise ForeignFileError(f"{path}: {row} holds NaN or infinity ({len(bad)} of {len(values)} rows do)")
     if ids:
         twice = [key for key, count in Counter(map(video_id, ids)).items() if count > 1]
         if twice:

@@ -185,7 +185,7 @@ def read(file: BinaryIO | mmap.mmap, where: str) -> Any:
     except pickle.UnpicklingError as error:
         raise ForeignFileError(f"{where} is not a pickle of plain values and arrays: {error}") from None
     except Exception as error:  # pickle, struct and numpy each raise their own for damaged bytes
-        raise ForeignFileError(f"{where} is no pickle, or a damaged one ({type(error).__name__})") from None
+        raise ForeignFileError(f"{where} is not a pickle, or is damaged ({type(error).__name__})") from None
 
 
 def load(path: Path) -> Any:

@@ -71,22 +71,20 @@ def _check_values(points: np.ndarray, where: str) -> None:
     there = points[~absent(points)]
     if not len(there):
         raise VideoError(
-            "no_person", f"{where} has no joint: all are missing, as NaN, (0, 0), (-1, -1) or of confidence 0"
+            "no_person", f"{where} has no joints: all are missing, as NaN, (0, 0), (-1, -1) or of confidence 0"
         )
     xy, confidence = there[:, :2], there[:, 2]
     if np.isnan(confidence).any() or np.abs(xy).max() > MAX_PIXELS:
-        raise _damaged(
-            f"{where} holds infinity or numbers as large, or NaN as the confidence of a joint that has a place"
-        )
+        raise _damaged(f"{where} holds infinite or huge numbers, or NaN as the confidence of a joint with coordinates")
     if confidence.min() < 0 or confidence.max() > MAX_CONFIDENCE:
         raise _damaged(
-            f"{where} has confidences from {confidence.min():g} to {confidence.max():g}, which must be 0 to 1 (per "
-            f"cent? flags? the depth of three-dimensional joints?)"
+            f"{where} has confidences from {confidence.min():g} to {confidence.max():g}, which must be 0 to 1 ("
+            f"percentages? flags? the depth of three-dimensional joints?)"
         )
     if np.abs(xy).max() < MIN_PIXELS:
         raise _damaged(
-            f"{where} has coordinates from {xy.min():g} to {xy.max():g}, which must be pixels (metres? parts of the "
-            f"picture?)"
+            f"{where} has coordinates from {xy.min():g} to {xy.max():g}, which must be pixels (metres? fractions of "
+            f"the picture?)"
         )
 
 
@@ -149,7 +147,7 @@ def _array_folder(folder: Path, form: Form, video_id: str) -> Pose:
         if path.is_file():
             break
     else:
-        raise VideoError("missing", f"{folder.name}/{video_id} exists with none of {', '.join(SUFFIXES)}")
+        raise VideoError("missing", f"{folder.name}/{video_id} does not exist with any of {', '.join(SUFFIXES)}")
     try:
         found = {name: value for name, value in read_arrays(path).items() if isinstance(value, np.ndarray)}
     except ForeignFileError as error:
@@ -176,7 +174,7 @@ def _by_name(rows: Rows, where: str, make: Callable[[int], Pose]) -> Callable[[s
     def read(video_id: str) -> Pose:
         row = rows.find(video_id)
         if row is None:
-            raise VideoError("missing", f"{where} has no poses of it")
+            raise VideoError("missing", f"{where} has no poses of this video")
         return make(row)
 
     return read
@@ -197,7 +195,7 @@ def from_mmaction(annotation: Any, form: Form, where: str) -> Pose:
     if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind not in "iuf":
         raise _damaged(f"{where} has no array `keypoint` of persons × frames × joints × 2")
     if keypoint.shape[3] != 2:
-        raise _damaged(f"{where} has joints in {keypoint.shape[3]} dimensions; poses in the picture have 2")
+        raise _damaged(f"{where} has joints in {keypoint.shape[3]} dimensions; image poses have 2")
     if score is None:  # ground truth has none
         points = _with_confidence(keypoint)
     elif not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3] or score.dtype.kind not in "iuf":
@@ -298,7 +296,9 @@ def _coco_videos(content: Any, form: Form, where: str) -> dict[str, Numbered]:
     else:
         images, annotations = None, content
     if not isinstance(annotations, list) or not isinstance(images, list | None):
-        raise ForeignFileError(f"{where} is no COCO keypoint file: `images` and `annotations`, or a list of results")
+        raise ForeignFileError(
+            f"{where} is not a COCO keypoint file: expected `images` and `annotations`, or a list of results"
+        )
     place: dict[Any, tuple[str, int]] = {}
     videos: dict[str, Numbered] = {}
     try:
@@ -325,7 +325,7 @@ def _coco_videos(content: Any, form: Form, where: str) -> dict[str, Numbered]:
             if person:
                 found.persons.append(person)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ForeignFileError(f"{where} is no COCO keypoint file ({type(error).__name__}: {error})") from None
+        raise ForeignFileError(f"{where} is not a COCO keypoint file ({type(error).__name__}: {error})") from None
     return videos
 
 
@@ -344,16 +344,18 @@ def from_coco(video: Numbered, first: int, form: Form, where: str) -> Pose:
         VideoError: no person, another number of joints, or numbers that are not those of the video's frames.
     """
     if not video.persons:
-        raise VideoError("no_person", f"{where} has keypoints of nobody")
+        raise VideoError("no_person", f"{where} has no keypoints")
     low, high = min(video.frames), max(video.frames)
     n_frames = high - first + 1
     if n_frames > MAX_FRAMES or n_frames > 100 * len(video.frames) + 1000:
-        raise _damaged(f"{where} numbers {len(video.frames)} frames up to {high}; these are no frames of one video")
+        raise _damaged(
+            f"{where} numbers {len(video.frames)} frames up to {high}; these are not the frames of one video"
+        )
     if low < first or (low > first and video.listed and form.first_frame is None):
         raise VideoError(
             "other_frames",
             f"{where} numbers its frames from {low} to {high}, but the list counts from {first}; "
-            f"motion.poses.first_frame says from which number on",
+            f"set motion.poses.first_frame to the number of the first frame",
         )
     widths = {len(person.points) for person in video.persons}
     if widths != {form.joints}:
@@ -399,7 +401,7 @@ def _coco_file(path: Path, form: Form, all_ids: list[str]) -> Callable[[str], Po
     videos = _coco_videos(read_json(path), form, str(path))
     if set(videos) == {""} and len(all_ids) > 1:
         raise ForeignFileError(
-            f"{path} does not tell which video a picture belongs to: `file_name` needs a folder, or an image `video_id`"
+            f"{path} does not say which video a picture belongs to: `file_name` needs a folder, or an image `video_id`"
         )
     names = list(videos)
     first = first_of(videos.values()) if form.first_frame is None else form.first_frame
@@ -446,7 +448,7 @@ def pose_reader(source: str, place: Path, form: Form | int, all_ids: list[str]) 
         if all_ids and not files_of(place, all_ids):
             here = sorted(path.name for path in place.iterdir())[:3]
             raise ForeignFileError(
-                f"{place} has a file of none of the {len(all_ids)} videos: there are {', '.join(here) or 'no files'}, "
+                f"{place} has files of none of the {len(all_ids)} videos: it holds {', '.join(here) or 'no files'}, "
                 f"the data set has {', '.join(all_ids[:3])}"
             )
         if source == "coco":

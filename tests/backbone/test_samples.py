@@ -64,7 +64,7 @@ def test_label_sets_are_told(made):
     with pytest.raises(StageError) as told:
         read_samples(made(c=[0, 1], e=[]), "DANCE")
     assert str(told.value) == (
-        "DANCE decides among classes that exclude each other; 2 of 5 videos have none or several labels, for example "
+        "DANCE decides between mutually exclusive classes; 2 of 5 videos have none or several labels, for example "
         "`c` has 2 (run, sit); give each video one label, or choose a method for label sets"
     )
 

@@ -93,10 +93,10 @@ def test_a_pickle_of_transformers_keeps_its_configuration(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (Hostile(), "others are never unpickled"),
-        ({"model": {"a": Hostile()}}, "others are never unpickled"),
+        (Hostile(), "nothing else is ever unpickled"),
+        ({"model": {"a": Hostile()}}, "nothing else is ever unpickled"),
         ({"model": {"a": 3}}, "a is a int, not a tensor"),
-        (torch.zeros(3), "a mapping of names to tensors is expected"),
+        (torch.zeros(3), "expected a mapping of names to tensors"),
     ],
 )
 def test_what_holds_more_than_tensors_is_refused(tmp_path, content, words):
@@ -108,13 +108,13 @@ def test_what_holds_more_than_tensors_is_refused(tmp_path, content, words):
 def test_a_file_of_another_network_leaves_nothing_behind(tmp_path, vocabulary, published):
     paths, _, _ = published
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(StageError, match="is no lavila with CLIP's text tower"):
+    with pytest.raises(StageError, match="is not a lavila with CLIP's text tower"):
         convert(tmp_path / "other.pth", "lavila", tmp_path / "out", vocabulary)
-    with pytest.raises(StageError, match="is no lavila"):
+    with pytest.raises(StageError, match="is not a lavila"):
         convert(paths["viclip"], "lavila", tmp_path / "out", vocabulary)
     state = torch.load(paths["viclip"], weights_only=True)["model"]
     torch.save({"model": {**state, "vision_encoder.gate": torch.zeros(1)}}, tmp_path / "gated.pth")
-    with pytest.raises(StageError, match=r"gated\.pth is no viclip .*has 1 weights that ViCLIPModel has not"):
+    with pytest.raises(StageError, match=r"gated\.pth is not a usable viclip: .*has 1 weights that ViCLIPModel lacks"):
         convert(tmp_path / "gated.pth", "viclip", tmp_path / "out", vocabulary)
     with pytest.raises(StageError, match="does not exist"):
         convert(tmp_path / "none.pth", "viclip", tmp_path / "out", vocabulary)

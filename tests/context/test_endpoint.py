@@ -86,23 +86,23 @@ def test_waits_longer_after_every_failure_that_may_go_away(stub, endpoint, waits
 
 def test_gives_up_with_one_line(stub, endpoint, waits):
     stub.script = [(503, "busy", {})]
-    with pytest.raises(EndpointError, match=r"gives no answer after 5 attempts: HTTP 503 busy"):
+    with pytest.raises(EndpointError, match=r"gave no answer after 5 attempts: HTTP 503 busy"):
         endpoint.complete("?")
     assert waits == [2, 4, 8, 16]
     gone = Endpoint("http://127.0.0.1:9/v1", "small", sleep=waits.append)
-    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1 gives no answer after 5 attempts: .*refused"):
+    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1 gave no answer after 5 attempts: .*refused"):
         gone.complete("?")
 
 
 @pytest.mark.parametrize(
     ("status", "text", "words"),
     [
-        (401, "bad key", "refuses with HTTP 401; is the key valid\\? bad key"),
+        (401, "bad key", "refused with HTTP 401; is the key valid\\? bad key"),
         (404, "no model `small`", "HTTP 404 no model"),
-        (200, "<html>hello</html>", "none of a chat endpoint: '<html>hello"),
-        (200, '{"choices": []}', "none of a chat endpoint"),
+        (200, "<html>hello</html>", "not from a chat endpoint: '<html>hello"),
+        (200, '{"choices": []}', "not from a chat endpoint"),
         (200, '{"choices": [{"message": {"content": null}}]}', "holds no text"),
-        (302, "", "refuses with HTTP 302"),
+        (302, "", "refused with HTTP 302"),
     ],
 )
 def test_what_will_not_change_is_not_asked_again(stub, endpoint, waits, status, text, words):
@@ -114,7 +114,7 @@ def test_what_will_not_change_is_not_asked_again(stub, endpoint, waits, status, 
 
 def test_an_endless_answer_is_not_read_to_its_end(stub, endpoint):
     stub.say("x" * (MOST_BYTES + 1000))
-    with pytest.raises(EndpointError, match="none of a chat endpoint"):
+    with pytest.raises(EndpointError, match="not from a chat endpoint"):
         endpoint.complete("?")
 
 

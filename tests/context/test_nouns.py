@@ -48,7 +48,7 @@ def test_files_that_are_something_else(wordnet):
     with pytest.raises(NounError, match=r"expected WordNet's index\.noun"):
         read_wordnet(wordnet)
     (wordnet / "data.noun").write_text("00000100 03 n zz artifact\n")
-    with pytest.raises(NounError, match=r"data\.noun, line 1: no synset"):
+    with pytest.raises(NounError, match=r"data\.noun, line 1: not a synset"):
         read_wordnet(wordnet)
     (wordnet / "data.noun").write_text(LICENCE)
     with pytest.raises(NounError, match="holds no synset"):

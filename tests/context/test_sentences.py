@@ -48,5 +48,5 @@ def test_a_missing_file_is_told(tmp_path):
 def test_a_language_baseline_needs_its_sentences():
     with pytest.raises(ValueError, match=r"lf-cbm-entangled needs spatio_temporal in context\.sentences\.files"):
         Dataset.model_validate({"bottleneck": {"baselines": {"kinds": ["lf-cbm-entangled"]}}})
-    with pytest.raises(ValueError, match="attributes needs a file"):
+    with pytest.raises(ValueError, match="`attributes` needs a file"):
         Baselines(kinds=["attributes"])

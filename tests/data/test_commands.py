@@ -102,11 +102,11 @@ def test_init_tells_what_it_finds_wrong(videos, capsys, tmp_path):
     for words in (
         "problem: fall/f0 (1).mp4: not_a_video: f0 (1).mp4 is a web page",
         "problem: fall/f1 (1).mp4: empty",
-        "unused: fall: 1 files are no videos, for example notes.txt",
+        "unused: fall: 1 files are not videos, for example notes.txt",
         "unused: sit down: 1 videos in sub-folders are not read, for example sit down/more/x.mp4",
-        "unused: the folder by_actor is no class: its 1 videos lie in sub-folders, move them up",
-        "unused: the folder empty is no class, which has no video",
-        "unused: 1 videos lie beside the class folders, for example loose.mp4",
+        "unused: the folder by_actor is not a class: its 1 videos are in sub-folders; move them up",
+        "unused: the folder empty has no video, so it is not a class",
+        "unused: 1 videos are outside the class folders, for example loose.mp4",
         "note: fall: 3 videos are few",
         "20% of the videos have problems, the run stops above 5%",
     ):
@@ -137,7 +137,7 @@ def test_init_by_group_and_with_pictures_and_splits(videos, capsys, tmp_path):
     code, out, _ = call(capsys, "init", "by_actor", videos, "--group-pattern", "^(?P<group>[a-z][0-9])", "--quick")
     assert code == 0 and load("config.yaml").datasets["by_actor"].data.index.validation_by == "group"
     code, _, err = call(capsys, "init", "wrong", videos, "--group-pattern", "(", "--quick")
-    assert code == 2 and "is no regular expression" in err
+    assert code == 2 and "is not a regular expression" in err
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             for k in range(6):
@@ -236,8 +236,8 @@ def test_check_counts_labels_where_a_video_has_not_one(videos, capsys, tmp_path)
         "3 labelled segments",
         "  run      2 train      1 val      0 test",
         "  sit      1 train      1 val      1 test",
-        "note: run: 3 videos are few; with less than 5 a class is hardly learned",
-        "note: sit: 3 videos are few; with less than 5 a class is hardly learned",
+        "note: run: 3 videos are few; a class with fewer than 5 is hardly learned",
+        "note: sit: 3 videos are few; a class with fewer than 5 is hardly learned",
         "complete",
     ]
     report = json.loads(call(capsys, "check", "own", "--config", "own.yaml", "--json")[1])

@@ -101,11 +101,11 @@ def test_one_worker_serves_many_videos_and_passes_that_are_left(video):
 @pytest.mark.parametrize(
     ("name", "reason", "words"),
     [
-        ("segfault.mp4", "crashed", "died of SIGSEGV"),
-        ("abort.mp4", "crashed", "died of SIGABRT"),
+        ("segfault.mp4", "crashed", "died from SIGSEGV"),
+        ("abort.mp4", "crashed", "died from SIGABRT"),
         ("leaves.mp4", "crashed", r"an error \(exit status 3\)"),
         ("exits.mp4", "crashed", r"an error \(exit status 4\)"),
-        ("later.mp4", "crashed", "died of SIGABRT"),
+        ("later.mp4", "crashed", "died from SIGABRT"),
         ("hangs.mp4", "too_slow", "longer than runtime.decoder.seconds = 3"),
     ],
 )

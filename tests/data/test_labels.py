@@ -167,20 +167,20 @@ def test_a_class_list_orders_the_labels_and_may_name_more(root):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("f.mp4,sit,,", "`f.mp4` is none of the 5 listed videos; write its path as in the lists, or its id"),
-        ('"x\ny",sit,,', "`x?y` is none of the 5 listed videos"),
-        (",sit,,", "`` is none of the 5 listed videos"),
+        ("f.mp4,sit,,", "`f.mp4` is not one of the 5 listed videos; write its path as in the lists, or its id"),
+        ('"x\ny",sit,,', "`x?y` is not one of the 5 listed videos"),
+        (",sit,,", "`` is not one of the 5 listed videos"),
         ("a.mp4,,1,2", "the label is empty; a video without labels needs no row"),
-        ("a.mp4,sit,2,2", "a segment begins at 0 seconds or later and ends after that, found 2.0 to 2.0"),
-        ("a.mp4,sit,3,1.5", "ends after that, found 3.0 to 1.5"),
+        ("a.mp4,sit,2,2", "a segment must begin at 0 seconds or later and end after it begins, found 2.0 to 2.0"),
+        ("a.mp4,sit,3,1.5", "end after it begins, found 3.0 to 1.5"),
         ("a.mp4,sit,-1,2", "found -1.0 to 2.0"),
         ("a.mp4,sit,nan,2", "found nan to 2.0"),
         ("a.mp4,sit,1,nan", "found 1.0 to nan"),
         ("a.mp4,sit,1,inf", "found 1.0 to inf"),
-        ("a.mp4,sit,1,", "`start` and `end` stand together; leave both empty"),
+        ("a.mp4,sit,1,", "give both `start` and `end`, or leave both empty"),
         ("a.mp4,sit,0:10,0:20", "`start` and `end` are seconds such as 12.5, found `0:10` and `0:20`"),
         ("a.mp4,sit", "expected 4 columns, found 2"),
-        ("a.mp4,open, then sit,1,2", "expected 4 columns, found 5; a value with the separator"),
+        ("a.mp4,open, then sit,1,2", "expected 4 columns, found 5; quote a value that contains the separator"),
     ],
 )
 def test_a_wrong_row_is_told_with_its_line(root, row, words):
@@ -193,7 +193,7 @@ def test_a_wrong_row_is_told_with_its_line(root, row, words):
 
 def test_the_first_of_several_wrong_rows_is_told(root):
     (root / "labels.csv").write_text("video,label\nx,sit\na,sit\ny,sit\nz,sit\n")
-    with pytest.raises(ListError, match=r"line 2: `x` is none .* \(and 2 further lines are wrong\)$"):
+    with pytest.raises(ListError, match=r"line 2: `x` is not one .* \(and 2 further lines are wrong\)$"):
         read_listing(settings(), root)
     columns = {"video": ["a", "a", "b"], "label": ["sit"] * 3, "start": [0, float("nan"), 1], "end": [1.0, 2, 2]}
     pq.write_table(pa.table(columns), root / "labels.parquet")
@@ -222,7 +222,7 @@ def test_files_that_are_no_labels(root):
         read_listing(settings(labels="labels.parquet"), root)
     with pytest.raises(ListError, match=r"none\.csv does not exist; data\.index\.labels names it"):
         read_listing(settings(labels="none.csv"), root)
-    with pytest.raises(ValueError, match="`labels` is read with `source: lists`; the source folders has "):
+    with pytest.raises(ValueError, match="`labels` needs `source: lists`; the source folders has "):
         Index(source="folders", labels="labels.csv")
 
 
@@ -370,9 +370,9 @@ def test_the_index_says_what_is_left_out_and_what_is_there_twice(data, capsys):
     own = Index(source="folders", validation_by="video")
     index.build(data.job("index", own.model_dump(mode="json")))
     _, attributes = read_table(data.root / "index.parquet")
-    few = "4 videos are few; with less than 5 a class is hardly learned"
+    few = "4 videos are few; a class with fewer than 5 is hardly learned"
     told = attributes["provenance"]["warnings"]["index"]
-    assert told[:-1] == [f"x: {few}", f"y: {few}", "1 videos lie beside the class folders, for example loose.wmv"]
+    assert told[:-1] == [f"x: {few}", f"y: {few}", "1 videos are outside the class folders, for example loose.wmv"]
     assert told[-1].endswith("test/x/g.mp4 = train/x/a.mp4: figures would be too good; remove the copies")
     assert main(["inspect", str(data.root / "index.parquet")]) == 0
     shown = capsys.readouterr().out
@@ -386,7 +386,7 @@ def test_one_label_per_video_or_a_line_that_says_what_to_do(data):
     with pytest.raises(StageError) as told:
         seen.single_label("DANCE")
     assert str(told.value) == (
-        "DANCE decides among classes that exclude each other; 3 of 5 videos have none or several labels, for example "
+        "DANCE decides between mutually exclusive classes; 3 of 5 videos have none or several labels, for example "
         "`a` has 2 (open door, sit); give each video one label, or choose a method for label sets"
     )
     with pytest.raises(StageError, match=r"2 of 2 videos .* for example `d%2C%20x%200` has 0; give"):

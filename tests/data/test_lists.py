@@ -315,15 +315,15 @@ def test_numbers_in_class_names_are_no_numbering(tmp_path):
 
 
 def test_group_patterns_and_test_groups_that_fit_nothing_stop(root):
-    with pytest.raises(ListError, match="no regular expression"):
+    with pytest.raises(ListError, match="not a regular expression"):
         read_entries(lists(group_pattern="(?P<group>["), root)
-    with pytest.raises(ListError, match="needs a part named group"):
+    with pytest.raises(ListError, match="needs a group named `group`"):
         read_entries(lists(group_pattern="a"), root)
-    with pytest.raises(ListError, match=r"fits no file name, for example not `a0\.avi`"):
+    with pytest.raises(ListError, match=r"matches no file name, for example not `a0\.avi`"):
         read_entries(lists(group_pattern="(?P<group>zz)"), root)
     folders = {"source": "folders", "group_pattern": "(?P<group>[0-9])"}
     assert {entry.group for entry in read_entries(Index(**folders, test_groups=["9"]), root)} == set("012349")
-    with pytest.raises(ListError, match="no file is of the group 8; there are 0, 1"):
+    with pytest.raises(ListError, match="no file belongs to the group 8; there are 0, 1"):
         read_entries(Index(**folders, test_groups=["8", "9"]), root)
 
 
@@ -443,7 +443,7 @@ def test_encodings_of_lists(root, encoding):
 
 def test_a_header_that_is_none_that_is_known_stops(root):
     (root / "train.csv").write_text("Pfad,Klasse\na/a0.avi,0\nb/b0.avi,1\n")
-    with pytest.raises(ListError, match=r"line 1: `Pfad,Klasse` seems to be a header; remove it, or call its columns"):
+    with pytest.raises(ListError, match=r"line 1: `Pfad,Klasse` seems to be a header; remove it, or name its columns"):
         read_entries(lists(), root)
     (root / "train.csv").write_text("path,fps,label\na/a0.avi,25\n")
     with pytest.raises(ListError, match=r"train\.csv, line 2: expected 3 columns, found 2"):
@@ -477,7 +477,7 @@ def test_class_lists_with_quotes_headers_and_numbers(tmp_path, text):
 
 def test_class_lists_whose_numbers_do_not_count_stop(tmp_path):
     (tmp_path / "classes.txt").write_text("id,name\n3,walk\n7,run\n")
-    with pytest.raises(ListError, match="must count from 0 or 1, each once"):
+    with pytest.raises(ListError, match="must count from 0 or 1 without gaps or repeats"):
         read_class_list(tmp_path / "classes.txt")
     (tmp_path / "classes.txt").write_text("no label\nlabel 1\nclasses we like\n")  # names, no header
     assert read_class_list(tmp_path / "classes.txt") == ["no label", "label 1", "classes we like"]
@@ -563,10 +563,14 @@ def persons(root, spelled=("Person", "person"), n=8):
 def test_a_pattern_that_fits_half_of_the_names_stops(tmp_path):
     persons(tmp_path)
     settings = Index(source="folders", test_fraction=0.3, group_pattern=r"^(?P<group>person\d+)_")
-    with pytest.raises(ListError, match=r"fits 24 of 48 file names, not `Person00_A0\.mp4`, .* and 14 more; mend it"):
+    with pytest.raises(
+        ListError, match=r"matches 24 of 48 file names, not `Person00_A0\.mp4`, .* and 14 more; correct it"
+    ):
         read_listing(settings, tmp_path)
     listing = read_listing(settings.model_copy(update={"ungrouped": "one_group"}), tmp_path)
-    assert listing.notes[0].startswith("24 videos that group_pattern does not fit are one group: `Person00_A0.mp4`, ")
+    assert listing.notes[0].startswith(
+        "24 videos that group_pattern does not match form one group: `Person00_A0.mp4`, "
+    )
     splits = defaultdict(set)
     for entry in listing.entries:
         splits[entry.group].add(entry.split)
@@ -626,7 +630,7 @@ def test_groups_that_lists_part_are_told(root):
         (
             {f"A/{k}.mp4" for k in range(9)},
             {"test_fraction": 0.2},
-            "there is one class alone, `A`, and nothing to tell it",
+            "there is only one class, `A`; add videos",
         ),
     ],
 )
@@ -656,7 +660,7 @@ def test_three_videos_of_a_class_fill_three_splits_and_are_told_to_be_few(tmp_pa
     settings = Index(source="folders", test_fraction=0.2, validation_by="video")
     listing = read_listing(settings, tmp_path)
     check_splits(listing, settings)
-    assert few_videos(listing)[0] == "A: 3 videos are few; with less than 5 a class is hardly learned"
+    assert few_videos(listing)[0] == "A: 3 videos are few; a class with fewer than 5 is hardly learned"
 
 
 @pytest.mark.parametrize("name", ["valid", "Validation", "training", "testing"])

@@ -64,7 +64,7 @@ def test_activities_of_breakfast(tmp_path):
     ("frames", "words"),
     [
         ({"P03_cam01_P03_tea": ["SIL", "dance"]}, "P03_cam01_P03_tea.txt, line 2: the label `dance` is not in"),
-        ({"../../etc": ["SIL"]}, "etc.txt is no label file of Breakfast"),
+        ({"../../etc": ["SIL"]}, "etc.txt is not a label file of Breakfast"),
         ({}, "holds no label file"),
     ],
 )
@@ -135,8 +135,8 @@ def test_a_spreadsheet_with_entities_is_refused(tmp_path):
     [
         ("{", "cannot be read as JSON"),
         ("3", "expected `database`"),
-        ('{"database": {"abcdefghijk": {"class": "x"}}}', "another form than COIN's"),
-        ('{"database": {"abcdefghijk": 3}}', "another form than COIN's"),
+        ('{"database": {"abcdefghijk": {"class": "x"}}}', "does not have COIN's form"),
+        ('{"database": {"abcdefghijk": 3}}', "does not have COIN's form"),
     ],
 )
 def test_bad_annotations_of_coin_are_told(tmp_path, text, words):

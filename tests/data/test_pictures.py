@@ -82,7 +82,7 @@ def test_a_validation_folder_is_kept(split):
 
 def test_a_class_that_train_lacks_is_told(split):
     write(split / "test" / "cow" / "1.jpg")
-    with pytest.raises(ListError, match="holds cow, which train does not have"):
+    with pytest.raises(ListError, match="holds cow, which train lacks"):
         read_entries(Index(source="images"), split)
 
 

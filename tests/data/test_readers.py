@@ -359,7 +359,7 @@ def test_damage_after_the_middle_keeps_the_frames_before_it(tmp_path, backend):
     )
     frames, _, video = read_all(path, backend)
     assert positions(frames) == list(range(15)) and video.n_decoded == 15
-    with open_video(path, backend) as again, pytest.raises(VideoError, match=r"frame 20 is wanted, but 15 of 24"):
+    with open_video(path, backend) as again, pytest.raises(VideoError, match=r"frame 20 is needed, but 15 of 24"):
         again.frames([3, 20])
 
 
@@ -380,7 +380,9 @@ def test_cut_videos(tmp_path, part):
     start, end = whole.index(b"movi"), whole.index(b"idx1")
     (tmp_path / "cut.avi").write_bytes(whole[: start + int(part * (end - start))])
     if part < 0.5:
-        with pytest.raises(VideoError, match=r"header promises 24 frames, the file holds \d+; it was probably cut"):
+        with pytest.raises(
+            VideoError, match=r"header promises 24 frames, the file holds \d+; it was probably truncated"
+        ):
             open_video(tmp_path / "cut.avi")
     with open_video(tmp_path / "cut.avi", min_fraction=0.1) as video:
         assert "header promises 24 frames" in video.note
@@ -448,7 +450,7 @@ def test_less_than_the_header_promises_is_told(tmp_path, backend, name, codec, o
             assert caught.value.reason == "damaged"
         else:
             assert read_all(path, backend)[2].note == video.note
-            with pytest.raises(VideoError, match="it was probably cut"):
+            with pytest.raises(VideoError, match="it was probably truncated"):
                 open_video(path, backend, min_fraction=0.99)
 
 
@@ -559,7 +561,7 @@ def write_unknown_codec(path):
         ("empty", "no bytes", lambda path: path.touch()),
         ("not_a_video", "web page", lambda path: path.write_text("\ufeff\n<!DOCTYPE html><html></html>")),
         ("not_a_video", "git lfs pull", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n")),
-        ("not_a_video", "play list", lambda path: path.write_text("#EXTM3U\nhttp://127.0.0.1:9/a.ts\n")),
+        ("not_a_video", "playlist", lambda path: path.write_text("#EXTM3U\nhttp://127.0.0.1:9/a.ts\n")),
         ("not_a_video", "no known video format", lambda path: path.write_text("moved to another place\n" * 9)),
         ("not_a_video", "no known video format", lambda path: path.write_bytes(random.Random(0).randbytes(9999))),
         ("not_a_video", "no known video format", lambda path: path.write_bytes(bytes(9999))),
@@ -664,7 +666,7 @@ def test_cut_picture(tmp_path, suffix):
     cut = (folder / f"6{suffix}").read_bytes()[:-12]
     (folder / f"6{suffix}").write_bytes(cut)
     frames, _, video = read_all(folder)
-    assert positions(frames) == list(range(6)) and f"6{suffix} is no complete picture" in video.note
+    assert positions(frames) == list(range(6)) and f"6{suffix} is not a complete picture" in video.note
     (folder / f"2{suffix}").write_bytes(cut)
     with pytest.raises(VideoError, match="2 of 8 frames") as caught:
         read_all(folder)

@@ -68,7 +68,9 @@ def test_kth_is_cut_by_its_sequence_list_and_split_by_person(kth):
 def test_kth_with_other_persons_and_broken_lists(kth):
     listing = read_listing(Index(source="kth", test_groups=["person12"]), kth)
     assert {entry.group for entry in listing.entries if entry.split == "test"} == {"person12"}
-    with pytest.raises(ListError, match=r"no file is of the group person99; there are person11, person12, person22"):
+    with pytest.raises(
+        ListError, match=r"no file belongs to the group person99; there are person11, person12, person22"
+    ):
         read_listing(Index(source="kth", test_groups=["person99"]), kth)
     for ranges, words in (("1 to 95", "expected frames such as"), ("95-1", "end after they begin"), ("0-9", "from 1")):
         (kth / "00sequences.txt").write_text(f"person11_boxing_d1 frames {ranges}\n")
@@ -125,7 +127,7 @@ def test_penn_action_reads_frames_and_annotations(tmp_path):
     assert listing.entries[4].problem == "class `yoga` is not in the class list"
     assert "train: 4 videos are listed, 1,258 are published" in listing.missing
     (tmp_path / "labels/0002.mat").write_bytes(b"no matrix")
-    with pytest.raises(ListError, match=r"0002\.mat is no annotation of Penn Action"):
+    with pytest.raises(ListError, match=r"0002\.mat is not an annotation of Penn Action"):
         read_listing(Index(source="penn_action"), tmp_path)
     shutil.rmtree(tmp_path / "labels")
     with pytest.raises(ListError, match="they come with the data set"):
@@ -258,10 +260,10 @@ def test_mimetics_is_mapped_onto_trained_classes(tmp_path):
     (note,) = listing.notes
     assert note.startswith("1 videos of 20 classes without a counterpart are left out: ") and "smoking" in note
     (tmp_path / "map.csv").write_text("archery,Archery\ngolf,GolfSwing\n")
-    with pytest.raises(ListError, match=r"map\.csv, line 2: `golf` is no class of this set"):
+    with pytest.raises(ListError, match=r"map\.csv, line 2: `golf` is not a class of this set"):
         read_listing(mapped.model_copy(update={"class_map": "map.csv"}), tmp_path)
     (tmp_path / "map.csv").write_text("archery,Bow\n")
-    with pytest.raises(ListError, match=r"line 1: `Bow` is no class of the class list"):
+    with pytest.raises(ListError, match=r"line 1: `Bow` is not a class of the class list"):
         read_listing(mapped.model_copy(update={"class_map": "map.csv"}), tmp_path)
     (tmp_path / "map.csv").write_text("archery\n")
     with pytest.raises(ListError, match=r"expected `class of this set,class of the model`"):
@@ -295,7 +297,7 @@ def test_weizmann_leaves_an_actor_out(tmp_path):
     assert listing.missing == ["1 of 93 videos are not on disk: 1 of bend"]
     with pytest.raises(ListError, match=r"test_groups must name the actors to test on, of daria, "):
         read_listing(Index(source="weizmann"), tmp_path)
-    with pytest.raises(ListError, match="no file is of the group leni"):
+    with pytest.raises(ListError, match="no file belongs to the group leni"):
         read_listing(Index(source="weizmann", test_groups=["leni"]), tmp_path)
 
 
@@ -347,7 +349,7 @@ def test_validation_groups_are_taken_as_named(own):
     settings = Index(source="folders", test_groups=["a"], validation_groups=["b"], group_pattern="^(?P<group>[a-z])_")
     listing = read_listing(settings, own)
     assert {entry.group for entry in listing.entries if entry.split == "val"} == {"b"}
-    with pytest.raises(ListError, match="validation_groups: no train video is of the group a"):
+    with pytest.raises(ListError, match="validation_groups: no train video belongs to the group a"):
         read_listing(settings.model_copy(update={"validation_groups": ["a"]}), own)
 
 
@@ -363,9 +365,9 @@ def test_classes_that_cannot_be_learned_stop():
     check_classes(listing(good, test_only=True))
     with pytest.raises(StageError, match="the class `sit` has no train video: no video is listed; add videos"):
         check_classes(listing(good))
-    with pytest.raises(StageError, match="`sit` has no train video: of its 2 listed videos none can be used"):
+    with pytest.raises(StageError, match="`sit` has no train video: none of its 2 listed videos can be used"):
         check_classes(listing(good, ("sit", "train", "missing"), ("sit", "train", "empty")))
     with pytest.raises(StageError, match="`sit` has no train video: all 1 are in other splits"):
         check_classes(listing(good, ("sit", "test", None)))
-    with pytest.raises(StageError, match=r"`fall` has no train video: no video is listed \(and 1 further classes\)"):
+    with pytest.raises(StageError, match=r"`fall` has no train video: no video is listed \(and 1 more classes\)"):
         check_classes(listing(("other", "train", None)))

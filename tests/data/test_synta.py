@@ -72,10 +72,10 @@ def test_plain_clips_are_splits_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"classes": ["flying"]}, "`flying` is no coarse class of Syn-TA"),
+        ({"classes": ["flying"]}, "`flying` is not a coarse class of Syn-TA"),
         ({"train_ids": 6}, "leave none for validation"),
         ({"factor_ids": 3}, "there are 2 identities for validation"),
-        ({"backgrounds": ["plain"]}, "must have realistic"),
+        ({"backgrounds": ["plain"]}, "must include realistic"),
         ({"views": ["front", "front"]}, "names something twice"),
     ],
 )
@@ -176,7 +176,7 @@ def test_lists_of_the_release_are_read(tmp_path):
             lambda root: write_table(root, TABLE[:2] + TABLE[2:3]),
             "the coarse class `folding ` has no fine class in set 2",
         ),
-        (lambda root: write_table(root, [*TABLE, ("k400", 2, "throwing axe", 0, "throwing")]), "is there twice"),
+        (lambda root: write_table(root, [*TABLE, ("k400", 2, "throwing axe", 0, "throwing")]), "is listed twice"),
         (lambda root: write_table(root, TABLE[4:]), "has no line of the data set k400"),
         (lambda root: write_table(root, [("k400", "x", "a", 0, "b")]), "expected the columns"),
         (lambda root: (root / "fine_to_coarse.csv").unlink(), "fine_to_coarse.csv is not in"),

@@ -74,9 +74,9 @@ def test_a_video_with_another_ending_is_told_by_its_content(tmp_path):
     listing = read_listing(FOLDERS, tmp_path)
     assert listing.class_names == ["A", "B"]
     assert unused(listing, "folders", tmp_path) == [
-        "A: 1 files are videos by their content and not by their ending, for example A/x.dat; rename them",
-        "A: 2 files are no videos, for example notes.txt",
-        "C: 2 files are videos by their content and not by their ending, for example C/y; rename them",
+        "A: 1 files have video content but another ending, for example A/x.dat; rename them",
+        "A: 2 files are not videos, for example notes.txt",
+        "C: 2 files have video content but another ending, for example C/y; rename them",
     ]
 
 
@@ -127,10 +127,10 @@ def test_a_split_without_class_folders_is_told_and_an_empty_one_stops(tmp_path):
     listing = read_listing(FOLDERS, tmp_path)
     assert {entry.split for entry in listing.entries} == {"train", "val", "test"}  # test is carved
     assert unused(listing, "folders", tmp_path) == [
-        "1 videos lie beside the class folders, for example loose.mp4",
-        "the folder holdout/A is none of train, val and test: its 1 videos are not read, for example holdout/A/1.mp4",
+        "1 videos are outside the class folders, for example loose.mp4",
+        "the folder holdout/A is not train, val or test: its 1 videos are not read, for example holdout/A/1.mp4",
         "the folder test has no class folders: its 2 videos are not read, for example test/1.mp4",
-        "1 videos lie beside the class folders in train, for example train/3.mp4",
+        "1 videos are outside the class folders in train, for example train/3.mp4",
     ]
     (tmp_path / "val").mkdir()
     with pytest.raises(ListError, match="val holds no folder with videos"):
@@ -163,7 +163,7 @@ def test_folders_of_frames_and_many_unused_folders_are_told(tmp_path):
     make(tmp_path, *[f"set{k:02d}/inner/x.mp4" for k in range(12)])
     lines = unused(read_listing(FOLDERS, tmp_path), "folders", tmp_path)
     assert lines[0] == ("A: 2 sub-folders of pictures are not read, for example A/clip0; lists can name them as videos")
-    assert lines[1] == "the folder set00 is no class: its 1 videos lie in sub-folders, move them up"
+    assert lines[1] == "the folder set00 is not a class: its 1 videos are in sub-folders; move them up"
     assert len(lines) == 11 and lines[-1] == "and 3 more such folders"
 
 

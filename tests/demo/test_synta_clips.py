@@ -166,7 +166,7 @@ def test_lengths_and_bytes_follow_from_the_seed():
 
 def test_what_is_never_seen_is_drawn_again_and_told(monkeypatch):
     monkeypatch.setattr(clips_module, "_all_seen", lambda *_: False)
-    with pytest.raises(StageError, match="after 50 draws some body is never in the picture"):
+    with pytest.raises(StageError, match="after 50 draws some body never enters the picture"):
         render(SMALL, Clip("rising", 1, 1, "front"))
 
 

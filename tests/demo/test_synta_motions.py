@@ -171,10 +171,10 @@ def test_names_are_those_of_the_release():
     ("path", "words"),
     [
         ("falling/falling9_id_3.mp4", "has no fine class 9; it has 1, 2, 3, 4 .earlier label files"),
-        ("flying/flying1_id_3.mp4", "`flying` is no coarse class"),
-        ("falling/rising1_id_3.mp4", "is no clip of Syn-TA"),
-        ("../falling/falling1_id_3.mp4", "is no clip of Syn-TA"),
-        ("else/falling/falling1_id_3.mp4", "is no clip of Syn-TA"),
+        ("flying/flying1_id_3.mp4", "`flying` is not a coarse class"),
+        ("falling/rising1_id_3.mp4", "is not a clip of Syn-TA"),
+        ("../falling/falling1_id_3.mp4", "is not a clip of Syn-TA"),
+        ("else/falling/falling1_id_3.mp4", "is not a clip of Syn-TA"),
     ],
 )
 def test_wrong_names_are_told(path, words):

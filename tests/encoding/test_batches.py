@@ -77,7 +77,7 @@ def test_shrinking_stays_small_for_what_comes_later():
 
 
 def test_a_single_row_that_does_not_fit_is_told():
-    with pytest.raises(StageError, match=r"memory does not hold a single item .* runtime\.device"):
+    with pytest.raises(StageError, match=r"memory cannot hold the network and a single item; .* runtime\.device"):
         encode_rows(np.zeros((4, 2), np.uint8), SmallMemory(0), 4, CPU, "rows")
 
 

@@ -97,7 +97,7 @@ def test_clients_bring_packages_by_name_and_version(family, monkeypatch):
 
 def test_another_package_is_refused_and_nothing_is_left(family, cache):
     (family / "b-1.whl").write_bytes(b"something else")
-    with pytest.raises(StageError, match=r"b-1\.whl has SHA-256 .* is known here; nothing of it was used"):
+    with pytest.raises(StageError, match=r"b-1\.whl has SHA-256 .*, expected .*; none of it was used"):
         fetch("small", family, [].append)
     assert [path.name for path in (cache / "small").iterdir()] == ["a"]
 
@@ -116,7 +116,7 @@ def test_without_a_client_one_line_says_what_to_do(family, monkeypatch, capsys):
     monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
     assert main(["fetch", "small"]) == 2
     said = capsys.readouterr().err
-    assert "`npm` is not installed here" in said and "conceptreel fetch small --from FOLDER" in said
+    assert "`npm` is not installed" in said and "conceptreel fetch small --from FOLDER" in said
     assert said.count("\n") == 1
     assert main(["fetch", "small", "--from", str(family.parent)]) == 2
     assert "holds no a-1.tgz" in capsys.readouterr().err

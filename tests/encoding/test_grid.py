@@ -24,7 +24,7 @@ def test_inset_keeps_whole_circles():
 def test_cells_are_the_middles():
     np.testing.assert_allclose(positions(4, "cells"), [0.125, 0.375, 0.625, 0.875])
     np.testing.assert_allclose(positions(1, "stride"), [0.5])
-    with pytest.raises(ValueError, match="at least one place"):
+    with pytest.raises(ValueError, match="at least one position"):
         positions(0, "cells")
 
 

@@ -97,7 +97,7 @@ def changed(row, column, value):
 
 OBJECTS = np.array([Hostile()], object)
 BAD = {
-    "hostile.pt": (lambda path: torch.save(Hostile(), path), "never unpickled"),
+    "hostile.pt": (lambda path: torch.save(Hostile(), path), "ever unpickled"),
     "hostile.npy": (lambda path: np.save(path, OBJECTS, allow_pickle=True), "pickled Python objects, which are never"),
     "hostile.npz": (lambda path: np.savez(path, x=OBJECTS), "pickled Python objects, which are never"),
     "garbage.npy": (lambda path: path.write_bytes(b"garbage"), "not a file of numpy arrays"),
@@ -110,7 +110,7 @@ BAD = {
         "version 7.3; save it again",
     ),
     "garbage.safetensors": (lambda path: path.write_bytes(b"garbage" * 50), "not a safetensors file"),
-    "nan.npy": (lambda path: np.save(path, changed(1, 0, np.nan)), "row 1 holds NaN or infinity, as do 1 of 3"),
+    "nan.npy": (lambda path: np.save(path, changed(1, 0, np.nan)), r"row 1 holds NaN or infinity \(1 of 3"),
     "nan.npz": (lambda path: np.savez(path, x=changed(0, 1, np.inf), ids=NAMES), r"row 0 \(b.mp4\) holds NaN"),
     "too large.npy": (lambda path: np.save(path, 1e300 * (1 + X.astype(float))), "row 0 holds NaN or infinity"),
     "empty.npy": (lambda path: np.save(path, X[:0]), "empty matrix"),
@@ -121,7 +121,7 @@ BAD = {
     "names.npz": (lambda path: np.savez(path, x=X, ids=NAMES[:2]), "3 rows, but 2 names in `ids`"),
     "twice.npz": (lambda path: np.savez(path, x=X, ids=["a", "b", "a.avi"]), "more than one row for a"),
     "repeated.pt": (lambda path: torch.save(torch.ones(1).expand(1 << 20, 1 << 20), path), "repeats a stored value"),
-    "table.csv": (lambda path: path.write_text("1,2"), "suffix `.csv`; known are .pt"),
+    "table.csv": (lambda path: path.write_text("1,2"), "suffix `.csv`; known suffixes are .pt"),
 }
 
 

@@ -64,7 +64,7 @@ def test_one_array_per_video(suffix, tmp_path):
     }[suffix]()
     check(read("arrays", tmp_path))
     assert files_of(tmp_path, IDS) == [path]
-    with pytest.raises(VideoError, match=r"run__b exists with none of \.pt, \.pth, \.npy"):
+    with pytest.raises(VideoError, match=r"run__b does not exist with any of \.pt, \.pth, \.npy"):
         read("arrays", tmp_path, "run__b")
 
 
@@ -76,7 +76,7 @@ def test_one_file_for_all_and_joints_that_are_missing(tmp_path):
     sure = np.isfinite(holes).all(2)
     check(read("arrays", tmp_path / "all.npz"), holes, sure.astype(np.float32), (True, True, False, True))
     check(read("arrays", tmp_path / "all.npz", "run__b"), scores=np.ones((F, J)))
-    with pytest.raises(VideoError, match=r"all\.npz has no poses of it"):
+    with pytest.raises(VideoError, match=r"all\.npz has no poses of this video"):
         read("arrays", tmp_path / "all.npz", "run__c")
 
 
@@ -87,12 +87,12 @@ def test_one_file_for_all_and_joints_that_are_missing(tmp_path):
         (POINTS[:0], "has no frame"),
         (POINTS.reshape(F, -1), "holds 0 arrays"),
         (np.zeros((F, J, 4)), r"not frames × joints × 2 or 3 but \[4, 17, 4\]|is not frames"),
-        (np.full((F, J, 3), np.nan), "no joint: all are missing"),
-        (np.zeros((F, J, 2)), "no joint: all are missing"),
-        (np.full((F, J, 2), -1.0), "no joint: all are missing"),
-        (np.full((F, J, 2), np.inf), "holds infinity"),
+        (np.full((F, J, 3), np.nan), "no joints: all are missing"),
+        (np.zeros((F, J, 2)), "no joints: all are missing"),
+        (np.full((F, J, 2), -1.0), "no joints: all are missing"),
+        (np.full((F, J, 2), np.inf), "holds infinite"),
         (with_third(np.nan), "NaN as the confidence"),
-        (with_third(100 * SCORES), r"confidences from 3\d\.\d+ to 9\d\.\d+, which must be 0 to 1 \(per cent"),
+        (with_third(100 * SCORES), r"confidences from 3\d\.\d+ to 9\d\.\d+, which must be 0 to 1 \(percent"),
         (with_third(2 + SCORES), "the depth of three-dimensional joints"),
         (with_third(SCORES - 0.5), "confidences from -0.1"),
         (POINTS / 200, r"coordinates from 0\.0\d+ to 0\.99\d+, which must be pixels"),
@@ -250,7 +250,7 @@ def test_bare_names_of_mmaction(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"keypoint": np.zeros((1, F, 25, 3))}, "3 dimensions; poses in the picture have 2"),
+        ({"keypoint": np.zeros((1, F, 25, 3))}, "3 dimensions; image poses have 2"),
         ({"keypoint": None}, "no array `keypoint`"),
         ({"keypoint": "text"}, "no array `keypoint`"),
         ({"keypoint_score": np.ones((1, F, J))}, "`keypoint_score` does not fit"),
@@ -258,9 +258,9 @@ def test_bare_names_of_mmaction(tmp_path):
         ({"keypoint": np.zeros((0, F, J, 2)), "keypoint_score": np.zeros((0, F, J))}, "has no person"),
         (
             {"keypoint": np.full((1, F, J, 2), np.nan), "keypoint_score": np.ones((1, F, J))},
-            "no joint: all are missing",
+            "no joints: all are missing",
         ),
-        ({"keypoint": np.full((1, F, J, 2), np.inf), "keypoint_score": np.ones((1, F, J))}, "holds infinity"),
+        ({"keypoint": np.full((1, F, J, 2), np.inf), "keypoint_score": np.ones((1, F, J))}, "holds infinite"),
         ({"keypoint_score": np.full((2, F, J), 97.5)}, "confidences from 97.5 to 97.5"),
         ({"keypoint": np.ones((1, F, 13, 2)), "keypoint_score": np.ones((1, F, 13))}, "13 joints"),
     ],
@@ -369,7 +369,9 @@ def test_all_videos_of_a_list_count_from_the_same_number(tmp_path):
 
 def test_frames_that_begin_late_are_no_frames_without_a_person(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps(coco(first=31)))
-    with pytest.raises(VideoError, match=r"other_frames: .* from 31 to 34, but the list counts from 1; motion\.poses"):
+    with pytest.raises(
+        VideoError, match=r"other_frames: .* from 31 to 34, but the list counts from 1; set motion\.poses"
+    ):
         read("coco", tmp_path / "x.json")
     check(pose_reader("coco", tmp_path / "x.json", Form(J, first_frame=31), IDS)("run__a"))
     (tmp_path / "x.json").write_text(json.dumps(coco(("run/a", "run/b"), first=0)))
@@ -386,14 +388,14 @@ def broken(**changes):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"annotations": 3}, "no COCO keypoint file"),
-        (3, "no COCO keypoint file"),
+        ({"annotations": 3}, "not a COCO keypoint file"),
+        (3, "not a COCO keypoint file"),
         (broken(images=[]), "names the image 100, which is not in `images`"),
         (broken(images=coco()["images"] * 2), "image id 100 twice"),
         (broken(images=[{"id": 100, "file_name": "run/a/first.jpg"}]), "no frame number"),
         (broken(annotations=[{"image_id": 100, "keypoints": [1, 2]}]), "must be x, y, v of every joint"),
-        (broken(annotations=[{"keypoints": [1, 2, 3]}]), "no COCO keypoint file"),
-        (coco(("",)), "does not tell which video"),
+        (broken(annotations=[{"keypoints": [1, 2, 3]}]), "not a COCO keypoint file"),
+        (coco(("",)), "does not say which video"),
     ],
 )
 def test_bad_files_of_coco_are_told(content, words, tmp_path):
@@ -405,14 +407,14 @@ def test_bad_files_of_coco_are_told(content, words, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (broken(annotations=[]), "keypoints of nobody"),
+        (broken(annotations=[]), "has no keypoints"),
         (broken(annotations=[{"image_id": 100, "keypoints": [1, 2, 2] * 13}]), r"has \[13\] joints"),
         (
             {
                 "images": [{"id": 1, "file_name": "run/a/000000397133.jpg"}],
                 "annotations": [{"image_id": 1, "keypoints": [1.0, 2, 2] * J}],
             },
-            "no frames of one video",
+            "not the frames of one video",
         ),
     ],
 )
@@ -457,7 +459,7 @@ def test_a_list_of_other_videos_is_told_with_names_of_both(source, tmp_path):
     with pytest.raises(ForeignFileError, match=r"none of the 2 videos: .*1.*, the data set .*0001.*0002"):
         pose_reader(source, place, J, ids)
     if source in ("coco", "arrays"):
-        with pytest.raises(ForeignFileError, match=r"a file of none of the 2 videos"):
+        with pytest.raises(ForeignFileError, match=r"files of none of the 2 videos"):
             pose_reader(source, tmp_path, J, ids)
 
 

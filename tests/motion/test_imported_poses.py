@@ -212,5 +212,5 @@ def test_a_skeleton_that_is_none_is_told(root, monkeypatch):
         poses(root, monkeypatch, skeleton="ntu", max_failed_fraction=0)
     from pipeline.config import validate
 
-    with pytest.raises(ConfigError, match=r"neither a skeleton's file \(\.yaml\) nor one of coco, jhmdb, kinect, mpii"):
+    with pytest.raises(ConfigError, match=r"neither a skeleton file \(\.yaml\) nor one of coco, jhmdb, kinect, mpii"):
         validate({"datasets": {"d": {"motion": {"poses": {"skeleton": "openpoze"}}}}})

@@ -137,7 +137,7 @@ def test_boxes_of_a_detector(data, tmp_path, monkeypatch, checkpoint_folders):
 def test_what_is_missing_is_told(data, tmp_path, monkeypatch):
     with pytest.raises(StageError, match=r"motion\.poses\.boxes_path names the table"):
         poses(data, tmp_path, monkeypatch, boxes="annotations", boxes_path="none.csv")
-    with pytest.raises(StageError, match="the configuration wants " + "1" * 64):
+    with pytest.raises(StageError, match="but the configuration expects " + "1" * 64):
         poses(data, tmp_path, monkeypatch, boxes="whole_frame", sha256="1" * 64)
     with pytest.raises(StageError, match="gives 17 joints, the skeleton has 13"):
         poses(data, tmp_path, monkeypatch, boxes="whole_frame", skeleton="penn_action")

@@ -36,7 +36,7 @@ class Backbone(Encoder, ABC):
         super().__init__(model, runtime)
         self.preprocessing, self.cls_token = preprocessing, cls_token
         if cls_token and self.kind != IMAGE:
-            raise StageError("this backbone has no CLS token for its places; set backbone.maps.cls_token to false")
+            raise StageError("this backbone has no CLS token for its positions; set backbone.maps.cls_token to false")
 
     @property
     def patch(self) -> int:

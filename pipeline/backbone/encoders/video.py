@@ -11,7 +11,7 @@ from pipeline.store.atomic import StageError
 
 
 def _too_short(n_frames: int, wanted: int) -> StageError:
-    return StageError(f"the backbone wants {wanted} frames, the clips have {n_frames}; set data.decode.n_frames")
+    return StageError(f"the backbone needs {wanted} frames, the clips have {n_frames}; set data.decode.n_frames")
 
 
 class _FixedLength(Backbone):

@@ -313,7 +313,7 @@ class Training:
         if self.micro_batch == 1 or self.processes > 1:
             raise StageError(
                 f"the GPU has too little memory for {self.micro_batch} clips at a time; lower "
-                f"runtime.batch_size.finetune and run again, it goes on from the last state"
+                f"runtime.batch_size.finetune and run again; it resumes from the last state"
             )
         self.micro_batch //= 2
         self.say(f"out of GPU memory: micro-batches of at most {self.micro_batch} from now on")

@@ -90,8 +90,8 @@ def build_classifier(
     config = backbone.model.config
     if config.model_type != "videomae":
         raise StageError(
-            f"`{name}` is a {config.model_type}; fine-tuning is for VideoMAE (the recipe of the supplement). Set "
-            f"backbone.finetune.enabled to false or name another backbone.features.model"
+            f"`{name}` is a {config.model_type}; fine-tuning supports only VideoMAE (the recipe of the supplement); "
+            f"set backbone.finetune.enabled to false or name another backbone.features.model"
         )
     config = transformers.VideoMAEConfig.from_dict(
         # The mean of the tokens is classified; a final norm before it, as after pre-training, is given up (VideoMAE).

@@ -46,11 +46,11 @@ def check(folder: Path, expected: str) -> None:
     """
     if not (folder / checkpoints.WEIGHTS).is_file():
         raise ArtifactError(
-            f"there is no fine-tuned backbone in {folder}; run the pipeline again to tune it, and use a model in the "
-            f"folder of its run, or with a copy of the backbone at that place"
+            f"there is no fine-tuned backbone in {folder}; run the pipeline again to tune it, and keep the model in "
+            f"the folder of its run, or copy the backbone there"
         )
     if checkpoints.weights_digest(str(folder)) != expected:
         raise ArtifactError(
-            f"the weights in {folder} are not those that are expected: they were tuned anew or changed after they were "
+            f"the weights in {folder} are not the expected ones: they were tuned again or changed after they were "
             f"written; run the pipeline again"
         )

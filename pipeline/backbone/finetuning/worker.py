@@ -49,7 +49,7 @@ def launch(folder: Path, processes: int, say: Callable[[str], None]) -> None:
         return
     if _on_gpu(folder) and processes > torch.cuda.device_count():
         raise StageError(
-            f"runtime.finetune_processes is {processes}, but this machine shows {torch.cuda.device_count()} GPUs"
+            f"runtime.finetune_processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs"
         )
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     running = subprocess.Popen(
@@ -73,9 +73,7 @@ def launch(folder: Path, processes: int, say: Callable[[str], None]) -> None:
         running.wait()
         running.stdout.close()
     if running.returncode:
-        raise StageError(
-            told or f"a process of the training failed; its words are in the log: {raised or running.returncode}"
-        )
+        raise StageError(told or f"a training process failed; see the log: {raised or running.returncode}")
 
 
 def main() -> None:

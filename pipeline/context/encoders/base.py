@@ -67,7 +67,7 @@ class DualEncoder(Encoder, ABC):
             return min(wanted, available)
         if available < self.n_frames:
             raise StageError(
-                f"the dual encoder wants {self.n_frames} frames, the clips have {available}; set data.decode.n_frames"
+                f"the dual encoder needs {self.n_frames} frames, the clips have {available}; set data.decode.n_frames"
             )
         return self.n_frames
 

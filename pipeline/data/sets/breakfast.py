@@ -71,7 +71,9 @@ def _films(root: Path, stamp: int) -> list[tuple[re.Match[str], tuple[Segment, .
     for name, text in _texts(root):
         match = _NAME.fullmatch(name)
         if not match:
-            raise ListError(f"{name}.txt is no label file of Breakfast; their names are like P03_cam01_P03_cereals.txt")
+            raise ListError(
+                f"{name}.txt is not a label file of Breakfast; their names look like P03_cam01_P03_cereals.txt"
+            )
         found.append((match, _segments(name, text, number_of)))
     if not found:
         raise ListError(f"{root / FOLDER} holds no label file")

@@ -91,7 +91,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     lines = csv.DictReader(io.StringIO(text_of(path.read_bytes())))
     lacking = [name for name in COLUMNS if name not in (lines.fieldnames or ())]
     if lacking:
-        raise ListError(f"{path} lacks the column `{lacking[0]}`; it is no list of Charades")
+        raise ListError(f"{path} lacks the column `{lacking[0]}`; it is not a list of Charades")
     for line in lines:
         yield lines.line_num, line
 

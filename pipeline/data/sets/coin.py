@@ -29,7 +29,7 @@ def _xml(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
         raise ValueError(f"{name} unpacks to more than {LARGEST_SHEET} bytes")
     data = archive.read(name)
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ValueError(f"{name} defines entities, which a spreadsheet has no use for")
+        raise ValueError(f"{name} defines entities, which a spreadsheet does not need")
     return ElementTree.fromstring(data)
 
 
@@ -51,7 +51,7 @@ def steps_of(path: Path) -> dict[str, str]:
         raise ListError(f"{path} cannot be read as COIN's taxonomy ({error})") from None
     found = {row[-2]: row[-1] for row in rows if len(row) >= 2 and row[-2].isdigit()}
     if not found:
-        raise ListError(f"{path}: its last sheet names no step; rows of it end with an id and a text")
+        raise ListError(f"{path}: its last sheet names no step; its rows must end with an id and a text")
     return found
 
 
@@ -127,9 +127,7 @@ def read(settings, root: Path) -> Listing:
                 )
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ListError(
-            f"{files[0]}: an entry has another form than COIN's ({type(error).__name__}: {error})"
-        ) from None
+        raise ListError(f"{files[0]}: an entry does not have COIN's form ({type(error).__name__}: {error})") from None
     notes = [
         f"{count} segments of steps were {what}: see their start, end and duration" for what, count in wrong.items()
     ]

@@ -82,9 +82,7 @@ def _from_splits(folder: Path, splits: dict[str, str], names: list[str], suffixe
         folders = class_folders(folder / splits[split], suffixes)
         unknown = set(folders) - set(names)
         if unknown:
-            raise ListError(
-                f"{folder / splits[split]} holds {', '.join(sorted(unknown)[:10])}, which train does not have"
-            )
+            raise ListError(f"{folder / splits[split]} holds {', '.join(sorted(unknown)[:10])}, which train lacks")
         for label, name in enumerate(names):
             for file in files_in(folder / splits[split] / folders[name], suffixes) if name in folders else ():
                 place = f"{splits[split]}/{folders[name]}/{file}"

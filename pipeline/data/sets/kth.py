@@ -44,7 +44,9 @@ def _clips(path: Path) -> list[tuple[str, str, str, list[tuple[int, int]]]]:
             raise ListError(f"{path}, line {number}: expected frames such as `1-95, 96-185`, found `{match['ranges']}`")
         frames = [(int(found[1]) - 1, int(found[2])) for found in ranges]
         if any(not 0 <= first < stop for first, stop in frames):
-            raise ListError(f"{path}, line {number}: frames count from 1 and end after they begin: `{match['ranges']}`")
+            raise ListError(
+                f"{path}, line {number}: frames must count from 1 and end after they begin: `{match['ranges']}`"
+            )
         result.append((match["film"], match["person"], match["action"], frames))
     if not result:
         raise ListError(f"{path} names no sequence; expected lines such as `person01_boxing_d1 frames 1-95, 96-185`")

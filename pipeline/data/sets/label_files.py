@@ -83,7 +83,7 @@ class LabelFile:
             try:
                 place = known.get(video)
                 if place is None:
-                    raise ValueError(f"`{video}` is none of the {len(places)} listed videos; {RIGHT_VIDEO}")
+                    raise ValueError(f"`{video}` is not one of the {len(places)} listed videos; {RIGHT_VIDEO}")
                 if label not in number_of:
                     wrong = f"class `{label}` is not in the class list"
                     raise ValueError(wrong if label else "the label is empty; a video without labels needs no row")
@@ -106,13 +106,13 @@ def _span(start: Any, end: Any) -> tuple[float, float]:
         ValueError: what is wrong, in words.
     """
     if start in ABSENT or end in ABSENT:
-        raise ValueError("`start` and `end` stand together; leave both empty for a label of the whole video")
+        raise ValueError("give both `start` and `end`, or leave both empty for a label of the whole video")
     try:
         first, last = float(start), float(end)
     except (TypeError, ValueError):
         raise ValueError(f"`start` and `end` are seconds such as 12.5, found `{start}` and `{end}`") from None
     if not (0 <= first < last and math.isfinite(last)):
-        raise ValueError(f"a segment begins at 0 seconds or later and ends after that, found {first} to {last}")
+        raise ValueError(f"a segment must begin at 0 seconds or later and end after it begins, found {first} to {last}")
     return first, last
 
 
@@ -129,7 +129,7 @@ def _text(path: Path) -> Iterator[Row]:
         if len(line) != len(header):
             raise ListError(
                 f"{path}, line {lines.line_num}: expected {len(header)} columns, found {len(line)}; "
-                "a value with the separator in it stands in quotation marks"
+                "quote a value that contains the separator"
             )
         values = [line[column].strip() for column in columns]
         yield lines.line_num, *values, *([None, None] if len(values) == 2 else [])

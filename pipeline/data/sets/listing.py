@@ -103,9 +103,9 @@ def grouping(pattern: str) -> GroupOf:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ListError(f"data.index.group_pattern `{pattern}` is no regular expression: {error}") from None
+        raise ListError(f"data.index.group_pattern `{pattern}` is not a regular expression: {error}") from None
     if "group" not in compiled.groupindex:
-        raise ListError("data.index.group_pattern needs a part named group, such as (?P<group>[a-z]+)")
+        raise ListError("data.index.group_pattern needs a group named `group`, such as (?P<group>[a-z]+)")
 
     def group_of(place: str) -> str | None:
         match = compiled.search(composed(place.rpartition("/")[2]))
@@ -120,7 +120,7 @@ def check_test_groups(wanted: list[str], present: set[str | None]) -> None:
     if absent:
         known = ", ".join(sorted(filter(None, present))[:30])
         raise ListError(
-            f"data.index.test_groups: no file is of the group {', '.join(sorted(absent))}; there are {known}"
+            f"data.index.test_groups: no file belongs to the group {', '.join(sorted(absent))}; there are {known}"
         )
 
 
@@ -138,7 +138,7 @@ def read_class_map(path: Path, theirs: list[str], ours: list[str]) -> dict[str, 
             raise ListError(f"{path}, line {number}: expected `class of this set,class of the model`, found `{line}`")
         for name, known, whose in ((first, names_of[0], "this set"), (second, names_of[1], "the class list")):
             if plain(name) not in known:
-                raise ListError(f"{path}, line {number}: `{name}` is no class of {whose}")
+                raise ListError(f"{path}, line {number}: `{name}` is not a class of {whose}")
         result[names_of[0][plain(first)]] = names_of[1][plain(second)]
     return result
 

@@ -64,7 +64,7 @@ def read_list(path: Path, names: Iterable[str]) -> list[Line]:
     found = [Line(number, *_labelled(line, known, with_blanks)) for number, line in lines]
     if len(found) > 1 and not header and _seems_header(found, known):
         raise ListError(
-            f"{path}, line {found[0].number}: `{lines[0][1]}` seems to be a header; remove it, or call its columns "
+            f"{path}, line {found[0].number}: `{lines[0][1]}` seems to be a header; remove it, or name its columns "
             f"`path` and `label`"
         )
     return found
@@ -93,8 +93,8 @@ def _in_columns(path: Path, number: int, line: str, header: Header) -> tuple[str
     cells = next(csv.reader([line], delimiter=header.separator, skipinitialspace=True))
     if len(cells) != header.count:
         raise ListError(
-            f"{path}, line {number}: expected {header.count} columns, found {len(cells)}; a value with the separator "
-            f"in it stands in quotation marks"
+            f"{path}, line {number}: expected {header.count} columns, found {len(cells)}; quote a value that "
+            f"contains the separator"
         )
     place, label = (cells[column].strip() for column in header.columns)
     several = _BRACKETS.fullmatch(label)
@@ -227,8 +227,8 @@ def label_offset(lists: dict[Path, list[Line]], names: list[str], offset: int | 
             counts.setdefault(first, f"{path} ({min(numbers)} to {max(numbers)})")
     if len(counts) > 1:
         raise ListError(
-            f"the labels of {len(names)} classes count from 0 in {counts[0]} and from 1 in {counts[1]}; write both "
-            f"lists with one count, or names instead of numbers"
+            f"the labels of {len(names)} classes count from 0 in {counts[0]} and from 1 in {counts[1]}; use one "
+            f"numbering in both lists, or names instead of numbers"
         )
     return next(iter(counts), 0)
 

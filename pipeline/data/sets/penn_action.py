@@ -19,7 +19,7 @@ def _flags(path: Path) -> tuple[str, str]:
         content = scipy.io.loadmat(path, variable_names=["action", "train"])
         return str(content["action"].item()), "train" if int(content["train"].item()) == 1 else "test"
     except Exception as error:  # scipy raises many types for damaged bytes
-        raise ListError(f"{path} is no annotation of Penn Action ({type(error).__name__}: {error})") from None
+        raise ListError(f"{path} is not an annotation of Penn Action ({type(error).__name__}: {error})") from None
 
 
 def read(settings, root: Path) -> Listing:

@@ -56,7 +56,7 @@ def read_table(root: Path, name: str) -> tuple[list[str], dict[str, Context]]:
                 context = Context(int(row["set"]), row["fine"], row["coarse"])
                 number_of[row["coarse"]] = int(row["coarse_id"])
                 if found.setdefault(row["fine"], context) != context:
-                    raise ListError(f"{path}: `{row['fine']}` is there twice, with other classes or sets")
+                    raise ListError(f"{path}: `{row['fine']}` is listed twice, with different classes or sets")
     except (KeyError, ValueError, csv.Error) as error:
         if isinstance(error, ListError):
             raise
@@ -71,7 +71,7 @@ def _check_sets(path: Path, pairs: set[tuple[int, str]]) -> None:
     """Raises: ListError: a coarse class is in one set alone, so that it could never be both known and unknown."""
     for own, coarse in sorted(pairs):
         if own not in (1, 2):
-            raise ListError(f"{path}: set {own} of `{coarse}`; there are sets 1 and 2")
+            raise ListError(f"{path}: `{coarse}` has set {own}; the sets are 1 and 2")
         if (3 - own, coarse) not in pairs:
             raise ListError(f"{path}: the coarse class `{coarse}` has no fine class in set {3 - own}")
 
@@ -138,7 +138,7 @@ def listed(settings, root: Path) -> tuple[list[str], list[Listed], Path]:
     sets: dict[str, int] = {}
     for item in found:
         if sets.setdefault(item.path, item.context.set) != item.context.set:
-            raise ListError(f"{item.path} is in both sets: what is known could not be told from what is unknown")
+            raise ListError(f"{item.path} is in both sets, so known and unknown classes cannot be separated")
     return names, found, find_file(root, TABLE, "labels")
 
 

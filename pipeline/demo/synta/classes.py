@@ -247,11 +247,11 @@ class Clip:
 
     def __post_init__(self) -> None:
         if self.coarse not in FINE:
-            raise UnknownClip(f"`{self.coarse}` is no coarse class of Syn-TA; there are {', '.join(COARSE)}")
+            raise UnknownClip(f"`{self.coarse}` is not a coarse class of Syn-TA; choose from {', '.join(COARSE)}")
         if self.n not in FINE[self.coarse]:
             raise UnknownClip(
                 f"{self.coarse} has no fine class {self.n}; it has {', '.join(map(str, FINE[self.coarse]))} (earlier "
-                f"label files number them otherwise)"
+                f"label files number them differently)"
             )
 
     @property
@@ -290,7 +290,7 @@ def clip_of(path: str) -> Clip:
     """
     match = _NAME.fullmatch(path)
     if match is None or match["stem"] != match["coarse"] or match["folder"] not in (None, "plain", *FACTORS):
-        raise UnknownClip(f"`{path}` is no clip of Syn-TA; they are called <class>/<class><n>[_front]_id_<i>.mp4")
+        raise UnknownClip(f"`{path}` is not a clip of Syn-TA; clips are called <class>/<class><n>[_front]_id_<i>.mp4")
     factor = match["folder"] if match["folder"] in FACTORS else ""
     return Clip(
         match["coarse"].replace("_", " "),
@@ -310,7 +310,7 @@ def planned(settings) -> Iterator[Clip]:
     """
     for coarse in settings.classes or COARSE:
         if coarse not in FINE:
-            raise UnknownClip(f"`{coarse}` is no coarse class of Syn-TA; there are {', '.join(COARSE)}")
+            raise UnknownClip(f"`{coarse}` is not a coarse class of Syn-TA; choose from {', '.join(COARSE)}")
         chosen = list(FINE[coarse])
         if settings.fine_per_set:
             chosen = [n for s in SETS for n in [n for n in chosen if FINE[coarse][n].set == s][: settings.fine_per_set]]

@@ -198,7 +198,7 @@ def render(settings: Synta, clip: Clip) -> Rendered:
             break
     else:
         raise StageError(
-            f"{clip.path}: after {_TRIES} draws some body is never in the picture; raise demo.synta.distance"
+            f"{clip.path}: after {_TRIES} draws some body never enters the picture; raise demo.synta.distance"
         )
     rng = _stream(settings.seed, clip, "scene")
     grey, shift = float(rng.uniform(60, 200)), tuple(rng.uniform(-5, 5, 2).tolist())

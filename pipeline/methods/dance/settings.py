@@ -17,46 +17,49 @@ class ConceptLayers(Section):
         min_length=1,
         description="dance: all concepts are guessed from the clip's feature; salf: objects and scenes as maps, no "
         "motion; dance+salf: motion and maps; read: motion is read from poses, objects and scenes are the dual "
-        "encoder's own scores; read+dance, read+salf: motion is read, the rest guessed or located. The first makes "
-        "model.pt, the others are reported beside it",
+        "encoder's own scores; read+dance, read+salf: motion is read, the rest guessed or located. The first becomes "
+        "model.pt; the others are reported beside it",
     )
     types: list[Type] = Field(
         default=["motion", "object", "scene"],
         min_length=1,
-        description="what concepts are about, any of these: [motion] alone needs no candidates and no dual encoder; "
+        description="types of concepts, any of these; [motion] alone needs no candidates and no dual encoder; "
         "maps show objects and scenes",
     )
     optimizer: Literal["adam", "lbfgs"] = Field(
-        "lbfgs", description="of the motion layer; its problem is convex, lbfgs gets as low in less time (S: adam)"
+        "lbfgs",
+        description="of the motion layer; the problem is convex, and lbfgs reaches the same minimum faster (S: adam)",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="S")
-    batch_size: int = Field(512, ge=2, description="S")
-    max_steps: int = Field(10_000, ge=1, description="S: step limit under early stopping")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam (S)")
+    batch_size: int = Field(512, ge=2, description="videos per step (S)")
+    max_steps: int = Field(10_000, ge=1, description="step limit under early stopping (S)")
     eval_every: int = Field(10, ge=1)
     patience: int = Field(10, ge=1, description="evaluations without improvement before stopping")
     motion_weight_decay: list[Annotated[float, Field(ge=0)]] = Field(
         default=[0.3, 0.03, 0.003],
         min_length=1,
-        description="penalties of the motion layer, free of scale; the one with the best validation loss is taken",
+        description="scale-free penalties of the motion layer; the one with the best validation loss is used",
     )
     text_weight_decay: float = Field(
-        0.3, ge=0, description="penalty of the text layers, free of scale; chosen on validation of Penn Action"
+        0.3, ge=0, description="scale-free penalty of the text layers; chosen on validation of Penn Action"
     )
     leakage_rank: int = Field(
-        0, ge=0, description="directions of the other types that each layer must not see; 0 is the paper"
+        0, ge=0, description="number of directions of the other types hidden from each layer (paper: 0)"
     )
     feature_scaling: Literal["none", "std", "center_std"] = Field(
         "none", description="of the features inside the layers (paper: none)"
     )
-    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the concept (S)")
-    map_weight_decay: float = Field(0.3, ge=0, description="penalty of the concept maps, free of scale")
+    projection_cutoff: float = Field(0.45, description="concepts with a lower validation similarity are dropped (S)")
+    map_weight_decay: float = Field(0.3, ge=0, description="scale-free penalty of the concept maps")
     map_cutoff: float = Field(
-        0.1, description="validation similarity of a map, mean over its places, below it is dropped"
+        0.1, description="maps with a lower validation similarity, averaged over positions, are dropped"
     )
     min_positives: int = Field(
-        5, ge=1, description="a concept that fewer training videos show is doubtful: no reason begins with it alone"
+        5, ge=1, description="concepts shown by fewer training videos are doubtful: no reason starts with one alone"
     )
-    max_failed_fraction: float = Field(0.05, ge=0, le=1, description="of the videos of all shards, without a feature")
+    max_failed_fraction: float = Field(
+        0.05, ge=0, le=1, description="stop if a larger fraction of all videos has no feature"
+    )
     seed: int = 0
 
     @property
@@ -98,43 +101,45 @@ class ConceptLayers(Section):
 class Reading(Section):
     """Defaults: best by the mean validation accuracy of motion alone on demo, Penn Action and Weizmann."""
 
-    temperature: float = Field(0.03, gt=0, description="τ of exp((cos − 1)/τ), cosine of a key clip to a medoid")
-    movement_temperature: float | None = Field(
-        1.0, gt=0, description="τ of a second cosine, of how joints move around their mean places; null: none"
+    temperature: float = Field(
+        0.03, gt=0, description="τ of exp((cos − 1)/τ), with the cosine of a key clip and a medoid"
     )
-    among_concepts: bool = Field(True, description="divided by the sum over concepts: which motion, not how alike")
+    movement_temperature: float | None = Field(
+        1.0, gt=0, description="τ of a second cosine, of joint movement around mean positions; null: none"
+    )
+    among_concepts: bool = Field(True, description="divide by the sum over concepts: which motion, not how similar")
 
 
 class Classifier(Section):
     alpha: float = Field(0.99, gt=0, le=1, description="share of the L1 term (S)")
     n_lambdas: int = Field(100, ge=1)
-    min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a part of λ_max")
+    min_ratio: float = Field(1e-3, gt=0, lt=1, description="smallest λ of the path as a fraction of λ_max")
     tolerance: float = Field(1e-6, gt=0, description="relative duality gap")
     pooling: list[Literal["mean", "softmax", "max"]] = Field(
         default=["mean", "softmax", "max"],
         min_length=1,
-        description="of concept maps; the one with the best validation accuracy is taken",
+        description="of concept maps; the one with the best validation accuracy is used",
     )
-    refit: bool = Field(True, description="after the choice on validation, solve again on train and validation")
-    nec: list[int] = Field(default=[5, 10, 15], description="effective concepts per class that are reported")
+    refit: bool = Field(True, description="after choosing on validation, solve again on train and validation")
+    nec: list[int] = Field(default=[5, 10, 15], description="numbers of effective concepts per class to report")
 
 
 class Baselines(Section):
     kinds: list[Literal["backbone", "backbone-sparse", "attributes", "lf-cbm-entangled", "lf-cbm-disentangled"]] = (
         Field(
             default_factory=list,
-            description="model kinds to compare with: the backbone with a dense or a sparse head; a concept "
+            description="model kinds for comparison: the backbone with a dense or a sparse head; a concept "
             "bottleneck of attributes; Label-Free CBM with sentences that mix everything, or with objects, scenes and "
             "temporal sentences",
         )
     )
-    attributes: str = Field("", description="CSV of classes × attributes (the form of UCF-101's), relative to the root")
-    projection_cutoff: float = Field(0.45, description="validation similarity below it drops the sentence (S)")
+    attributes: str = Field("", description="CSV of classes × attributes (as for UCF-101), relative to the root")
+    projection_cutoff: float = Field(0.45, description="sentences with a lower validation similarity are dropped (S)")
 
     @pydantic.model_validator(mode="after")
     def _attributes_are_named(self):
         if "attributes" in self.kinds and not self.attributes:
-            raise ValueError("the kind attributes needs a file in `attributes`")
+            raise ValueError("the kind `attributes` needs a file in `attributes`")
         return self
 
 
@@ -147,48 +152,54 @@ class Bottleneck(Section):
 
 class Pictures(Section):
     poses_per_strip: int = Field(6, ge=2)
-    max_concepts: int = Field(48, ge=1, description="motion concepts on one sheet, most used first")
+    max_concepts: int = Field(48, ge=1, description="motion concepts per sheet, most used first")
     explained_clips: int = Field(3, ge=1)
     top_k: int = Field(3, ge=1)
 
 
 class Sanity(Section):
-    splits: list[str] = Field(default=["test"], min_length=1, description="whose clips are played backwards and frozen")
+    splits: list[str] = Field(
+        default=["test"], min_length=1, description="splits whose clips are played backwards and frozen"
+    )
 
 
 class Retrained(Section):
-    seeds: int = Field(5, ge=1, description="runs with another validation split and another order of batches")
-    shuffles: int = Field(2, ge=1, description="runs with concept labels that belong to other videos")
+    seeds: int = Field(5, ge=1, description="runs with another validation split and batch order")
+    shuffles: int = Field(2, ge=1, description="runs with concept labels shuffled between videos")
 
 
 class Report(Section):
-    max_concepts: int = Field(48, ge=1, description="motion concepts in the gallery, most used first; as many in words")
-    pairs: int = Field(6, ge=1, description="class pairs that are confused most")
-    failures: int = Field(12, ge=1, description="wrong decisions, the surest mistake first")
+    max_concepts: int = Field(
+        48, ge=1, description="motion concepts in the gallery, most used first; same limit for objects and for scenes"
+    )
+    pairs: int = Field(6, ge=1, description="most confused class pairs")
+    failures: int = Field(12, ge=1, description="wrong decisions, most confident first")
     top_k: int = Field(5, ge=1, description="concepts per class and per decision")
 
 
 class Timelines(Section):
-    videos: int = Field(3, ge=0, description="the longest ones of test, shown over time in the report")
-    max_windows: int = Field(64, ge=1, description="of each: between windows of longer videos there is more time")
+    videos: int = Field(3, ge=0, description="longest test videos, shown over time in the report")
+    max_windows: int = Field(64, ge=1, description="windows per video; longer videos have more time between windows")
 
 
 class Localise(Section):
     tolerance: int = Field(
         4, ge=0, description="pixels by which the pointing game may miss (Zhang et al. 2018: 15 at about 500 pixels)"
     )
-    min_pixels: int = Field(20, ge=1, description="pictures that show less of the object do not count")
-    min_spread: float = Field(3.0, ge=0, description="clips whose object's position varies less do not tell of motion")
+    min_pixels: int = Field(20, ge=1, description="pictures that show fewer pixels of the object do not count")
+    min_spread: float = Field(3.0, ge=0, description="clips whose object moves less are not used to measure motion")
     integration_steps: int = Field(16, ge=1, description="of Integrated Gradients")
     apart_per_class: int = Field(
-        5, ge=0, description="test clips that are rendered again with the object apart from hands and body"
+        5, ge=0, description="test clips per class rendered again with the object apart from hands and body"
     )
     betas: list[float] = Field(default=[1.0, 4.0, 16.0, 64.0], description="strengths of the local interventions")
 
 
 class Counterfactuals(Section):
-    split: Literal["train", "test", "shifted"] = Field("test", description="whose clips are made again with changes")
-    seed: int = Field(0, ge=0, description="draws what a factor is changed to")
+    split: Literal["train", "test", "shifted"] = Field(
+        "test", description="split whose clips are rendered again with changes"
+    )
+    seed: int = Field(0, ge=0, description="draws the new value of each factor")
 
 
 class Explain(Section):

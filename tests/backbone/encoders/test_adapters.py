@@ -97,7 +97,7 @@ def test_longer_clips_are_sampled_evenly_and_shorter_ones_are_refused(folders, k
     backbone = load_backbone(str(folders[kind]))
     long = clips(1, frames=10)
     np.testing.assert_allclose(encode(backbone, long, 1), encode(backbone, long[:, [0, 3, 6, 9]], 1), atol=1e-5)
-    with pytest.raises(StageError, match=r"wants 4 frames, the clips have 3; set data\.decode\.n_frames"):
+    with pytest.raises(StageError, match=r"needs 4 frames, the clips have 3; set data\.decode\.n_frames"):
         encode(backbone, clips(1, frames=3), 1)
 
 
@@ -106,7 +106,7 @@ def test_vjepa2_takes_any_even_number_of_frames(folders):
     assert encode(backbone, clips(1, frames=2), 1, "maps").shape[1] == 1
     assert encode(backbone, clips(1, frames=3), 1, "maps").shape[1] == 1
     assert encode(backbone, clips(1, frames=16), 1, "maps").shape[1] == 2  # its clips have 4 frames
-    with pytest.raises(StageError, match="wants 2 frames"):
+    with pytest.raises(StageError, match="needs 2 frames"):
         encode(backbone, clips(1, frames=1), 1)
 
 
@@ -207,7 +207,7 @@ def test_tokens_of_an_image_transformer_with_cls(folders):
         maps[1, 2, :, :, 32:], np.broadcast_to(encode(plain, clips(2)[1:, 2:3], 1), (4, 4, 32)), atol=1e-5
     )
     for kind in ("videomae", "timesformer", "resnet"):
-        with pytest.raises(StageError, match="no CLS token for its places"):
+        with pytest.raises(StageError, match="no CLS token for its positions"):
             load_backbone(str(folders[kind]), cls_token=True)
 
 
@@ -220,7 +220,7 @@ def test_larger_clips_are_resized(folders):
 def test_families_are_recognised_by_their_checkpoint(tmp_path):
     assert load_backbone(SHIPPED).kind == "video_transformer"
     assert load_backbone("pipeline/demo/encoders/dual_encoder").kind == "image_transformer"
-    with pytest.raises(StageError, match="is a vitpose; backbones known here are videomae, vjepa2, timesformer"):
+    with pytest.raises(StageError, match="is a vitpose; supported backbones are videomae, vjepa2, timesformer"):
         load_backbone("pipeline/demo/encoders/pose")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StageError, match=r"has no readable config\.json"):

@@ -91,5 +91,5 @@ def test_saved_checkpoint_opens_like_any_other(built, tiny_videomae, tmp_path):
 
 
 def test_other_architectures_are_refused():
-    with pytest.raises(StageError, match=r"is a clip_vision_model; fine-tuning is for VideoMAE"):
+    with pytest.raises(StageError, match=r"is a clip_vision_model; fine-tuning supports only VideoMAE"):
         build_classifier("pipeline/demo/encoders/dual_encoder", "main", ["a"], 0)

@@ -183,7 +183,7 @@ def test_views_are_trained_on_and_clips_validated_on(folder, monkeypatch):
 def test_replaced_weights_are_refused(folder):
     folder.finetune()
     folder.weights.write_bytes((Path(folder.model) / "model.safetensors").read_bytes())
-    with pytest.raises(ArtifactError, match="are not those that are expected"):
+    with pytest.raises(ArtifactError, match="are not the expected ones"):
         folder.features()
     folder.weights.unlink()
     with pytest.raises(ArtifactError, match="there is no fine-tuned backbone in"):

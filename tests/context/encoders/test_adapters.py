@@ -71,7 +71,7 @@ def test_a_hub_id_and_a_folder_give_the_same(folders, kind, checkpoint_folders, 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "clip"])
 def test_clips_with_too_few_frames_are_refused_and_longer_ones_sampled(folders, kind):
     encoder = load_dual_encoder(str(folders[kind]))
-    with pytest.raises(StageError, match=r"wants 4 frames, the clips have 3; set data\.decode\.n_frames"):
+    with pytest.raises(StageError, match=r"needs 4 frames, the clips have 3; set data\.decode\.n_frames"):
         encoder.videos(clips(1, frames=3), 8, 8)
     long = clips(1, frames=10)
     np.testing.assert_allclose(encoder.videos(long, 8, 8), encoder.videos(long[:, [0, 3, 6, 9]], 8, 8), atol=1e-6)
@@ -140,7 +140,7 @@ def test_videoprism_compares_as_its_own_model_does(folders):
 
 
 def test_families_are_recognised_by_their_checkpoint(tmp_path, folders):
-    with pytest.raises(StageError, match="is a vitpose; dual encoders known here are clip, xclip, viclip, videoprism"):
+    with pytest.raises(StageError, match="is a vitpose; supported dual encoders are clip, xclip, viclip, videoprism"):
         load_dual_encoder("pipeline/demo/encoders/pose")
     (tmp_path / "config.json").write_text('{"architectures": ["ViCLIP"], "size": "xl"}')
     with pytest.raises(StageError, match="has size 'xl'; ViCLIP has the sizes b and l"):

@@ -92,7 +92,7 @@ def test_whatever_is_missing_is_a_result_or_one_line(tmp_path_factory, drawn):
     [
         ({**PLENTY, "val": [0, 0]}, {}, "concept_layers", "no video of split `val`"),
         ({**PLENTY, "train": [4, 0]}, {}, "concept_layers", "cannot learn the class `class 1`"),
-        ({"train": [4], "val": [2], "test": [2]}, {}, "concept_layers", "there is one alone: class 0"),
+        ({"train": [4], "val": [2], "test": [2]}, {}, "concept_layers", "there is only one: class 0"),
         (
             PLENTY,
             {"kept": {"train": 0.0, "val": 0.0}},

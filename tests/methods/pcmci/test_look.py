@@ -66,5 +66,5 @@ def test_clips_are_encoded_by_themselves(project):
     tokens = clip_tokens(backbone, frames, 16, 2)
     assert tokens.ndim == 2 and len(tokens) % 2 == 0 and tokens.shape[1] == backbone.width
     assert np.allclose(clip_tokens(backbone, frames[16:], 16, 2), tokens[len(tokens) // 2 :], atol=1e-5)
-    with pytest.raises(StageError, match=r"wants 16 frames, the clips have 8; set pcmci\.tokens\.clip_frames"):
+    with pytest.raises(StageError, match=r"needs 16 frames, the clips have 8; set pcmci\.tokens\.clip_frames"):
         clip_tokens(backbone, frames, 8, 2)

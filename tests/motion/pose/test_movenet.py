@@ -143,7 +143,7 @@ def test_flip_test_is_the_mean_with_the_mirror_image(estimator):
 def test_what_does_not_fit_is_told(folder, tmp_path):
     with pytest.raises(StageError, match="gives 17 joints, the skeleton has 13"):
         load_estimator(folder, n_joints=13)
-    with pytest.raises(StageError, match="is a movenet; person detectors known here are rt_detr, movenet_multipose"):
+    with pytest.raises(StageError, match="is a movenet; supported person detectors are rt_detr, movenet_multipose"):
         load_detector(folder)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "movenet", "image_size": 64}))
     with pytest.raises(StageError, match="does not describe a MoveNet"):

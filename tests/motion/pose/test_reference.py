@@ -151,7 +151,7 @@ def test_the_expert_of_vitpose_plus_is_asked_for_and_used(folders):
     PoseEstimator(str(folders["vitpose"]), expert=0)  # the plain network has no experts, and needs none
     with pytest.raises(StageError, match="gives 17 joints, the skeleton has 13"):
         PoseEstimator(str(folders["vitpose"]), n_joints=13)
-    with pytest.raises(StageError, match="is a rt_detr; pose estimators known here are vitpose"):
+    with pytest.raises(StageError, match="is a rt_detr; supported pose estimators are vitpose"):
         PoseEstimator(str(folders["detector"]))
 
 
@@ -197,7 +197,7 @@ def test_boxes_are_cut_at_the_border_and_slivers_left_out():
 
 
 def test_detectors_that_cannot_find_persons_are_told(folders, tmp_path):
-    with pytest.raises(StageError, match="is a vitpose; person detectors known here are rt_detr"):
+    with pytest.raises(StageError, match="is a vitpose; supported person detectors are rt_detr"):
         PersonDetector(str(folders["vitpose"]))
     for path in folders["detector"].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -193,7 +193,7 @@ def _single(ids: list[str], class_names: list[list[str]]) -> list[str]:
     several = [row for row, names in enumerate(class_names) if len(names) != 1]
     if several:
         raise StageError(
-            f"the model decides among classes that exclude each other; {len(several)} of {len(ids)} videos have none "
+            f"the model decides between mutually exclusive classes; {len(several)} of {len(ids)} videos have none "
             f"or several labels, for example `{ids[several[0]]}`"
         )
     return [names[0] for names in class_names]

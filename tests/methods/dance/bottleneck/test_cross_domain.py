@@ -155,7 +155,9 @@ def test_label_sets_are_told(other):
     position = rows.column_names.index("class_names")
     several = rows.set_column(position, "class_names", [[["surfing", "juggling"], ["juggling"], [], ["surfing"]]])
     write_table(results / "data/index.parquet", several, {"class_names": ["surfing", "juggling", "yo yo"]}, {})
-    with pytest.raises(StageError, match=r"exclude each other; 2 of 3 videos have none or several labels, .* `a`$"):
+    with pytest.raises(
+        StageError, match=r"mutually exclusive classes; 2 of 3 videos have none or several labels, .* `a`$"
+    ):
         cross_domain.read_videos(cross_domain.files_in(results), str(results), "all", model)
 
 
