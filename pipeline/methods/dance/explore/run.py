@@ -1,0 +1,177 @@
+"""A run of DANCE as the explorer shows it, see `pipeline.methods.explored.Explored`."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.methods.explored import Upload, pages_of, read_page
+from pipeline.methods.registry import Method
+from pipeline.store.atomic import ArtifactError
+from pipeline.store.plain import as_json
+
+_NAMED = re.compile(r"(data|media)/(thumb|clip|maps|medoid|path)/(0|[1-9][0-9]{0,8})\.(webp|json|f32)")
+
+
+class Run:
+    """The model of a run with what it has seen; everything is read when it is first asked for."""
+
+    suffixes: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path, method: Method):
+        self.folder, self.method = folder, method
+        self._lock = threading.RLock()
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made by the first thread that asks."""
+        with self._lock:
+            if name not in self.__dict__:
+                self.__dict__[name] = make()
+            return self.__dict__[name]
+
+    @property
+    def core(self) -> Any:
+        from pipeline.methods.dance.bottleneck.recogniser import read_model
+
+        return self._once("_core", lambda: read_model(self.folder / "model.pt"))
+
+    @property
+    def cached(self) -> Any:
+        from pipeline.methods.dance.explain.cached import read_cached
+
+        return self._once("_cached", lambda: read_cached(self.folder, self.core))
+
+    @property
+    def media(self) -> Any:
+        from pipeline.methods.dance.explore.media import Media
+
+        return self._once("_media", lambda: Media(self.folder, self.core))
+
+    @property
+    def lambdas(self) -> Any:
+        from pipeline.methods.dance.explore.lambdas import Lambdas
+
+        return self._once("_lambdas", lambda: Lambdas(self.folder, self.core, self.cached))
+
+    def warm(self) -> None:
+        """Read model and activations."""
+        self.read("data/clips.json", live=True)
+
+    def described(self, live: bool) -> dict[str, Any]:
+        """``data/explore.json``."""
+        from pipeline.methods.dance.explore import described
+
+        core, cached, media = self.core, self.cached, self.media
+        figures = core.about.get("metrics", {})
+        training = cached.z[cached.split == "train"]
+        return {
+            "live": live,
+            "view": "concepts",
+            "title": core.about["dataset"],
+            "data_set": core.about["dataset"],
+            "method": self.method.name,
+            "kind": core.about.get("kind"),
+            "classes": core.class_names,
+            "splits": described.splits_of(cached.split),
+            "n": len(cached.video_id),
+            "concepts": described.concepts(core, training, {}),
+            "bias": core.bias.tolist(),
+            "pooling": core.about["maps"]["pooling"] if core.has_maps else None,
+            "figures": {
+                "accuracy": described.accuracy(core, cached),
+                "nonzero": int(np.count_nonzero(core.weight)),
+                "warnings": figures.get("warnings", []),
+                "poses": figures.get("poses"),
+            },
+            "path": self.lambdas.described(),
+            "chosen": self.lambdas.places.index(self.lambdas.chosen) if self.lambdas.places else None,
+            "unseen": {"threshold": core.reach.limit} if core.reach else None,
+            "edits": core.about.get("edits", []),
+            "media": {"thumb": media.there, "clip": media.there},
+            "skeleton": described.joints_of(core),
+            "suffixes": list(self.suffixes) if live else [],
+            "pages": pages_of(self.folder, self.method),
+        }
+
+    def names(self) -> Iterator[str]:
+        """See `pipeline.methods.explored.Explored`."""
+        yield from ("data/explore.json", "data/clips.json", "data/z.f32", "data/weights.f32")
+        yield from (f"data/path/{number}.f32" for number in range(len(self.lambdas.places)))
+        yield from (f"media/medoid/{m}.webp" for m in range(len(self.core.concepts)) if self.media.has_medoid(m))
+        yield from (page["href"] for page in pages_of(self.folder, self.method))
+        for row, video_id in enumerate(self.cached.video_id):
+            if self.media.has(video_id):
+                yield from (f"media/thumb/{row}.webp", f"media/clip/{row}.json", f"media/clip/{row}.webp")
+                if self.core.has_maps:
+                    yield f"media/maps/{row}.f32"
+
+    def read(self, name: str, live: bool) -> bytes | None:
+        """See `pipeline.methods.explored.Explored`."""
+        whole: dict[str, Callable[[], bytes]] = {
+            "data/explore.json": lambda: _text(self.described(live)),
+            "data/clips.json": self._clips,
+            "data/z.f32": lambda: _floats(self.cached.z),
+            "data/weights.f32": lambda: _floats(self.core.weight),
+        }
+        if name in whole:
+            return whole[name]()
+        if named := _NAMED.fullmatch(name):
+            _, kind, number, suffix = named.groups()
+            return self._numbered(kind, int(number), suffix)
+        return read_page(self.folder, self.method, name)
+
+    def _clips(self) -> bytes:
+        from pipeline.methods.dance.explore import described
+
+        return self._once("_clips_text", lambda: _text(described.clips(self.cached, self.media.seconds())))
+
+    def _numbered(self, kind: str, number: int, suffix: str) -> bytes | None:
+        """A file of one clip by its row, of one concept, or of one stop of the path."""
+        if (kind, suffix) == ("path", "f32"):
+            weights = self.lambdas.weights(number)
+            return None if weights is None else _floats(weights)
+        if (kind, suffix) == ("medoid", "webp"):
+            return self.media.medoid(number) if number < len(self.core.concepts) else None
+        if number >= len(self.cached.video_id):
+            return None
+        video_id = self.cached.video_id[number]
+        if (kind, suffix) == ("maps", "f32"):
+            maps = self.media.maps(video_id)
+            return None if maps is None else _floats(maps)
+        if (kind, suffix) == ("clip", "json"):
+            about = self.media.clip(number, video_id)
+            return None if about is None else _text(about)
+        made = {("thumb", "webp"): self.media.thumb, ("clip", "webp"): self.media.sheet}.get((kind, suffix))
+        return made(video_id) if made else None
+
+    def actions(self) -> Mapping[str, Callable[[Any], dict[str, Any]]]:
+        """See `pipeline.methods.explored.Explored`."""
+        return {"state": lambda _: {"edits": self.core.about.get("edits", [])}}
+
+    def attempt(self, upload: Upload) -> dict[str, Any]:
+        """See `pipeline.methods.explored.Explored`."""
+        raise NotImplementedError
+
+
+def _text(value: Any) -> bytes:
+    return as_json(value, None).encode()
+
+
+def _floats(values: np.ndarray) -> bytes:
+    return np.ascontiguousarray(values, "<f4").tobytes()
+
+
+def open_run(folder: Path, method: Method) -> Run:
+    """The run below ``results/<data set>``.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if not (folder / "model.pt").is_file():
+        raise ArtifactError(f"{folder} has no model.pt; `snakemake --cores all {folder}/model.pt` makes it")
+    return Run(folder, method)
