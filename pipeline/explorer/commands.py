@@ -12,7 +12,7 @@ from pipeline.store.atomic import StageError
 
 
 def run_of(folder: Path) -> tuple[Any, Path]:
-    """The method whose run lies in ``results/<data set>`` or ``results/<data set>/<method>``, and the folder of its set.
+    """The method of ``results/<data set>`` or ``results/<data set>/<method>``, and the folder of its data set.
 
     Raises:
         StageError: there is no finished run, or there are several to choose from.

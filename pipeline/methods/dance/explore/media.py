@@ -71,7 +71,7 @@ def in_square(points: np.ndarray, confidence: np.ndarray, height: int, width: in
     """
     side = min(height, width)
     placed = (points - [(width - side) // 2, (height - side) // 2]) / side
-    found = np.concatenate([placed, confidence[..., None]], -1).astype(np.float64).round(4)
+    found = np.concatenate([placed, confidence[..., None]], -1).astype(np.float64).round(3)
     return [[joint.tolist() if np.isfinite(joint).all() else None for joint in frame] for frame in found]
 
 
@@ -146,7 +146,7 @@ class Media:
     def frames(self, video_id: str) -> np.ndarray | None:
         """uint8 ``[T, H, W, 3]``."""
         found = self.shards["clips"].find(video_id)
-        return None if found is None else self.shards["clips"].part(found[0], "frames", found[1])
+        return None if found is None else self.shards["clips"].row(found[0], "frames", found[1])
 
     def sheet(self, video_id: str) -> bytes | None:
         """The frames of a clip in one picture, see `sprite`."""
@@ -163,7 +163,7 @@ class Media:
         """Concept maps float32 ``[S, h, w, l]``; None where there are none."""
         if not self.core.has_maps or (found := self.shards["maps"].find(video_id)) is None:
             return None
-        return self.core.maps(self.shards["maps"].part(found[0], "maps", found[1])[None])[0]
+        return self.core.maps(self.shards["maps"].row(found[0], "maps", found[1])[None])[0]
 
     def medoid(self, concept: int) -> bytes | None:
         """The poses of a motion concept side by side."""
@@ -182,7 +182,7 @@ class Media:
             return None
         number, place = found
         clips = self.shards["clips"]
-        first = clips.part(number, "frames", place)
+        first = clips.row(number, "frames", place)
         index = clips.part(number, "frame_index", place)
         height, width = (int(clips.attribute(number, name)[place]) for name in ("height", "width"))
         shape = sized(first[0], LARGEST).shape

@@ -17,6 +17,8 @@ from pipeline.store.places import shards_of
 
 # Pictures and blocks that were just made are asked for again: a grid is scrolled back, a clip is opened.
 MEMORY_BYTES = 192 << 20
+# Of each floor: clips of neighbouring rows lie in one block of each shard.
+BLOCKS_BYTES = 64 << 20
 
 
 class Memory:
@@ -52,6 +54,7 @@ class Shards:
     def __init__(self, folder: Path, floor: str):
         self.paths = shards_of(folder, floor)
         self._open: dict[int, tuple[Arrays, dict[str, int]]] = {}
+        self._blocks = Memory(BLOCKS_BYTES)
         self._lock = threading.RLock()
 
     def __bool__(self) -> bool:
@@ -88,12 +91,22 @@ class Shards:
             return self._shard(number)[0].part(name, rows)
 
     def block(self, number: int, name: str, row: int) -> tuple[int, np.ndarray]:
-        """The rows that are stored together with one, and which is the first of them; of an array of bytes."""
+        """The rows that are stored together with one, and which is the first of them; the last ones stay unpacked."""
         with self._lock:
-            shape = self._shard(number)[0].describe(name)["shape"]
-            step = max(1, CHUNK_BYTES // max(1, math.prod(shape[1:])))
+            described = self._shard(number)[0].describe(name)
+            size = math.prod(described["shape"][1:]) * np.dtype(described["dtype"]).itemsize
+            step = max(1, CHUNK_BYTES // max(1, size))
             first = row // step * step
-            return first, self.part(number, name, slice(first, first + step))
+            held = self._blocks.get((number, name, first))
+            if held is None:
+                held = self.part(number, name, slice(first, first + step))
+                self._blocks.put((number, name, first), held, held.nbytes)
+            return first, held
+
+    def row(self, number: int, name: str, row: int) -> np.ndarray:
+        """One row of an array of large rows."""
+        first, rows = self.block(number, name, row)
+        return rows[row - first]
 
     def each(self) -> range:
         return range(len(self.paths))
