@@ -19,6 +19,7 @@ from pipeline.methods.dance.explain.seen import medoid_of, scale_of
 from pipeline.methods.dance.explore.shards import Memory, Shards, remembered
 from pipeline.motion.drawing import draw_strip
 from pipeline.motion.skeleton import Skeleton, skeleton
+from pipeline.store.arrays import Arrays
 
 THUMB, MEDOID = 160, 128
 # WebP's: a sprite of 16 frames of 224 pixels takes 100 kB.
@@ -69,21 +70,65 @@ def in_square(points: np.ndarray, confidence: np.ndarray, height: int, width: in
     Returns:
         ``T`` lists of ``J`` times x, y, confidence; None for a joint that was not found.
     """
-    side = min(height, width)
-    placed = (points - [(width - side) // 2, (height - side) // 2]) / side
+    top, left, side = square_of(height, width)
+    placed = (points - [left, top]) / side
     found = np.concatenate([placed, confidence[..., None]], -1).astype(np.float64).round(3)
     return [[joint.tolist() if np.isfinite(joint).all() else None for joint in frame] for frame in found]
 
 
+def square_of(height: int, width: int) -> tuple[int, int, int]:
+    """Upper border, left border and side of the middle square of a picture: what the frames show of it."""
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side
+
+
 def located(core: ConceptModel, view: View) -> dict[str, Any]:
-    """What a page needs to draw and to change maps: places, the square that the model sees, and the heat."""
+    """What a page needs to draw and to change maps: their places in the square, and their heat."""
     scales = [scale_of(core, m) for m in range(core.n_whole, len(core.concepts))]
     return {
-        "square": view.square,
         "place_rows": view.rows.tolist(),
         "place_columns": view.columns.tolist(),
         "heat": [None if scale is None else [scale.seen, scale.full] for scale in scales],
     }
+
+
+def player(
+    core: ConceptModel, frames: np.ndarray, times: np.ndarray, original: tuple[int, int], maps: np.ndarray | None
+) -> dict[str, Any]:
+    """What a page needs to play a clip and to draw over it, but for the addresses of its pictures.
+
+    Args:
+        frames: ``[T, H, W, 3]``; times: of them, in seconds, ``[T]``; original: height and width of the video.
+        maps: concept maps ``[S, h, w, l]``, or None.
+    """
+    height, width = sized(frames[0], LARGEST).shape[:2]
+    about = {
+        "frames": len(frames),
+        "columns": min(COLUMNS, len(frames)),
+        "width": width,
+        "height": height,
+        "original": original,
+        "square": square_of(*original),
+        "times": np.asarray(times, np.float64).round(3).tolist(),
+        "skeleton": None,
+        "bones": [],
+        "medoids": [],
+        "timeline": None,
+        **dict.fromkeys(("maps", "map_shape", "heat", "place_rows", "place_columns")),
+    }
+    if maps is None:
+        return about
+    return {**about, "map_shape": maps.shape, **located(core, View.of(*original, core.about["maps"]))}
+
+
+def sheet(frames: np.ndarray) -> bytes:
+    """The frames of a clip in one picture, see `sprite`."""
+    return webp(sprite(np.stack([sized(frame, LARGEST) for frame in frames]))[0])
+
+
+def timeline(windows: np.ndarray, z: np.ndarray) -> dict[str, Any]:
+    """Windows ``[n, 2]`` in seconds with what the model makes of each, ``[n, M]``."""
+    return {"windows": windows.round(3).tolist(), "z": z.astype(np.float64).round(5).tolist()}
 
 
 @dataclass
@@ -149,15 +194,9 @@ class Media:
         return None if found is None else self.shards["clips"].row(found[0], "frames", found[1])
 
     def sheet(self, video_id: str) -> bytes | None:
-        """The frames of a clip in one picture, see `sprite`."""
-
-        def make() -> bytes | None:
-            frames = self.frames(video_id)
-            if frames is None:
-                return None
-            return webp(sprite(np.stack([sized(frame, LARGEST) for frame in frames]))[0])
-
-        return remembered(self.memory, ("sheet", video_id), make)
+        """The frames of a clip in one picture."""
+        frames = self.frames(video_id)
+        return None if frames is None else sheet(frames)
 
     def maps(self, video_id: str) -> np.ndarray | None:
         """Concept maps float32 ``[S, h, w, l]``; None where there are none."""
@@ -182,30 +221,33 @@ class Media:
             return None
         number, place = found
         clips = self.shards["clips"]
-        first = clips.row(number, "frames", place)
+        frames = clips.row(number, "frames", place)
         index = clips.part(number, "frame_index", place)
         height, width = (int(clips.attribute(number, name)[place]) for name in ("height", "width"))
-        shape = sized(first[0], LARGEST).shape
         times = self._times(video_id)
         if times is None:
             times = np.arange(int(index.max()) + 1) / (clips.attribute(number, "fps")[place] or 25)
-        about = {
-            "picture": f"media/clip/{row}.webp",
-            "frames": len(first),
-            "columns": min(COLUMNS, len(first)),
-            "width": shape[1],
-            "height": shape[0],
-            "original": [height, width],
-            "times": times[index].round(3).tolist(),
+        maps = self.maps(video_id)
+        return {
+            **player(self.core, frames, times[index], (height, width), maps),
             **self._moving(video_id, index, times, height, width),
-            **dict.fromkeys(("maps", "map_shape", "heat", "square", "place_rows", "place_columns")),
-            "timeline": None,
+            "picture": f"media/clip/{row}.webp",
+            "maps": None if maps is None else f"media/maps/{row}.f32",
+            "timeline": self._timeline(video_id),
         }
-        if self.core.has_maps and (maps := self.maps(video_id)) is not None:
-            view = View.of(height, width, self.core.about["maps"])
-            about |= {"maps": f"media/maps/{row}.f32", "map_shape": maps.shape}
-            about |= located(self.core, view)
-        return about
+
+    def _timeline(self, video_id: str) -> dict[str, Any] | None:
+        """What the stage `timelines` has found in a video; None where it has not looked at it."""
+        path = self.folder / "explain" / "timelines.zarr.zip"
+        if not path.is_file():
+            return None
+        with Arrays(path) as artifact:
+            about = artifact.attributes
+            if about["activations"] != self.core.about.get("activations") or video_id not in about["video_id"]:
+                return None
+            place = about["video_id"].index(video_id)
+            rows = slice(*map(int, artifact.part("offsets", slice(place, place + 2))))
+            return timeline(artifact.part("windows", rows)[:, :2], artifact.part("z", rows))
 
     def _times(self, video_id: str) -> np.ndarray | None:
         """Of all frames of a video, in seconds."""

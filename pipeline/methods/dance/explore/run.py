@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.methods.explored import Upload, pages_of, read_page
 from pipeline.methods.registry import Method
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.plain import as_json
 
+_TRIED = re.compile(r"media/try/([0-9a-f]{16})/(clip\.webp|thumb\.webp|maps\.f32)")
 _NAMED = re.compile(r"(data|media)/(thumb|clip|maps|medoid|path)/(0|[1-9][0-9]{0,8})\.(webp|json|f32)")
 
 
 class Run:
     """The model of a run with what it has seen; everything is read when it is first asked for."""
-
-    suffixes: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, method: Method):
         self.folder, self.method = folder, method
@@ -57,6 +57,18 @@ class Run:
         from pipeline.methods.dance.explore.lambdas import Lambdas
 
         return self._once("_lambdas", lambda: Lambdas(self.folder, self.core, self.cached))
+
+    @property
+    def attempts(self) -> Any:
+        from pipeline.methods.dance.explore.attempt import Attempts
+
+        return self._once("_attempts", lambda: Attempts(self.core))
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of files that the model can look at; none where its features were imported."""
+        computed = self.core.about.get("features", {}).get("source") == "computed"
+        return (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) if computed else ()
 
     def warm(self) -> None:
         """Read model and activations."""
@@ -123,6 +135,8 @@ class Run:
         if named := _NAMED.fullmatch(name):
             _, kind, number, suffix = named.groups()
             return self._numbered(kind, int(number), suffix)
+        if tried := _TRIED.fullmatch(name):
+            return self.attempts.read(*tried.groups()) if live else None
         return read_page(self.folder, self.method, name)
 
     def _clips(self) -> bytes:
@@ -151,11 +165,19 @@ class Run:
 
     def actions(self) -> Mapping[str, Callable[[Any], dict[str, Any]]]:
         """See `pipeline.methods.explored.Explored`."""
-        return {"state": lambda _: {"edits": self.core.about.get("edits", [])}}
+        return {"state": self._state, "save": self._save}
+
+    def _state(self, _: Any) -> dict[str, Any]:
+        return {"edits": self.core.about.get("edits", [])}
+
+    def _save(self, told: Any) -> dict[str, Any]:
+        from pipeline.methods.dance.explore.changes import save
+
+        return save(self.core, self.folder, told)
 
     def attempt(self, upload: Upload) -> dict[str, Any]:
         """See `pipeline.methods.explored.Explored`."""
-        raise NotImplementedError
+        return self.attempts.attempt(upload)
 
 
 def _text(value: Any) -> bytes:
