@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -123,7 +124,8 @@ class Answers:
         return _json(await run_in_threadpool(actions[action], told))
 
     async def attempt(self, request: Request) -> Response:
-        name = request.headers.get("x-filename", "")
+        # Headers hold no letters beyond Latin-1, so a page sends the name as a part of an address.
+        name = unquote(request.headers.get("x-filename", ""))
         suffix = Path(name).suffix.lower()
         if suffix not in self.explored.suffixes:
             known = ", ".join(self.explored.suffixes)
