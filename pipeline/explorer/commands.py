@@ -21,7 +21,8 @@ def run_of(folder: Path) -> tuple[Any, Path]:
 
     for method in METHODS.values():
         own = method.place.removesuffix("/")
-        if own and folder.name == own and (folder / "metrics.json").is_file():
+        # A data set may be called like a method; it has data of its own.
+        if own == folder.name and (folder / "metrics.json").is_file() and not (folder / "data").is_dir():
             return method, folder.parent
     finished = [method for method in METHODS.values() if (folder / f"{method.place}metrics.json").is_file()]
     here = [method for method in finished if not method.place]

@@ -26,12 +26,13 @@ from pipeline.explorer.files import page_files, type_of
 from pipeline.explorer.limits import MESSAGE_BYTES, MIB, NAME_LETTERS, UPLOAD_MIB, UPLOAD_SECONDS
 from pipeline.explorer.session import Guard, Session
 from pipeline.methods.explored import Explored, Refused, Upload
+from pipeline.settings import ConfigError
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown
 from pipeline.store.plain import as_json
 
 # What a person can put right, and may therefore read.
-TOLD = (Refused, ArtifactError, StageError, NameUnknown, OSError)
+TOLD = (Refused, ArtifactError, ConfigError, StageError, NameUnknown, OSError)
 
 
 def _json(value: Any, status: int = 200) -> Response:

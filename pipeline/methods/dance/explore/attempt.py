@@ -74,6 +74,11 @@ class Attempts:
         """A picture of a file that was tried."""
         return self.pictures.get(token, {}).get(name)
 
+    def forget(self) -> None:
+        """Let go of all but the last pictures."""
+        while len(self.pictures) > HELD:
+            self.pictures.popitem(last=False)
+
     def attempt(self, upload: Upload) -> dict[str, Any]:
         """What the model makes of a file.
 
@@ -106,8 +111,7 @@ class Attempts:
             clip["maps"] = f"{address}/maps.f32"
             own["maps.f32"] = np.ascontiguousarray(seen.maps, "<f4").tobytes()
         self.pictures[token] = own
-        while len(self.pictures) > HELD:
-            self.pictures.popitem(last=False)
+        self.forget()
         return {
             "id": upload.name,
             "z": z.tolist(),

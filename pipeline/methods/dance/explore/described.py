@@ -16,6 +16,8 @@ from pipeline.motion.skeleton import skeleton
 # Concepts that a concept may be taken for, and how alike their activations must be.
 ALIKE, LEAST_ALIKE = 5, 0.3
 DIGITS = 5
+# What of a row of the curation goes with a concept.
+SAID = ("name", "was", "state", "into", "approved", "note")
 
 
 def look_alikes(z: np.ndarray, count: int = ALIKE, least: float = LEAST_ALIKE) -> list[list[list[float]]]:
@@ -46,11 +48,13 @@ def concepts(core: ConceptModel, z: np.ndarray, curated: Mapping[int, Any]) -> l
         place = core.types[:m].count("motion")
         medoid = core.types[m] == "motion" and place < len(core.medoids)
         located = m >= core.n_whole
+        row = curated.get(m)
         found.append(
             {
                 "index": m,
                 "name": name,
-                "label": core.named(m),
+                "id": f"{row['type']}:{row['digest']}" if row else None,
+                "label": label_of(core, m, row),
                 "type": core.types[m],
                 "sentence": words["sentence"] if words else "",
                 "doubt": core.doubt[m],
@@ -70,10 +74,17 @@ def concepts(core: ConceptModel, z: np.ndarray, curated: Mapping[int, Any]) -> l
                 if medoid
                 else None,
                 "look_alikes": alike[m],
-                "curated": curated.get(m),
+                "curated": {key: row[key] for key in SAID} if row else None,
             }
         )
     return found
+
+
+def label_of(core: ConceptModel, m: int, row: Mapping[str, Any] | None) -> str:
+    """What a concept is called on the page: as people have named it, at once, or as the model says."""
+    if row is None or row["name"] in ("", row["was"], core.concepts[m]):
+        return core.named(m)
+    return row["name"]
 
 
 def accuracy(core: ConceptModel, cached: Cached) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from pipeline.store.atomic import ArtifactError
 from pipeline.store.plain import as_json
 
 _TRIED = re.compile(r"media/try/([0-9a-f]{16})/(clip\.webp|thumb\.webp|maps\.f32)")
-_NAMED = re.compile(r"(data|media)/(thumb|clip|maps|medoid|path)/(0|[1-9][0-9]{0,8})\.(webp|json|f32)")
+_NAMED = re.compile(r"(data/path|media/(?:thumb|clip|maps|medoid))/(0|[1-9][0-9]{0,8})\.(webp|json|f32)")
 
 
 class Run:
@@ -76,10 +76,12 @@ class Run:
 
     def described(self, live: bool) -> dict[str, Any]:
         """``data/explore.json``."""
-        from pipeline.methods.dance.explore import described
+        from pipeline.methods.dance.explore import curated, described
 
         core, cached, media = self.core, self.cached, self.media
         figures = core.about.get("metrics", {})
+        curation = self._curation()
+        rows = curated.of_model(core, curation["concepts"]) if curation else {}
         training = cached.z[cached.split == "train"]
         return {
             "live": live,
@@ -91,7 +93,7 @@ class Run:
             "classes": core.class_names,
             "splits": described.splits_of(cached.split),
             "n": len(cached.video_id),
-            "concepts": described.concepts(core, training, {}),
+            "concepts": described.concepts(core, training, rows),
             "bias": core.bias.tolist(),
             "pooling": core.about["maps"]["pooling"] if core.has_maps else None,
             "figures": {
@@ -103,6 +105,7 @@ class Run:
             "path": self.lambdas.described(),
             "chosen": self.lambdas.places.index(self.lambdas.chosen) if self.lambdas.places else None,
             "unseen": {"threshold": core.reach.limit} if core.reach else None,
+            "curation": curation,
             "edits": core.about.get("edits", []),
             "media": {"thumb": media.there, "clip": media.there},
             "skeleton": described.joints_of(core),
@@ -133,8 +136,8 @@ class Run:
         if name in whole:
             return whole[name]()
         if named := _NAMED.fullmatch(name):
-            _, kind, number, suffix = named.groups()
-            return self._numbered(kind, int(number), suffix)
+            kind, number, suffix = named.groups()
+            return self._numbered(f"{kind}.{suffix}", int(number))
         if tried := _TRIED.fullmatch(name):
             return self.attempts.read(*tried.groups()) if live else None
         return read_page(self.folder, self.method, name)
@@ -144,31 +147,45 @@ class Run:
 
         return self._once("_clips_text", lambda: _text(described.clips(self.cached, self.media.seconds())))
 
-    def _numbered(self, kind: str, number: int, suffix: str) -> bytes | None:
+    def _numbered(self, kind: str, number: int) -> bytes | None:
         """A file of one clip by its row, of one concept, or of one stop of the path."""
-        if (kind, suffix) == ("path", "f32"):
+        if kind == "data/path.f32":
             weights = self.lambdas.weights(number)
             return None if weights is None else _floats(weights)
-        if (kind, suffix) == ("medoid", "webp"):
+        if kind == "media/medoid.webp":
             return self.media.medoid(number) if number < len(self.core.concepts) else None
         if number >= len(self.cached.video_id):
             return None
         video_id = self.cached.video_id[number]
-        if (kind, suffix) == ("maps", "f32"):
+        if kind == "media/maps.f32":
             maps = self.media.maps(video_id)
             return None if maps is None else _floats(maps)
-        if (kind, suffix) == ("clip", "json"):
+        if kind == "media/clip.json":
             about = self.media.clip(number, video_id)
             return None if about is None else _text(about)
-        made = {("thumb", "webp"): self.media.thumb, ("clip", "webp"): self.media.sheet}.get((kind, suffix))
+        made = {"media/thumb.webp": self.media.thumb, "media/clip.webp": self.media.sheet}.get(kind)
         return made(video_id) if made else None
 
     def actions(self) -> Mapping[str, Callable[[Any], dict[str, Any]]]:
         """See `pipeline.methods.explored.Explored`."""
-        return {"state": self._state, "save": self._save}
+        from pipeline.methods.dance.explore.curated import available
+
+        found = {"state": self._state, "save": self._save}
+        return {**found, "curate": self._curate} if available() else found
 
     def _state(self, _: Any) -> dict[str, Any]:
-        return {"edits": self.core.about.get("edits", [])}
+        return {"edits": self.core.about.get("edits", []), "curation": self._curation()}
+
+    def _curation(self) -> dict[str, Any] | None:
+        from pipeline.methods.dance.explore import curated
+
+        return curated.state(self.folder) if curated.available() else None
+
+    def _curate(self, told: Any) -> dict[str, Any]:
+        from pipeline.methods.dance.explore.curated import curate
+
+        with self._lock:
+            return curate(self.folder, told)
 
     def _save(self, told: Any) -> dict[str, Any]:
         from pipeline.methods.dance.explore.changes import save
