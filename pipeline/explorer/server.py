@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -138,9 +139,12 @@ class Answers:
         try:
             path = folder / f"file{suffix}"
             with path.open("xb") as file:
-                await _limited(request, self.upload_bytes, file.write)
+                async with asyncio.timeout(self.upload_seconds):
+                    await _limited(request, self.upload_bytes, file.write)
             upload = Upload(path, name[:NAME_LETTERS], self.upload_seconds)
             return _json(await run_in_threadpool(self.explored.attempt, upload))
+        except TimeoutError:
+            return refused(408, "it takes longer to arrive than --upload-seconds allows")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             self.trying.release()

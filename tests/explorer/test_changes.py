@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import threading
@@ -214,6 +215,45 @@ def test_a_file_takes_no_longer_than_it_may(folder, video, temporary):
     answer = attempt(client_of(folder, upload_seconds=1e-6), video)
     assert answer.status_code == 400 and "cannot be read: too_slow" in answer.json()["error"]
     assert not list(temporary.glob("conceptreel-*"))
+
+
+def test_a_file_that_does_not_arrive_is_not_waited_for(folder, temporary):
+    """The sender says a size and then nothing."""
+
+    async def ask():
+        app = application(open_run(folder, METHODS["dance"]), SESSION, upload_seconds=0.05)
+        told = {**HEADERS, "host": "127.0.0.1:8123", "x-filename": "own.mp4", "content-length": "9"}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/try",
+            "raw_path": b"/api/try",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in told.items()],
+        }
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, asyncio.Event().wait, send)
+        return sent
+
+    start, body = asyncio.run(ask())
+    assert start["status"] == 408 and b"takes longer to arrive" in body["body"]
+    assert not list(temporary.glob("conceptreel-*"))
+
+
+def test_a_longer_file_has_a_timeline(folder, video):
+    model = read_model(folder / "model.pt")
+    model.about["window"] = 0.4
+    model.save(folder / "model.pt")
+    found = attempt(client_of(folder), video).json()["clip"]["timeline"]
+    windows, z = np.array(found["windows"]), np.array(found["z"])
+    assert len(windows) == len(z) > 3 and z.shape[1] == 4
+    np.testing.assert_allclose(windows[:, 1] - windows[:, 0], 0.4, atol=1e-3)
+    assert windows[0, 0] == 0 and windows[-1, 1] == pytest.approx(0.8, abs=0.05)
 
 
 def test_reading_ends_when_the_time_is_over():

@@ -22,7 +22,9 @@ from pipeline.methods.dance.explore.described import look_alikes
 from pipeline.methods.dance.explore.run import open_run
 from pipeline.methods.dance.explore.shards import Memory
 from pipeline.methods.registry import METHODS
+from pipeline.store.arrays import write_arrays
 from pipeline.store.atomic import ArtifactError
+from tests.explorer.runs import RECORD
 
 # What a page and Python may differ by.
 CLOSE = {"rtol": 0, "atol": 1e-6}
@@ -268,6 +270,20 @@ def test_activations_of_another_model_are_refused(small_run, tmp_path):
     (folder / "model.pt").unlink()
     with pytest.raises(ArtifactError, match=r"has no model\.pt; `snakemake"):
         open_run(folder, METHODS["dance"])
+
+
+def test_a_timeline_of_this_model_comes_along(small_run, tmp_path):
+    folder = shutil.copytree(small_run, tmp_path / "small")
+    digest = read_model(folder / "model.pt").about["activations"]
+    windows = np.array([[0, 1, 0, 9], [0.5, 1.5, 5, 14], [0, 2, 0, 19]], float)
+    z = np.arange(12, dtype=np.float32).reshape(3, 4)
+    arrays = {"offsets": np.array([0, 2, 3]), "windows": windows, "z": z}
+    path = folder / "explain" / "timelines.zarr.zip"
+    for activations, expected in (("another", None), (digest, {"windows": [[0, 2]], "z": z[2:].tolist()})):
+        write_arrays(path, arrays, {"video_id": ["clip_001", "clip_002"], "activations": activations}, RECORD)
+        run = open_run(folder, METHODS["dance"])
+        assert json.loads(run.read("media/clip/2.json", live=True))["timeline"] == expected
+        assert json.loads(run.read("media/clip/4.json", live=True))["timeline"] is None
 
 
 def test_memory_forgets_what_was_used_longest_ago():
