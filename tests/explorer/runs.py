@@ -112,6 +112,11 @@ def small(folder: Path, n: int = 24, seed: int = 0) -> Path:
         _shard(folder, f"{shard:03d}-of-002.zarr.zip", rng, [ids[row] for row in own], features[own], maps[own])
     _finish(folder, model, z, label, ids, split)
     _path(folder, model, z, label, np.array(split))
+    found = {"medoids": medoids, "n_videos": np.array([5, 6])}
+    described = {"names": concepts[:2], "words": about["motion_words"], "medoid_video_id": about["medoid_video_id"]}
+    write_arrays(folder / "motion" / "motion_concepts.zarr.zip", found, described, RECORD)
+    words = {"video_id": ids, "types": types[2:], "names": concepts[2:]}
+    write_arrays(folder / "context" / "pseudo_labels.zarr.zip", {"similarity": np.zeros((n, 2))}, words, RECORD)
     table = pa.table({"video_id": ids, "split": split})
     write_table(folder / "data" / "index.parquet", table, {"class_names": classes}, RECORD)
     return folder

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.data.entries import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.methods.explored import Upload, pages_of, read_page
 from pipeline.methods.registry import Method
+from pipeline.settings import ConfigError
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.plain import as_json
 
@@ -26,43 +27,53 @@ class Run:
     def __init__(self, folder: Path, method: Method):
         self.folder, self.method = folder, method
         self._lock = threading.RLock()
+        self._made: dict[str, Any] = {}
+        self._model = ()
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, made by the first thread that asks."""
         with self._lock:
-            if name not in self.__dict__:
-                self.__dict__[name] = make()
-            return self.__dict__[name]
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
+
+    def _renew(self) -> None:
+        """Forget everything where the model was made again since: its names, or all of it."""
+        about = (self.folder / "model.pt").stat()
+        with self._lock:
+            if self._model != (about.st_ino, about.st_mtime_ns):
+                self._model = about.st_ino, about.st_mtime_ns
+                self._made = {}
 
     @property
     def core(self) -> Any:
         from pipeline.methods.dance.bottleneck.recogniser import read_model
 
-        return self._once("_core", lambda: read_model(self.folder / "model.pt"))
+        return self._once("core", lambda: read_model(self.folder / "model.pt"))
 
     @property
     def cached(self) -> Any:
         from pipeline.methods.dance.explain.cached import read_cached
 
-        return self._once("_cached", lambda: read_cached(self.folder, self.core))
+        return self._once("cached", lambda: read_cached(self.folder, self.core))
 
     @property
     def media(self) -> Any:
         from pipeline.methods.dance.explore.media import Media
 
-        return self._once("_media", lambda: Media(self.folder, self.core))
+        return self._once("media", lambda: Media(self.folder, self.core))
 
     @property
     def lambdas(self) -> Any:
         from pipeline.methods.dance.explore.lambdas import Lambdas
 
-        return self._once("_lambdas", lambda: Lambdas(self.folder, self.core, self.cached))
+        return self._once("lambdas", lambda: Lambdas(self.folder, self.core, self.cached))
 
     @property
     def attempts(self) -> Any:
         from pipeline.methods.dance.explore.attempt import Attempts
 
-        return self._once("_attempts", lambda: Attempts(self.core))
+        return self._once("attempts", lambda: Attempts(self.core))
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -75,12 +86,18 @@ class Run:
         self.read("data/clips.json", live=True)
 
     def described(self, live: bool) -> dict[str, Any]:
-        """``data/explore.json``."""
+        """``data/explore.json``, which a page reads first."""
+        self._renew()
         from pipeline.methods.dance.explore import curated, described
 
         core, cached, media = self.core, self.cached, self.media
         figures = core.about.get("metrics", {})
-        curation = self._curation()
+        problems = []
+        try:
+            curation = self._curation()
+        except ConfigError as error:
+            curation = None
+            problems.append(str(error))
         rows = curated.of_model(core, curation["concepts"]) if curation else {}
         training = cached.z[cached.split == "train"]
         return {
@@ -99,7 +116,7 @@ class Run:
             "figures": {
                 "accuracy": described.accuracy(core, cached),
                 "nonzero": int(np.count_nonzero(core.weight)),
-                "warnings": figures.get("warnings", []),
+                "warnings": [*figures.get("warnings", []), *problems],
                 "poses": figures.get("poses"),
             },
             "path": self.lambdas.described(),
@@ -145,7 +162,7 @@ class Run:
     def _clips(self) -> bytes:
         from pipeline.methods.dance.explore import described
 
-        return self._once("_clips_text", lambda: _text(described.clips(self.cached, self.media.seconds())))
+        return self._once("clips_text", lambda: _text(described.clips(self.cached, self.media.seconds())))
 
     def _numbered(self, kind: str, number: int) -> bytes | None:
         """A file of one clip by its row, of one concept, or of one stop of the path."""
@@ -177,9 +194,13 @@ class Run:
         return {"edits": self.core.about.get("edits", []), "curation": self._curation()}
 
     def _curation(self) -> dict[str, Any] | None:
+        """What people have said of the concepts; None for a model that was imported, or copied without its run."""
         from pipeline.methods.dance.explore import curated
 
-        return curated.state(self.folder) if curated.available() else None
+        try:
+            return curated.state(self.folder) if curated.available() else None
+        except ArtifactError:
+            return None
 
     def _curate(self, told: Any) -> dict[str, Any]:
         from pipeline.methods.dance.explore.curated import curate
