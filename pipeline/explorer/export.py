@@ -6,23 +6,12 @@ import shlex
 import shutil
 from pathlib import Path
 
-from pipeline.explorer.files import PLOTLY, page_files
+from pipeline.explorer.files import page_files
 from pipeline.methods.explored import Explored
 from pipeline.store.atomic import new_folder
 
 # Some hosts run what they are given through a page generator, which leaves out names that it does not like.
 AS_IT_IS = ".nojekyll"
-
-
-def _page(folder: Path) -> None:
-    """The page's own files, without a library that none of them names."""
-    files = page_files()
-    own = [path for name, path in files.items() if name != PLOTLY and path.suffix in (".js", ".html")]
-    if not any(PLOTLY in path.read_text(encoding="utf-8") for path in own):
-        files.pop(PLOTLY, None)
-    for name, path in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / name)
 
 
 def export(explored: Explored, out: Path) -> list[str]:
@@ -35,7 +24,9 @@ def export(explored: Explored, out: Path) -> list[str]:
         StageError: the folder exists and is not empty.
     """
     with new_folder(out) as folder:
-        _page(folder)
+        for name, path in page_files().items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
         (folder / AS_IT_IS).touch()
         for name in explored.names():
             content = explored.read(name, live=False)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "page"
-PLOTLY = "vendor/plotly.min.js"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -25,12 +23,8 @@ def type_of(name: str) -> str:
 
 def page_files() -> dict[str, Path]:
     """Name → path of what the page is made of; only these can be asked for, so that no name leads elsewhere."""
-    found = {
+    return {
         path.relative_to(PAGE).as_posix(): path
         for path in sorted(PAGE.rglob("*"))
         if path.suffix in TYPES and path.is_file() and not path.is_symlink()
     }
-    plotly = importlib.util.find_spec("plotly")
-    if plotly and plotly.origin:
-        found[PLOTLY] = Path(plotly.origin).parent / "package_data" / "plotly.min.js"
-    return found

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.explorer import files
-from pipeline.explorer.files import PLOTLY, page_files, type_of
+from pipeline.explorer.files import page_files, type_of
 from pipeline.methods.dance.explore.run import open_run
 from pipeline.methods.registry import METHODS
 
@@ -68,12 +68,6 @@ def test_a_run_that_breaks_off_leaves_no_half_folder(small_run, page, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_plotly_comes_along_only_where_a_page_names_it(small_run, page, tmp_path):
-    (page / "app" / "main.js").write_text(f"import '../{PLOTLY}'")
-    assert main(["explore", str(small_run), "--export", str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out" / PLOTLY).stat().st_size > 1_000_000
-
-
 def test_the_page_has_no_file_from_elsewhere(page):
-    assert set(page_files()) == {"index.html", "app/main.js", PLOTLY}
+    assert set(page_files()) == {"index.html", "app/main.js"}
     assert type_of("app/main.js").startswith("text/javascript") and type_of("data/z.f32") == "application/octet-stream"

@@ -147,6 +147,7 @@ def test_clips_are_those_of_the_run_with_their_splits(page, cached):
     assert page.about["splits"] == ["train", "val", "test"]
     np.testing.assert_allclose(page.clips["distance"], cached.distance, atol=1e-5)
     assert page.clips["seconds"][0] == pytest.approx(12 / 25) and page.clips["seconds"][3] is None
+    assert [row for row, kept in enumerate(page.clips["kept"]) if not kept] == [3]
     assert page.about["unseen"]["threshold"] == 11.5
 
 
@@ -256,7 +257,7 @@ def test_a_run_without_pictures_says_so(large_run):
     assert run.read("media/thumb/0.webp", live=True) is None
     assert len(run.read("data/z.f32", live=True)) == 4 * 13_320 * 782
     clips = json.loads(run.read("data/clips.json", live=True))
-    assert clips["distance"] is None and clips["seconds"] is None
+    assert clips["distance"] is None and clips["seconds"] is None and clips["kept"] is None
     assert not any(name.startswith("media/") for name in run.names())
 
 

@@ -34,14 +34,13 @@ def look_alikes(z: np.ndarray, count: int = ALIKE, least: float = LEAST_ALIKE) -
     ]
 
 
-def concepts(core: ConceptModel, z: np.ndarray, curated: Mapping[int, Any]) -> list[dict[str, Any]]:
+def concepts(core: ConceptModel, alike: list[Any], curated: Mapping[int, Any]) -> list[dict[str, Any]]:
     """What is known of each of the ``M`` concepts.
 
     Args:
-        z: activations of the training clips ``[n, M]``; curated: concept → what people said of it.
+        alike: see `look_alikes`; curated: concept → what people said of it.
     """
     levels = core.layer.get("levels", np.full((5, len(core.concepts)), np.nan))
-    alike = look_alikes(z)
     found = []
     for m, name in enumerate(core.concepts):
         words = words_of(core.types, core.about, m)
@@ -105,8 +104,13 @@ def splits_of(split: Sequence[str]) -> list[str]:
     return [*first, *sorted(set(known) - set(first))]
 
 
-def clips(cached: Cached, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """The clips of the run by column; a split is its place in `splits_of`."""
+def clips(cached: Cached, seconds: Mapping[str, float], kept: list[bool] | None) -> dict[str, Any]:
+    """The clips of the run by column; a split is its place in `splits_of`.
+
+    Args:
+        seconds: that each video lasts, of those that are known.
+        kept: whether there are pictures of each clip; None where that is so of all or of none.
+    """
     place = {name: number for number, name in enumerate(splits_of(cached.split))}
     known = cached.distance[0] is not None if len(cached.distance) else False
     return {
@@ -115,6 +119,7 @@ def clips(cached: Cached, seconds: Mapping[str, float]) -> dict[str, Any]:
         "label": cached.label.tolist(),
         "distance": [round(float(far), DIGITS) for far in cached.distance] if known else None,
         "seconds": [seconds.get(key) for key in cached.video_id] if seconds else None,
+        "kept": kept,
     }
 
 

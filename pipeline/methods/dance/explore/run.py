@@ -83,6 +83,7 @@ class Run:
 
     def warm(self) -> None:
         """Read model and activations."""
+        self.read("data/explore.json", live=True)
         self.read("data/clips.json", live=True)
 
     def described(self, live: bool) -> dict[str, Any]:
@@ -99,7 +100,6 @@ class Run:
             curation = None
             problems.append(str(error))
         rows = curated.of_model(core, curation["concepts"]) if curation else {}
-        training = cached.z[cached.split == "train"]
         return {
             "live": live,
             "view": "concepts",
@@ -110,11 +110,11 @@ class Run:
             "classes": core.class_names,
             "splits": described.splits_of(cached.split),
             "n": len(cached.video_id),
-            "concepts": described.concepts(core, training, rows),
+            "concepts": described.concepts(core, self._alike(), rows),
             "bias": core.bias.tolist(),
             "pooling": core.about["maps"]["pooling"] if core.has_maps else None,
             "figures": {
-                "accuracy": described.accuracy(core, cached),
+                "accuracy": self._once("accuracy", lambda: described.accuracy(core, cached)),
                 "nonzero": int(np.count_nonzero(core.weight)),
                 "warnings": [*figures.get("warnings", []), *problems],
                 "poses": figures.get("poses"),
@@ -129,6 +129,12 @@ class Run:
             "suffixes": list(self.suffixes) if live else [],
             "pages": pages_of(self.folder, self.method),
         }
+
+    def _alike(self) -> list[Any]:
+        from pipeline.methods.dance.explore.described import look_alikes
+
+        cached = self.cached
+        return self._once("alike", lambda: look_alikes(cached.z[cached.split == "train"]))
 
     def names(self) -> Iterator[str]:
         """See `pipeline.methods.explored.Explored`."""
@@ -162,7 +168,12 @@ class Run:
     def _clips(self) -> bytes:
         from pipeline.methods.dance.explore import described
 
-        return self._once("clips_text", lambda: _text(described.clips(self.cached, self.media.seconds())))
+        def make() -> bytes:
+            kept = [self.media.has(video_id) for video_id in self.cached.video_id]
+            told = kept if len({*kept}) == 2 else None
+            return _text(described.clips(self.cached, self.media.seconds(), told))
+
+        return self._once("clips_text", make)
 
     def _numbered(self, kind: str, number: int) -> bytes | None:
         """A file of one clip by its row, of one concept, or of one stop of the path."""
