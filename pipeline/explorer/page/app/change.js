@@ -3,7 +3,6 @@
 import { act } from "./data.js";
 import { announce, choice, count, fill, h, percent, plural, signed1, signed2 } from "./dom.js";
 import { taken, boxMask } from "./regions.js";
-import { chip } from "./parts.js";
 
 const LEVELS = { absent: "absent: as in clips that do not show it", mean: "mean: it adds nothing", zero: "zero: its layer says 0" };
 const ROOM = 1.25;
@@ -67,7 +66,6 @@ export function controls({ session, clip, concept, label, player, scale, signal 
   const node = h(
     "div",
     { class: "controls-of" },
-    h("p", { class: "subject" }, chip(concept), h("a", { href: `#/concept/${m}` }, concept.label)),
     h("div", { class: "control" }, h("label", { class: "switch" }, on, "On"), h("label", { class: "field" }, h("span", {}, "Off means"), level), scope("every clip")),
     h("div", { class: "control" }, h("span", { class: "name" }, "Activation"), activation, activationTold, activationBack, scope("this clip")),
     h("div", { class: "control" }, classes, weight, weightTold, weightBack, scope("every clip")),

@@ -17,7 +17,7 @@ export async function show(context) {
   const i = Number(rest[0]);
   if (!Number.isInteger(i) || i < 0 || i >= session.n) throw new Failed("there is no such clip");
   const { clips, about } = session;
-  const media = about.media.clip ? await json(`media/clip/${i}.json`) : null;
+  const media = about.media.clip && (clips.kept?.[i] ?? true) ? await json(`media/clip/${i}.json`) : null;
   const steps = h(
     "p",
     { class: "row steps" },
@@ -68,7 +68,7 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
     panel = { end: local, ...controls({ session, clip, concept: concepts[m], label: decided(), player, scale: media?.heat?.[concepts[m].map], signal: local.signal }) };
     const order = [...rankOf().slice(0, SHOWN), ...concepts.keys()];
     const options = [...new Set([m, ...order])].map((own) => [own, `${concepts[own].type}: ${concepts[own].label}`]);
-    fill(changing, choice("Concept", options, m, (value) => pick(Number(value))), panel.node);
+    fill(changing, h("div", { class: "row" }, choice("Concept", options, m, (value) => pick(Number(value)), { class: "grow" }), h("a", { class: "about-it", href: `#/concept/${m}` }, "About this concept")), panel.node);
     player?.paint(null);
     if (concepts[m].map === null) player?.region(null);
     showHeat();
@@ -96,7 +96,7 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
     );
     if (focused) list.querySelector('[aria-pressed="true"]')?.focus();
     if (player) fill(when, timeline({ media, session, clip, reasons: found, player }));
-    fill(effect, effectsTable(session));
+    fill(effect, session.done ? effectsTable(session) : h("p", { class: "small" }, "Nothing is changed yet."));
   };
   const changed = () => {
     update();
@@ -123,7 +123,7 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
   return h(
     "article",
     { class: "clip" },
-    heading(id, [split, label !== null && `it is ${about.classes[label]}`].filter(Boolean).join(" · ")),
+    heading(id, [split, label !== null && `true class ${about.classes[label]}`].filter(Boolean).join(" · ")),
     h(
       "div",
       { class: player ? "clip-two" : "clip-one" },

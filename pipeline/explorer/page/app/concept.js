@@ -7,7 +7,7 @@ import { bars, chip, clipCard, conceptLink, heading, section } from "./parts.js"
 import { medoid } from "./player.js";
 import { curate } from "./curation.js";
 
-const CLIPS = 12;
+const CLIPS = 16;
 
 export async function show({ about, session, signal, rest, main }) {
   const m = Number(rest[0]);

@@ -17,7 +17,7 @@ export async function show({ about, session, signal, query, main }) {
   const asked = new URLSearchParams(query);
   const weight = importance(session);
   const found = h("p", { class: "told", "aria-live": "polite" });
-  const cards = grid({ make: (m) => card(session, session.concepts[m], weight[m]), size: [264, 148], label: "Concepts", signal, main });
+  const cards = grid({ make: (m) => card(session, session.concepts[m], weight[m]), size: [264, 178], label: "Concepts", signal, main });
   const sorts = { weight: (a, b) => weight[b] - weight[a], name: (a, b) => session.concepts[a].label.localeCompare(session.concepts[b].label), shown: (a, b) => (session.concepts[b].n_positive ?? 0) - (session.concepts[a].n_positive ?? 0) };
   const update = () => {
     const words = (asked.get("q") ?? "").toLowerCase();

@@ -36,19 +36,18 @@ export function fill(node, ...children) {
 
 /** A list to choose from: `[value, text]` pairs. */
 export function choice(label, pairs, value, onchange, given = {}) {
+  const id = `choice-${++choices}`;
   const options = pairs.map(([own, text]) => h("option", { value: own }, text));
-  const list = h("select", { ...given, value, onchange: () => onchange(list.value) }, options);
-  return h("label", { class: "field" }, h("span", {}, label), list);
+  const list = h("select", { ...given, id, value, onchange: () => onchange(list.value) }, options);
+  // Not around the list: what a label says would be all that can be chosen.
+  return h("div", { class: "field" }, h("label", { for: id }, label), list);
 }
+let choices = 0;
 
 /** Says something to those who listen to the page. */
 export function announce(text) {
   document.querySelector(".said").textContent = text;
 }
-
-/** A name that stays free for ids within the page. */
-let last = 0;
-export const fresh = () => `id-${++last}`;
 
 const signedBy = (digits) => (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
 export const signed1 = signedBy(1);

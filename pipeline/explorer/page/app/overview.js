@@ -25,8 +25,7 @@ export async function show({ about, session, signal }) {
   session.addEventListener("change", update, { signal });
   fill(
     node,
-    heading(about.title, `${plural(about.classes.length, "class", "classes")}, ${plural(about.n, "clip")}, ${plural(about.concepts.length, "concept")}`),
-    links(about.pages),
+    h("div", { class: "row apart" }, heading(about.title, `${plural(about.classes.length, "class", "classes")}, ${plural(about.n, "clip")}, ${plural(about.concepts.length, "concept")}`), links(about.pages)),
     cards,
     about.figures.warnings.length > 0 &&
       h("details", { class: "warnings" }, h("summary", {}, plural(about.figures.warnings.length, "warning")), h("ul", {}, about.figures.warnings.map((text) => h("li", {}, text)))),
@@ -82,17 +81,13 @@ function confusionMatrix(session, split) {
     if (!value) return h("td", { class: "none" }, "·");
     return h("td", { class: k === j ? "right" : "wrong", style }, h("a", { href: cellLink(split, k, j), "aria-label": words, title: words }, count(value)));
   };
-  return h(
-    "div",
-    { class: "scroller", tabindex: "0", role: "group", "aria-label": "Confusion matrix" },
-    h(
-      "table",
-      { class: "confusion" },
-      h("caption", {}, "True class in rows, decision in columns. A cell opens its clips."),
-      h("thead", {}, h("tr", {}, h("td", {}), about.classes.map((name) => h("th", { scope: "col" }, h("span", {}, name))))),
-      h("tbody", {}, about.classes.map((name, k) => h("tr", {}, h("th", { scope: "row" }, name), about.classes.map((_, j) => cell(k, j))))),
-    ),
+  const table = h(
+    "table",
+    { class: "confusion" },
+    h("thead", {}, h("tr", {}, h("td", {}), about.classes.map((name) => h("th", { scope: "col" }, h("span", {}, name))))),
+    h("tbody", {}, about.classes.map((name, k) => h("tr", {}, h("th", { scope: "row" }, name), about.classes.map((_, j) => cell(k, j))))),
   );
+  return [h("p", { class: "small" }, "True class in rows, decision in columns. A cell opens its clips."), h("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Confusion matrix" }, table)];
 }
 
 const cellLink = (split, k, j) => `#/clips?${new URLSearchParams({ ...(split ? { split } : {}), true: k, decided: j, sort: "margin" })}`;

@@ -49,9 +49,10 @@ export async function player(clip, skeleton, signal) {
     const pose = clip.skeleton[state.frame];
     if (!pose) return;
     const sides = skeleton?.sides ?? [];
+    const head = new Set(skeleton?.head);
     const at = ([x, y]) => [x * canvas.width, y * canvas.height];
     for (const [a, b] of clip.bones) {
-      if (!pose[a] || !pose[b]) continue;
+      if (!pose[a] || !pose[b] || (head.has(a) && head.has(b))) continue;
       const colour = LIMBS[sides[a] && sides[a] === sides[b] ? sides[a] : ""];
       for (const [style, width] of [["rgb(0 0 0 / 55%)", 6], [colour, 3]]) {
         pen.strokeStyle = style;
@@ -179,8 +180,7 @@ export async function player(clip, skeleton, signal) {
     "div",
     { class: "player" },
     canvas,
-    h("div", { class: "controls" }, button, scrub, clock),
-    h("div", { class: "switches" }, clip.skeleton && toggle("skeleton", "Skeleton"), maps && toggle("heat", "Heat")),
+    h("div", { class: "controls" }, button, scrub, clock, clip.skeleton && toggle("skeleton", "Skeleton"), maps && toggle("heat", "Heat")),
   );
   draw();
   if (!calm()) play(true);
