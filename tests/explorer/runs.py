@@ -111,7 +111,7 @@ def small(folder: Path, n: int = 24, seed: int = 0) -> Path:
         own = [row for row in known if shard_of(ids[row], 2) == shard]
         _shard(folder, f"{shard:03d}-of-002.zarr.zip", rng, [ids[row] for row in own], features[own], maps[own])
     _finish(folder, model, z, label, ids, split)
-    _path(folder, model, z, label, np.array(split))
+    _path(folder, model)
     found = {"medoids": medoids, "n_videos": np.array([5, 6])}
     described = {"names": concepts[:2], "words": about["motion_words"], "medoid_video_id": about["medoid_video_id"]}
     write_arrays(folder / "motion" / "motion_concepts.zarr.zip", found, described, RECORD)
@@ -154,19 +154,25 @@ def _shard(folder: Path, name: str, rng: np.random.Generator, ids: list[str], fe
     write_arrays(folder / "motion" / "pose_clips" / name, key_clips, described, RECORD)
 
 
-def _path(folder: Path, model: ConceptModel, z: np.ndarray, label: np.ndarray, split: np.ndarray) -> None:
-    """What the stage `classifier` leaves of its path."""
+def _path(folder: Path, model: ConceptModel) -> None:
+    """What the stage `classifier` leaves of its path; at few effective concepts, the model without small weights."""
     lambdas = np.geomspace(0.2, 0.002, 30)
+    few = np.where(np.abs(model.weight) > 0.45, model.weight, 0)
     write_arrays(
         folder / "bottleneck" / "classifier.zarr.zip",
         {
             "all/weight": model.weight,
             "all/bias": model.bias,
+            "nec_5/weight": few,
+            "nec_5/bias": model.bias,
             "path/lambda": lambdas,
             "path/accuracy": np.linspace(0.3, 0.9, 30),
             "path/nnz": np.arange(30),
         },
-        {"certificates": {"all": {"lambda": float(lambdas[20])}}, "kinds": ["dance+salf"]},
+        {
+            "certificates": {"all": {"lambda": float(lambdas[20])}, "nec_5": {"lambda": float(lambdas[7])}},
+            "kinds": [model.about["kind"]],
+        },
         {**RECORD, "settings": {"alpha": 0.99, "tolerance": 1e-6, "refit": True}},
     )
 
@@ -199,6 +205,7 @@ def large(folder: Path, n: int = 13_320, n_concepts: int = 782, n_classes: int =
     )
     ids = [f"v_{label[row]:03d}_g{row // n_classes:03d}" for row in range(n)]
     _finish(folder, model, z, label, ids, [SPLITS[row // n_classes % 3] for row in range(n)])
+    _path(folder, model)
     return folder
 
 

@@ -250,7 +250,7 @@ def test_stops_of_the_path_are_solutions_and_the_chosen_one_is_the_model(run, pa
 def test_a_run_without_pictures_says_so(large_run):
     run = open_run(large_run, METHODS["dance"])
     about = json.loads(run.read("data/explore.json", live=True))
-    assert about["media"] == {"thumb": False, "clip": False} and about["path"] == [] and about["chosen"] is None
+    assert about["media"] == {"thumb": False, "clip": False}
     assert (about["n"], len(about["concepts"]), len(about["classes"])) == (13_320, 782, 101)
     assert about["suffixes"] == [] and about["unseen"] is None
     assert {concept["medoid"] for concept in about["concepts"]} == {None}
@@ -259,6 +259,29 @@ def test_a_run_without_pictures_says_so(large_run):
     clips = json.loads(run.read("data/clips.json", live=True))
     assert clips["distance"] is None and clips["seconds"] is None and clips["kept"] is None
     assert not any(name.startswith("media/") for name in run.names())
+
+
+def test_a_large_run_offers_the_classifiers_that_it_has_kept(large_run, monkeypatch):
+    """Solving its path would take minutes."""
+    monkeypatch.setattr(glm, "path", None)
+    run = open_run(large_run, METHODS["dance"])
+    about = json.loads(run.read("data/explore.json", live=True))
+    assert [stop["weights"] for stop in about["path"]] == ["data/path/0.f32", "data/path/1.f32"]
+    few, model = (
+        np.frombuffer(run.read(stop["weights"], live=True), "<f4").reshape(101, 783) for stop in about["path"]
+    )
+    assert about["chosen"] == 1 and about["path"][0]["lambda"] > about["path"][1]["lambda"]
+    np.testing.assert_array_equal(model[:, :-1], run.core.weight)
+    np.testing.assert_array_equal(few[:, :-1], np.where(np.abs(run.core.weight) > 0.45, run.core.weight, 0))
+    assert run.read("data/path/2.f32", live=True) is None
+
+
+def test_a_model_without_its_classifier_has_no_path(small_run, tmp_path):
+    folder = shutil.copytree(small_run, tmp_path / "small")
+    (folder / "bottleneck" / "classifier.zarr.zip").unlink()
+    run = open_run(folder, METHODS["dance"])
+    about = json.loads(run.read("data/explore.json", live=True))
+    assert (about["path"], about["chosen"], run.read("data/path/0.f32", live=True)) == ([], None, None)
 
 
 def test_activations_of_another_model_are_refused(small_run, tmp_path):

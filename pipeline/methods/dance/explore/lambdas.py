@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +14,102 @@ from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.dance.explain.cached import Cached
 from pipeline.store.arrays import Arrays
 
-# Stops of the slider, and what solving them may cost: clips × concepts × classes.
+# Stops of the slider; and clips × concepts × classes up to which they are solved while a person waits.
 STOPS, LARGEST = 16, 4e8
 
 
-def stops(lambdas: np.ndarray, nnz: np.ndarray, chosen: int, count: int = STOPS) -> list[int]:
+def spread(lambdas: np.ndarray, nnz: np.ndarray, chosen: int, count: int = STOPS) -> list[int]:
     """Positions on a path ``[p]`` that are evenly spread in log λ, the chosen one among them."""
     first = int(np.argmax(nnz > 0))
     wanted = {*np.linspace(first, len(lambdas) - 1, count).round().astype(int).tolist(), chosen}
     return sorted(wanted)
 
 
+@dataclass(frozen=True)
+class Stop:
+    """A classifier of the path.
+
+    Attributes:
+        lam: its λ; nonzero: its weights; val: validation accuracy; both as the stage knows them, fitted on train alone.
+        weights: with the biases behind them, float32 ``[K, M + 1]``; None where they are still to be solved.
+    """
+
+    lam: float
+    nonzero: int
+    val: float
+    weights: np.ndarray | None = None
+
+
 @dataclass
 class Lambdas:
     """The path of the run's classifier; weights are solved when the first of them is asked for.
 
+    Of a large run, whose path takes minutes, there are the classifiers that the stage has kept: those at given numbers
+    of effective concepts.
+
     Attributes:
         folder: of the run.
+        stops: sparsest first; chosen: which of them is the model; None without stops.
     """
 
     folder: Path
     core: ConceptModel
     cached: Cached
-    solved: list[np.ndarray] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
+    chosen: int | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self.places, self.lambdas, self.accuracy, self.nnz, self.chosen = [], *np.zeros((3, 0)), 0
         path = self.folder / "bottleneck" / "classifier.zarr.zip"
-        n, width = self.cached.z.shape
-        if not path.is_file() or n * width * len(self.core.class_names) > LARGEST:
+        if not path.is_file():
             return
         with Arrays(path) as artifact:
-            if artifact["all/weight"].shape != self.core.weight.shape:
+            if artifact.describe("all/weight")["shape"] != list(self.core.weight.shape):
                 return
-            self.lambdas, self.accuracy, self.nnz = (artifact[f"path/{name}"] for name in ("lambda", "accuracy", "nnz"))
             self.settings = artifact.attributes["provenance"]["settings"]
-            own = artifact.attributes["certificates"]["all"]["lambda"]
-        self.chosen = int(np.abs(np.log(self.lambdas) - np.log(own)).argmin())
-        self.places = stops(self.lambdas, self.nnz, self.chosen)
+            certificates = artifact.attributes["certificates"]
+            lambdas, accuracy, nnz = (artifact[f"path/{name}"] for name in ("lambda", "accuracy", "nnz"))
+            kept = {
+                certificates[name]["lambda"]: _joined(artifact[f"{name}/weight"], artifact[f"{name}/bias"])
+                for name in certificates
+                if name.startswith("nec_")
+            }
+        chosen = _nearest(lambdas, certificates["all"]["lambda"])
+        model = _joined(self.core.weight, self.core.bias)
+        if self.cached.z.size * len(self.core.class_names) > LARGEST:
+            found = {_nearest(lambdas, lam): weights for lam, weights in kept.items()}
+        else:
+            found = dict.fromkeys(spread(lambdas, nnz, chosen))
+        found[chosen] = model
+        self.stops = [
+            Stop(float(lambdas[place]), int(nnz[place]), float(accuracy[place]), found[place])
+            for place in sorted(found)
+        ]
+        self.chosen = sorted(found).index(chosen)
 
     def described(self) -> list[dict[str, Any]]:
-        """The stops, sparsest first; accuracy and number of weights as the stage knows them, fitted on train alone."""
+        """The stops as a page is told of them."""
         return [
             {
-                "lambda": float(self.lambdas[place]),
-                "nonzero": int(self.nnz[place]),
-                "accuracy": {"val": float(self.accuracy[place])},
+                "lambda": stop.lam,
+                "nonzero": stop.nonzero,
+                "accuracy": {"val": stop.val},
                 "weights": f"data/path/{number}.f32",
             }
-            for number, place in enumerate(self.places)
+            for number, stop in enumerate(self.stops)
         ]
 
     def weights(self, number: int) -> np.ndarray | None:
         """Weights and biases of a stop, float32 ``[K, M + 1]``; None where there is none."""
-        if not 0 <= number < len(self.places):
+        if number >= len(self.stops):
             return None
         with self._lock:
-            if not self.solved:
-                self.solved = self._solve()
-        return self.solved[number]
+            if self.stops[number].weights is None:
+                self._solve()
+        return self.stops[number].weights
 
-    def _solve(self) -> list[np.ndarray]:
-        """All stops on the clips that the model was fitted on, the chosen one as the model has it."""
+    def _solve(self) -> None:
+        """All stops that have no weights, on the clips that the model was fitted on."""
         fitted = ("train", "val") if self.settings["refit"] else ("train",)
         rows = np.isin(self.cached.split, fitted)
         path = glm.path(
@@ -84,9 +117,19 @@ class Lambdas:
             self.cached.label[rows],
             len(self.core.class_names),
             alpha=self.settings["alpha"],
-            lambdas=self.lambdas[self.places],
+            lambdas=[stop.lam for stop in self.stops],
             tol=max(self.settings["tolerance"], 1e-4),
         )
-        found = [np.column_stack([item.weight, item.bias]).astype(np.float32) for item in path]
-        found[self.places.index(self.chosen)] = np.column_stack([self.core.weight, self.core.bias]).astype(np.float32)
-        return found
+        self.stops = [
+            replace(stop, weights=_joined(item.weight, item.bias)) if stop.weights is None else stop
+            for stop, item in zip(self.stops, path, strict=True)
+        ]
+
+
+def _joined(weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return np.column_stack([weight, bias]).astype(np.float32)
+
+
+def _nearest(lambdas: np.ndarray, lam: float) -> int:
+    """Position of a λ on a path."""
+    return int(np.abs(np.log(lambdas) - np.log(lam)).argmin())

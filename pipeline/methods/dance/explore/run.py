@@ -120,7 +120,7 @@ class Run:
                 "poses": figures.get("poses"),
             },
             "path": self.lambdas.described(),
-            "chosen": self.lambdas.places.index(self.lambdas.chosen) if self.lambdas.places else None,
+            "chosen": self.lambdas.chosen,
             "unseen": {"threshold": core.reach.limit} if core.reach else None,
             "curation": curation,
             "edits": core.about.get("edits", []),
@@ -139,7 +139,7 @@ class Run:
     def names(self) -> Iterator[str]:
         """See `pipeline.methods.explored.Explored`."""
         yield from ("data/explore.json", "data/clips.json", "data/z.f32", "data/weights.f32")
-        yield from (f"data/path/{number}.f32" for number in range(len(self.lambdas.places)))
+        yield from (f"data/path/{number}.f32" for number in range(len(self.lambdas.stops)))
         yield from (f"media/medoid/{m}.webp" for m in range(len(self.core.concepts)) if self.media.has_medoid(m))
         yield from (page["href"] for page in pages_of(self.folder, self.method))
         for row, video_id in enumerate(self.cached.video_id):
