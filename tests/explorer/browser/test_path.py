@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from pipeline.explorer.export import export
 from pipeline.methods.dance.bottleneck.recogniser import read_model
@@ -42,13 +43,11 @@ def test_the_whole_path(browser, own):
 
     # Filters narrow the grid down, and the address keeps them.
     page.get_by_role("link", name="Clear all filters").click()
-    page.wait_for_function("document.querySelectorAll('.grid a').length === 24")
+    expect(page.locator(".grid a")).to_have_count(24)
     page.get_by_label("Decision").select_option("wrong")
     page.get_by_label("Split").select_option("train")
     train = (cached.split == "train") & (decided != cached.label)
     assert page.locator(".grid a").count() == train.sum() > 0
-    page.get_by_label("Search").fill("clip_0")
-    page.get_by_label("Search").fill("")
     page.reload()
     seen.ready()
     assert page.locator(".grid a").count() == train.sum()
@@ -60,7 +59,7 @@ def test_the_whole_path(browser, own):
     if page.locator(".play").inner_text() == "Play":
         page.keyboard.press("Enter")
     before = time.inner_text()
-    page.wait_for_function("before => document.querySelector('.clock').textContent !== before", arg=before)
+    expect(time).not_to_have_text(before)
     page.keyboard.press("Enter")
     page.get_by_label("Time", exact=True).press("Home")
     assert time.inner_text() == "0.00 s"
@@ -83,7 +82,6 @@ def test_the_whole_path(browser, own):
     # A region is painted; what was there before comes back with undo, and again with redo.
     untouched = verdict(page)
     page.get_by_role("button", name="Box").click()
-    # The first half of the axis is less than -5; the slider is not on a round number, whatever the browser makes of it.
     canvas = page.locator(".player canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -91,7 +89,7 @@ def test_the_whole_path(browser, own):
     page.mouse.down()
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"], steps=4)
     page.mouse.up()
-    page.wait_for_function("before => document.querySelector('.verdict').innerText !== before", arg=untouched)
+    expect(page.locator(".verdict")).not_to_have_text(untouched, use_inner_text=True)
     painted = verdict(page)
     page.keyboard.press("Control+z")
     assert verdict(page) == untouched
@@ -102,7 +100,7 @@ def test_the_whole_path(browser, own):
     page.mouse.down()
     page.mouse.move(box["x"] + 60, box["y"] + 12, steps=3)
     page.mouse.up()
-    page.wait_for_function("document.querySelector('.dock .told').textContent.startsWith('2 changes')")
+    expect(page.locator(".dock .told")).to_contain_text("2 changes")
     page.get_by_role("button", name="Clear").click()
     assert verdict(page) == untouched
 
@@ -113,7 +111,6 @@ def test_the_whole_path(browser, own):
     weight.press("ArrowRight")
     value = float(weight.input_value())
     page.get_by_role("button", name="Review").click()
-    page.get_by_label("Name of the model").fill("by hand")
     page.get_by_label("Name of the model").fill("by_hand")
     page.get_by_role("button", name="Save as model").click()
     page.get_by_text("Saved as").wait_for()
@@ -173,13 +170,13 @@ def test_the_lambda_path(browser, own):
     figure = page.locator(".card.figure", has_text="weights").locator("strong")
     before = figure.inner_text()
     page.get_by_label("Stop of the λ path").press("Home")
-    page.wait_for_function("before => [...document.querySelectorAll('.card.figure strong')].at(-1).textContent !== before", arg=before)
+    expect(figure).not_to_have_text(before)
     weights = own.lambdas.weights(0)
     assert int(figure.inner_text()) == np.count_nonzero(weights[:, :-1])
     right = (cached_logits(own, weights).argmax(1) == own.cached.label)[own.cached.split == "train"]
     assert f"{right.sum()} of {len(right)}" in page.locator(".card.figure").first.inner_text()
     page.get_by_role("button", name="Back to the model").click()
-    page.wait_for_function("before => [...document.querySelectorAll('.card.figure strong')].at(-1).textContent === before", arg=before)
+    expect(figure).to_have_text(before)
     seen.quiet()
 
 

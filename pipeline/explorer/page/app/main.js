@@ -89,11 +89,11 @@ async function show(context, views, previous) {
       main.focus({ preventScroll: true });
     }
     main.dispatchEvent(new Event("shown"));
-    document.documentElement.dataset.shown = location.hash;
     performance.mark(`view ${name || "overview"}`);
   } catch (error) {
     if (!signal.aborted) fill(main, problem(error));
   }
+  if (!signal.aborted) document.documentElement.dataset.shown = location.hash;
 }
 
 function problem(error) {

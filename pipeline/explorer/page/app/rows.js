@@ -11,12 +11,13 @@ export async function show({ about, signal, main }) {
   const { classes, columns, values } = await json(about.rows);
   const n = values[0]?.length ?? 0;
   const text = columns.map(({ kind }, c) => {
+    const whole = values[c].every((value) => value === null || Number.isInteger(value));
     const words = {
       class: (value) => classes[value] ?? "",
       classes: (value) => value.map((k) => classes[k]).join(", "),
-      flag: (value) => (value === null ? "" : value ? "yes" : "no"),
-      number: (value) => (value === null ? "" : Number.isInteger(value) ? String(value) : value.toFixed(3)),
-      text: (value) => value ?? "",
+      flag: (value) => (value ? "yes" : "no"),
+      number: (value) => (whole ? String(value) : value.toFixed(3)),
+      text: (value) => value,
     }[kind];
     return (i) => (values[c][i] === null || values[c][i] === undefined ? "" : words(values[c][i]));
   });

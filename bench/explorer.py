@@ -1,0 +1,107 @@
+"""How fast the explorer starts, shows, and answers a change, and what it takes of memory, in a real browser.
+
+``python bench/explorer.py results/demo`` and ``python bench/explorer.py --large`` (13,320 clips, 782 concepts, 101 classes)
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from tests.explorer.browser.driving import browser_path, chromium, watched  # noqa: E402
+from tests.explorer.runs import large  # noqa: E402
+
+# Moves a control and waits until the browser has drawn what comes of it, so many times: milliseconds of each.
+MOVED = """
+async ([selector, times]) => {
+  const control = document.querySelector(selector);
+  const drawn = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  const found = [];
+  for (let t = 0; t < times; t++) {
+    await drawn();
+    const since = performance.now();
+    if (control.type === "checkbox") control.click();
+    else {
+      control.value = Number(control.min) + ((t + 1) / (times + 1)) * (Number(control.max) - Number(control.min));
+      control.dispatchEvent(new Event("input"));
+    }
+    const computed = performance.now() - since;
+    await drawn();
+    found.push([computed, performance.now() - since]);
+  }
+  return found;
+}
+"""
+CONTROLS = {
+    "activation dragged": 'input[aria-label^="Activation of"]',
+    "weight dragged": 'input[aria-label^="Weight of"]',
+    "concept off and on": 'input[role="switch"]',
+}
+TIMES = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", nargs="?", type=Path, default=Path("results/demo"))
+    parser.add_argument("--large", action="store_true", help="a run of UCF-101's size, written for the occasion")
+    call = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(large(Path(folder) / "large") if call.large else call.results)
+
+
+def measure(results: Path) -> None:
+    """Start the command, look at its page, and print one figure a line."""
+    command = [sys.executable, "-m", "pipeline.cli", "explore", str(results), "--no-browser"]
+    since = time.perf_counter()
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=sys.path[0])
+    try:
+        address = server.stdout.readline().strip()
+        print(f"start of the command      {time.perf_counter() - since:8.2f} s")
+        path = browser_path()
+        if path is None:
+            sys.exit("no Chromium")
+        with chromium(path) as browser:
+            look(browser, address)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def look(browser, address: str) -> None:
+    # What a server reads once is there after the first look; a person sees both.
+    for name in ("first view, first look", "first view"):
+        seen = watched(browser, address)
+        page = seen.open()
+        shown = page.evaluate("performance.getEntriesByName('view overview')[0].startTime")
+        print(f"{name:<25} {shown:8.0f} ms")
+    n = page.evaluate("import('/app/data.js').then(({ json }) => json('data/explore.json')).then((about) => about.n)")
+    seen.open(f"clip/{min(7, n - 1)}")
+    for name, selector in CONTROLS.items():
+        found = page.evaluate(MOVED, [selector, TIMES])
+        computed, drawn = ([own[part] for own in found] for part in (0, 1))
+        print(f"{name:<25} {statistics.median(computed):8.1f} ms to all figures of the clip and of every split, longest {max(computed):.1f}; drawn {statistics.median(drawn):.1f}, longest {max(drawn):.1f}")
+    for view in ("clips", "concepts", ""):
+        seen.open(view)
+    told = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
+    print(f"JavaScript's memory       {told:8.0f} MB (performance.memory)")
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    private = max(_private(int(process["id"])) for process in processes if process["type"] == "renderer")
+    print(f"page's process, private   {private / 1e6:8.0f} MB")
+    print(f"console messages          {len(seen.complaints):8d}\nrequests to other hosts   {len(seen.asked):8d}")
+
+
+def _private(process: int) -> int:
+    """Bytes that a process shares with no other."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+if __name__ == "__main__":
+    main()
