@@ -8,7 +8,7 @@ export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 # A run starts many processes. Where Python is told not to keep bytecode, each of them would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo report test test-long test-slurm lint unit penn_action clean
+.PHONY: demo report screenshots test test-long test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
 # Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
@@ -31,6 +31,10 @@ demo: .venv/installed
 # Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
 report: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/report.html
+
+# Every view of the explorer, wide and as on a phone, light and dark. Needs Chromium and the demo's run.
+screenshots: .venv/tested
+	$(BIN)/python bench/screenshots.py results/demo --out screenshots
 
 test: lint unit
 

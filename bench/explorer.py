@@ -1,6 +1,6 @@
 """How fast the explorer starts, shows, and answers a change, and what it takes of memory, in a real browser.
 
-``python bench/explorer.py results/demo`` and ``python bench/explorer.py --large`` (13,320 clips, 782 concepts, 101 classes)
+``python bench/explorer.py results/demo``, or ``--large`` for 13,320 clips × 782 concepts × 101 classes.
 """
 
 from __future__ import annotations
@@ -86,15 +86,19 @@ def look(browser, address: str) -> None:
     for name, selector in CONTROLS.items():
         found = page.evaluate(MOVED, [selector, TIMES])
         computed, drawn = ([own[part] for own in found] for part in (0, 1))
-        print(f"{name:<25} {statistics.median(computed):8.1f} ms to all figures of the clip and of every split, longest {max(computed):.1f}; drawn {statistics.median(drawn):.1f}, longest {max(drawn):.1f}")
+        print(f"{name:<25} {told(computed)} to all figures of the clip and of every split; {told(drawn)} until drawn")
     for view in ("clips", "concepts", ""):
         seen.open(view)
-    told = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
-    print(f"JavaScript's memory       {told:8.0f} MB (performance.memory)")
+    used = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
+    print(f"JavaScript's memory       {used:8.0f} MB (performance.memory)")
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     private = max(_private(int(process["id"])) for process in processes if process["type"] == "renderer")
     print(f"page's process, private   {private / 1e6:8.0f} MB")
     print(f"console messages          {len(seen.complaints):8d}\nrequests to other hosts   {len(seen.asked):8d}")
+
+
+def told(times: list[float]) -> str:
+    return f"{statistics.median(times):8.1f} ms (longest {max(times):.1f})"
 
 
 def _private(process: int) -> int:

@@ -18,7 +18,7 @@ from pipeline.methods.registry import function  # noqa: E402
 from tests.explorer.browser.driving import Watched, browser_path, chromium, serving, watched  # noqa: E402
 
 CLIP = 6
-SECONDS = 60
+SECONDS, HIGHEST = 60, 3000
 
 
 def change(page: Any) -> None:
@@ -87,7 +87,12 @@ def main() -> None:
                 known = seen.open().locator("nav a").evaluate_all("links => links.map((link) => link.hash)")
                 for name, (view, act) in views.items():
                     if (not call.only or name in call.only) and f"#/{within(view)}" in known:
-                        shoot(seen, view, act, call.out / f"{name}-{'wide' if wide else 'phone'}-{'dark' if dark else 'light'}.png")
+                        shoot(
+                            seen,
+                            view,
+                            act,
+                            call.out / f"{name}-{'wide' if wide else 'phone'}-{'dark' if dark else 'light'}.png",
+                        )
 
 
 def within(view: str) -> str:
@@ -100,10 +105,17 @@ def shoot(seen: Watched, view: str, act: Callable[[Any], None], path: Path) -> N
     """Open a view afresh, do something there, and take its picture."""
     seen.page.goto("about:blank")
     page = seen.open(view)
+    height = page.viewport_size["height"]
     page.wait_for_load_state("networkidle")
+    # The whole view in one window: what sticks to an edge would else stand in the middle of a picture.
+    if not page.locator(".grid").count():
+        page.set_viewport_size(
+            {**page.viewport_size, "height": min(HIGHEST, page.evaluate("document.body.scrollHeight"))}
+        )
     act(page)
     page.wait_for_timeout(200)
-    page.screenshot(path=path, full_page=page.locator(".grid").count() == 0)
+    page.screenshot(path=path)
+    page.set_viewport_size({**page.viewport_size, "height": height})
     print(path)
 
 

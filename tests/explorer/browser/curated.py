@@ -12,7 +12,7 @@ from pipeline.methods.registry import METHODS
 
 
 class Curated(Run):
-    """A run whose curation is a JSON file: what the page is told, and what it asks for, without the pipeline's rules."""
+    """A run whose curation is a JSON file: what the page is told and asks for, without the pipeline's rules."""
 
     @property
     def _marks(self) -> Path:

@@ -180,7 +180,15 @@ def test_regions(page, pooling):
               const part = taken(Uint8Array.from(mask), side, rows, columns);
               return activationWith(mapOf(maps, shape, 1), part, -2.5, { mean: 0, std: 1 }, pooling);
             }""",
-            [maps.ravel().tolist(), maps.shape, seen.ravel().astype(int).tolist(), side, view.rows.tolist(), view.columns.tolist(), pooling],
+            [
+                maps.ravel().tolist(),
+                maps.shape,
+                seen.ravel().astype(int).tolist(),
+                side,
+                view.rows.tolist(),
+                view.columns.tolist(),
+                pooling,
+            ],
         )
         assert np.isclose(found, known, **EQUAL)
 
@@ -189,9 +197,13 @@ def test_boxes_are_those_of_the_command(page):
     side = 48
     # Eighths are exact in binary, so that both round the same numbers.
     box = {"x": 0.125, "y": 0.25, "width": 0.515625, "height": 0.375}
-    found = page.evaluate("async ([side, box]) => [...(await import('/app/regions.js')).boxMask(side, box)]", [side, box])
+    found = page.evaluate(
+        "async ([side, box]) => [...(await import('/app/regions.js')).boxMask(side, box)]", [side, box]
+    )
     corners = (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
-    assert np.array_equal(np.reshape(found, (side, side)), box_mask(side, side, tuple(side * value for value in corners)))
+    assert np.array_equal(
+        np.reshape(found, (side, side)), box_mask(side, side, tuple(side * value for value in corners))
+    )
 
 
 @pytest.mark.parametrize("places", [1, 2, 3, 5, 7])
@@ -232,7 +244,10 @@ def test_nearest_clips(run, page):
     like = unit @ unit[5]
     like[5] = -2
     found = page.evaluate(
-        """async ([z, M, own]) => (await import("/app/model.js")).nearest(Float32Array.from(z), z.length / M, M, own, 4, 5)""",
+        """async ([z, M, own]) => {
+          const { nearest } = await import("/app/model.js");
+          return nearest(Float32Array.from(z), z.length / M, M, own, 4, 5);
+        }""",
         [z.ravel().tolist(), z.shape[1], z[5].tolist()],
     )
     assert [row for row, _ in found] == np.argsort(-like, kind="stable")[:4].tolist()

@@ -128,7 +128,10 @@ def test_the_whole_path(browser, own):
     page.get_by_role("heading", name=name, level=1).wait_for()
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Undo all of this").wait_for()
-    assert json.loads((own.folder / "curation.json").read_text())["object:" + core.concepts[2]] == {"name": name, "approved": True}
+    assert json.loads((own.folder / "curation.json").read_text())["object:" + core.concepts[2]] == {
+        "name": name,
+        "approved": True,
+    }
     page.reload()
     seen.ready()
     page.get_by_role("heading", name=name, level=1).wait_for()

@@ -1,4 +1,4 @@
-"""Every view: nothing to complain of, nothing from elsewhere, names as they are, accessible, on wide and small screens."""
+"""Every view: nothing to complain of, nothing from elsewhere, names as they are, accessible, wide and small."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Other:
             "about": "a method",
             "headline": {"name": HOSTILE, "value": 0.5, "split": "test"},
             "summary": [f"line {HOSTILE}", "  second"],
-            "tables": [{"title": HOSTILE, "columns": ["a", HOSTILE], "rows": [{"name": HOSTILE, "values": [0.25, None]}]}],
+            "tables": [
+                {"title": HOSTILE, "columns": ["a", HOSTILE], "rows": [{"name": HOSTILE, "values": [0.25, None]}]}
+            ],
             "warnings": [HOSTILE],
             "rows": "data/rows.json",
             "pages": [],
@@ -69,7 +71,11 @@ def other_address():
 def violations(page) -> list[str]:
     """What axe-core finds wrong, each in a line."""
     found = Axe().run(page).response["violations"]
-    return [f"{rule['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:300]}" for rule in found for node in rule["nodes"]]
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
 
 
 def shown_as_they_are(page) -> None:
@@ -195,7 +201,8 @@ def test_the_keyboard_reaches_everything(browser, address):
         page.keyboard.press("Tab")
         found = page.evaluate(
             "() => { const at = document.activeElement; const style = getComputedStyle(at);"
-            " return [at.localName, (at.getAttribute('aria-label') ?? at.textContent).trim().slice(0, 30), style.outlineStyle]; }"
+            " const name = (at.getAttribute('aria-label') ?? at.textContent).trim();"
+            " return [at.localName, name, style.outlineStyle]; }"
         )
         stops.append(found)
     names = [name for _, name, _ in stops]

@@ -13,7 +13,8 @@ export async function show(context) {
   const told = h("p", { role: "status", class: "told" });
   const result = h("div");
   const input = h("input", { type: "file", accept: about.suffixes.join(","), onchange: () => input.files[0] && look(input.files[0]) });
-  const zone = h("label", { class: "drop" }, h("strong", {}, "Drop a video or a picture here"), h("span", {}, "or choose a file"), input, h("span", { class: "small" }, `It stays on this machine. ${about.suffixes.join(" ")}`));
+  const zone = h("label", { class: "drop" }, h("strong", {}, "Drop a video or a picture here"), h("span", {}, "or choose a file; it stays on this machine"), input);
+  const kinds = h("details", { class: "kinds" }, h("summary", {}, "Kinds of files"), about.suffixes.join(" "));
   let waiting = null;
   const showLast = async () => {
     if (!last) return;
@@ -47,5 +48,5 @@ export async function show(context) {
     if (event.dataTransfer.files[0]) look(event.dataTransfer.files[0]);
   });
   await showLast();
-  return { title: "Try", node: h("div", {}, heading("Try a file of your own"), zone, told, result) };
+  return { title: "Try", node: h("div", {}, heading("Try a file of your own"), zone, kinds, told, result) };
 }

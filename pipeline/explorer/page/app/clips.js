@@ -53,7 +53,7 @@ export async function show({ about, session, signal, query, main }) {
   const asked = new URLSearchParams(query);
   const found = h("p", { class: "told", "aria-live": "polite" });
   const nothing = h("p", { class: "empty", hidden: true }, "No clip is like that. ", h("a", { href: "#/clips" }, "Show all clips"));
-  const cards = grid({ make: (i) => clipCard(session, i), size: [176, about.media.thumb ? 226 : 104], label: "Clips", signal, main });
+  const cards = grid({ make: (i) => clipCard(session, i), size: [164, about.media.thumb ? 218 : 98], label: "Clips", signal, main });
   const update = () => {
     const rows = chosen(session, asked);
     found.textContent = rows.length === session.n ? plural(session.n, "clip") : `${count(rows.length)} of ${plural(session.n, "clip")}`;

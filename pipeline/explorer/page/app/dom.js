@@ -53,6 +53,8 @@ const signedBy = (digits) => (value) => `${value < 0 ? "−" : "+"}${Math.abs(va
 export const signed1 = signedBy(1);
 export const signed2 = signedBy(2);
 export const signed3 = signedBy(3);
+/** Without a plus sign. */
+export const fixed2 = (value) => signed2(value).replace("+", "");
 export const percent = (value, digits = 1) => `${(100 * value).toFixed(digits)}%`;
 export const count = (value) => value.toLocaleString("en");
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;

@@ -1,6 +1,6 @@
 // Parts that several views share.
 
-import { h, percent } from "./dom.js";
+import { fixed2, h, percent } from "./dom.js";
 
 export function heading(title, told) {
   return h("div", { class: "heading" }, h("h1", {}, title), told && h("p", { class: "told" }, told));
@@ -59,7 +59,7 @@ export function clipCard(session, i, given = {}) {
     about.media.thumb && (clips.kept?.[i] ?? true) && h("img", { src: `media/thumb/${i}.webp`, alt: "", decoding: "async", width: 160, height: 120 }),
     h("span", { class: "line" }, h("span", { class: "sign", "aria-hidden": "true" }, right ? "✓" : "✗"), h("b", {}, decided), h("span", { class: "hidden-words" }, right ? ", right" : `, wrong, it is ${truth}`)),
     h("span", { class: "small" }, right ? given.note ?? clips.id[i] : `is ${truth}`),
-    h("span", { class: "small" }, `${about.splits[session.split[i]]} · margin ${session.margins[i].toFixed(2)}${changed ? " · changed" : ""}`),
+    h("span", { class: "small" }, `${about.splits[session.split[i]]} · margin ${fixed2(session.margins[i])}${changed ? " · changed" : ""}`),
   );
 }
 
