@@ -95,7 +95,9 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
       found.length > 0 && found.every(({ doubt }) => doubt) && h("p", { class: "doubt" }, "Every concept behind this decision is doubtful."),
     );
     if (focused) list.querySelector('[aria-pressed="true"]')?.focus();
-    if (player) fill(when, timeline({ media, session, clip, reasons: found, player }));
+    const lanes = player && timeline({ media, session, reasons: found, player });
+    fill(when, lanes);
+    when.hidden = !lanes;
     fill(effect, session.done ? effectsTable(session) : h("p", { class: "small" }, "Nothing is changed yet."));
   };
   const changed = () => {
@@ -127,8 +129,8 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
     h(
       "div",
       { class: player ? "clip-two" : "clip-one" },
-      player && h("div", { class: "stage" }, player.node, where, when),
-      h("div", { class: "told-of" }, decision, section("Reasons", question, list), section("Change", changing, h("h3", {}, "Effect on every split"), effect)),
+      h("div", { class: "stage" }, player && [player.node, where], decision),
+      h("div", { class: "told-of" }, section("Reasons", question, list), when, section("Change", changing, h("h3", {}, "Effect on every split"), effect)),
     ),
     section("Nearest clips by concepts", h("ul", { class: "strip" }, similar.map(([row, like]) => h("li", {}, clipCard(session, row, { note: `similarity ${like.toFixed(3)}` }))))),
   );

@@ -210,6 +210,7 @@ export async function player(clip, skeleton, signal) {
     paint: (tool, beta, done) => {
       painting = tool && { tool, beta, done };
       canvas.classList.toggle("painting", Boolean(tool));
+      if (tool) canvas.scrollIntoView({ block: "nearest" });
     },
     mapOf: (k) => (maps ? mapOf(maps, clip.map_shape, k) : null),
   };
