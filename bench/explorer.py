@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -68,19 +69,24 @@ def measure(results: Path) -> None:
         if path is None:
             sys.exit("no Chromium")
         with chromium(path) as browser:
-            look(browser, address)
+            look(browser, address, server.pid)
     finally:
         server.terminate()
         server.wait()
 
 
-def look(browser, address: str) -> None:
+def look(browser, address: str, server: int) -> None:
     # What a server reads once is there after the first look; a person sees both.
     for name in ("first view, first look", "first view"):
         seen = watched(browser, address)
+        measured = seen.page.context.new_cdp_session(seen.page)
+        measured.send("Performance.enable")
+        before = _seconds(server)
         page = seen.open()
+        metrics = {item["name"]: item["value"] for item in measured.send("Performance.getMetrics")["metrics"]}
         shown = page.evaluate("performance.getEntriesByName('view overview')[0].startTime")
-        print(f"{name:<25} {shown:8.0f} ms")
+        page_time, server_time = 1000 * metrics["ProcessTime"], 1000 * (_seconds(server) - before)
+        print(f"{name:<25} {shown:8.0f} ms; CPU {page_time:.0f} ms of the page, {server_time:.0f} ms of the server")
     n = page.evaluate("import('/app/data.js').then(({ json }) => json('data/explore.json')).then((about) => about.n)")
     seen.open(f"clip/{min(7, n - 1)}")
     for name, selector in CONTROLS.items():
@@ -99,6 +105,12 @@ def look(browser, address: str) -> None:
 
 def told(times: list[float]) -> str:
     return f"{statistics.median(times):8.1f} ms (longest {max(times):.1f})"
+
+
+def _seconds(process: int) -> float:
+    """CPU time that a process has taken."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _private(process: int) -> int:

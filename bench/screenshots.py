@@ -22,24 +22,22 @@ SECONDS, HIGHEST = 60, 3000
 
 
 def change(page: Any) -> None:
-    """Switch a concept off, and lower another in a box of the clip."""
-    located = page.locator(".region")
-    if located.count():
+    """Lower a located concept in a box of the clip, and its weight."""
+    if page.locator(".region").count():
         page.get_by_role("button", name="Box").click()
-        page.locator(".player canvas").scroll_into_view_if_needed()
         box = page.locator(".player canvas").bounding_box()
-        corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in ((0.3, 0.05), (0.7, 0.4))]
+        corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in ((0.3, 0.05), (0.52, 0.35))]
         page.mouse.move(*corners[0])
         page.mouse.down()
         page.mouse.move(*corners[1], steps=3)
         page.mouse.up()
-    page.get_by_label("Weight of").press("ArrowLeft")
-    page.get_by_role("switch", name="On").uncheck()
+    page.get_by_label("Weight of").press("PageDown")
 
 
 def log(page: Any) -> None:
-    """The changes again, with their log before them."""
+    """The same and a concept that is switched off, with the log of all that."""
     change(page)
+    page.get_by_role("switch", name="On").uncheck()
     page.get_by_role("button", name="Review").click()
 
 

@@ -118,9 +118,9 @@ def test_rows_of_other_methods(browser, other_address):
     page = seen.open("rows")
     assert page.locator("tbody tr").count() < 100
     page.get_by_role("button", name="share").click()
-    assert page.locator("tbody tr td.number").first.inner_text() == "0.000"
+    assert page.locator("tbody tr td.of-number").first.inner_text() == "0.000"
     page.get_by_role("button", name="share").click()
-    assert page.locator("tbody tr td.number").first.inner_text() == "1.000"
+    assert page.locator("tbody tr td.of-number").first.inner_text() == "1.000"
     page.get_by_label("right").select_option("yes")
     page.get_by_label("Search").fill("0003")
     assert page.locator("tbody tr").count() == 1

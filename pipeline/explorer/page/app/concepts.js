@@ -60,10 +60,13 @@ export async function show({ about, session, signal, query, main }) {
 
 function card(session, concept, weight) {
   const { curated, medoid, n_positive: shown } = concept;
+  const strip = medoid && h("img", { class: "strip-of", src: medoid, alt: "", decoding: "async", style: { width: `${concept.frames * 100}%` } });
+  const example = !medoid && session.about.media.thumb && strongest(session, concept.index);
+  const picture = strip || (example !== false && h("img", { class: "cover", src: `media/thumb/${example}.webp`, alt: "", decoding: "async" }));
   return h(
     "a",
     { class: "concept-card", href: `#/concept/${concept.index}` },
-    medoid && h("span", { class: "pose" }, h("img", { src: medoid, alt: "", decoding: "async", style: { width: `${concept.frames * 100}%` } })),
+    picture && h("span", { class: "pose" }, picture),
     h(
       "span",
       { class: "body" },
@@ -72,6 +75,13 @@ function card(session, concept, weight) {
       h("span", { class: "small" }, [shown !== null && `${count(shown)} training clips show it`, weight ? `weight ${weight.toFixed(2)} in all` : "no class uses it"].filter(Boolean).join(" · ")),
     ),
   );
+}
+
+/** The clip with a picture in which a concept is most active. */
+function strongest({ n, M, z, clips }, m) {
+  let best = -1;
+  for (let i = 0; i < n; i++) if ((clips.kept?.[i] ?? true) && (best < 0 || z[i * M + m] > z[best * M + m])) best = i;
+  return best >= 0 && best;
 }
 
 /** What was curated and exists no longer is said, not lost. */

@@ -17,7 +17,7 @@ function taken(about, session, answer) {
   for (const concept of session.concepts) {
     const row = rows.get(concept.id);
     if (!row) continue;
-    concept.was ??= concept.curated && concept.label === concept.curated.name ? concept.name : concept.label;
+    concept.was ??= concept.curated && concept.label === concept.curated.name ? concept.curated.was : concept.label;
     concept.curated = row;
     concept.label = row.name && row.name !== row.was ? row.name : concept.was;
   }

@@ -10,13 +10,16 @@ export async function show({ about }) {
   const node = h(
     "div",
     {},
-    heading(`${about.title} · ${about.method}`, about.about),
-    links(pages),
+    h("div", { class: "row apart" }, heading(`${about.title} · ${about.method}`, about.about), links(pages)),
     headline && h("div", { class: "cards" }, h("div", { class: "card figure" }, h("span", { class: "label" }, headline.name), h("strong", {}, shown(headline.value)), headline.split && h("span", { class: "small" }, headline.split))),
     warnings.length > 0 && h("details", { class: "warnings" }, h("summary", {}, plural(warnings.length, "warning")), h("ul", {}, warnings.map((text) => h("li", {}, text)))),
     about.rows && h("p", {}, h("a", { href: "#/rows" }, "All clips with their decisions")),
-    summary.length > 0 && section("Summary", h("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Summary" }, h("pre", {}, summary.join("\n")))),
-    tables.map(table),
+    h(
+      "div",
+      { class: "wide-two" },
+      summary.length > 0 && section("Summary", h("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "Summary" }, h("pre", {}, summary.join("\n")))),
+      h("div", {}, tables.map(table)),
+    ),
   );
   return { title: "Overview", node };
 }

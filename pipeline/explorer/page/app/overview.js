@@ -30,7 +30,7 @@ export async function show({ about, session, signal }) {
     about.figures.warnings.length > 0 &&
       h("details", { class: "warnings" }, h("summary", {}, plural(about.figures.warnings.length, "warning")), h("ul", {}, about.figures.warnings.map((text) => h("li", {}, text)))),
     about.path.length > 0 && section("Sparser or more accurate", pathSlider(session, signal)),
-    h("div", { class: "wide-two" }, section("Confusion", choose, matrix), section("What each class is decided by", perClass)),
+    h("div", { class: "wide-two leading" }, section("Confusion", choose, matrix), section("What each class is decided by", perClass)),
   );
   update();
   return { title: "Overview", node };

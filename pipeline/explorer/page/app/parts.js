@@ -59,7 +59,7 @@ export function clipCard(session, i, given = {}) {
     about.media.thumb && (clips.kept?.[i] ?? true) && h("img", { src: `media/thumb/${i}.webp`, alt: "", decoding: "async", width: 160, height: 120 }),
     h("span", { class: "line" }, h("span", { class: "sign", "aria-hidden": "true" }, right ? "✓" : "✗"), h("b", {}, decided), h("span", { class: "hidden-words" }, right ? ", right" : `, wrong, it is ${truth}`)),
     h("span", { class: "small" }, right ? given.note ?? clips.id[i] : `is ${truth}`),
-    h("span", { class: "small" }, `${about.splits[session.split[i]]} · margin ${fixed2(session.margins[i])}${changed ? " · changed" : ""}`),
+    h("span", { class: "small" }, `margin ${fixed2(session.margins[i])} · ${changed ? "changed · " : ""}${about.splits[session.split[i]]}`),
   );
 }
 

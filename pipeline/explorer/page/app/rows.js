@@ -27,7 +27,7 @@ export async function show({ about, signal, main }) {
   const body = h("tbody");
   const above = h("tr", { "aria-hidden": "true" });
   const below = h("tr", { "aria-hidden": "true" });
-  const heads = columns.map(({ name }, c) => h("th", { scope: "col" }, h("button", { type: "button", class: "quiet", onclick: () => { [order, down] = [c, order === c ? !down : false]; update(); } }, name)));
+  const heads = columns.map(({ name }, c) => h("th", { scope: "col", class: `of-${columns[c].kind}` }, h("button", { type: "button", class: "quiet", onclick: () => { [order, down] = [c, order === c ? !down : false]; update(); } }, name)));
   const table = h("table", { class: "plain-table rows", "aria-rowcount": n }, h("thead", {}, h("tr", {}, heads)), body);
   let drawn = "";
   const draw = () => {
@@ -40,7 +40,7 @@ export async function show({ about, signal, main }) {
     const spacer = (row, lines) => fill(row, h("td", { colspan: columns.length, style: { height: `${lines * HEIGHT}px`, padding: "0", border: "0" } }));
     spacer(above, first);
     spacer(below, rows.length - last);
-    fill(body, first > 0 && above, rows.slice(first, last).map((i) => h("tr", {}, text.map((own, c) => h("td", { class: columns[c].kind }, own(i))))), last < rows.length && below);
+    fill(body, first > 0 && above, rows.slice(first, last).map((i) => h("tr", {}, text.map((own, c) => h("td", { class: `of-${columns[c].kind}` }, own(i))))), last < rows.length && below);
   };
   const update = () => {
     rows = [];
