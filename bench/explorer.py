@@ -40,6 +40,20 @@ async ([selector, times]) => {
   return found;
 }
 """
+# Scrolls the grid two windows a frame: milliseconds from frame to frame.
+SCROLLED = """
+async (times) => {
+  const found = [];
+  let last = await new Promise(requestAnimationFrame);
+  for (let t = 0; t < times; t++) {
+    scrollBy(0, 2 * innerHeight);
+    const now = await new Promise(requestAnimationFrame);
+    found.push(now - last);
+    last = now;
+  }
+  return found;
+}
+"""
 CONTROLS = {
     "activation dragged": 'input[aria-label^="Activation of"]',
     "weight dragged": 'input[aria-label^="Weight of"]',
@@ -93,7 +107,11 @@ def look(browser, address: str, server: int) -> None:
         found = page.evaluate(MOVED, [selector, TIMES])
         computed, drawn = ([own[part] for own in found] for part in (0, 1))
         print(f"{name:<25} {told(computed)} to all figures of the clip and of every split; {told(drawn)} until drawn")
-    for view in ("clips", "concepts", ""):
+    seen.open("clips")
+    frames = sorted(page.evaluate(SCROLLED, 90))
+    shares = f"median {frames[45]:.1f} ms, 95% of frames within {frames[85]:.1f} ms"
+    print(f"{'a frame while scrolling':<25} {shares} (every frame shows other clips)")
+    for view in ("concepts", ""):
         seen.open(view)
     used = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
     print(f"JavaScript's memory       {used:8.0f} MB (performance.memory)")

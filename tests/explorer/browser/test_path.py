@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from pipeline.demo.videos import write_video
 from pipeline.explorer.export import export
 from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.methods.dance.explain import editing
@@ -152,6 +153,29 @@ def test_merge_and_drop(browser, own):
     page.get_by_role("button", name="Undo all of this").click()
     page.get_by_role("button", name="Drop").click()
     page.get_by_text("Dropped.").wait_for()
+    seen.quiet()
+
+
+def test_a_file_of_ones_own(browser, own, tmp_path):
+    """It is shown as a clip of the run is, and changed as one."""
+    path = tmp_path / f"{HOSTILE.replace('/', '')}.mp4"
+    rng = np.random.default_rng(0)
+    write_video(path, rng.integers(0, 255, (24, 64, 80, 3), np.uint8))
+    core, answers, attempt = own.core, [], own.attempt
+    own.attempt = lambda upload: answers.append(attempt(upload)) or answers[0]
+    seen = watched(browser, serving(own))
+    page = seen.open("try")
+    page.locator("input[type=file]").set_input_files(path)
+    expect(page.get_by_role("heading", level=1).last).to_have_text(path.name, timeout=120_000)
+    z = np.array(answers[0]["z"])
+    shares = core.probabilities(z)[0]
+    assert verdict(page).split("\n")[0] == core.class_names[shares.argmax()] and f"{shares.max():.1%}" in verdict(page)
+    page.get_by_label("Concept", exact=True).select_option("2")
+    page.get_by_label("Activation of").press("End")
+    z[2] = float(page.get_by_label("Activation of").input_value())
+    assert f"{core.probabilities(z)[0].max():.1%}" in verdict(page)
+    # What a person does to a file of their own touches no clip of the run.
+    assert page.locator(".dock .told").inner_text() == "1 change: 0 fixed, 0 broken"
     seen.quiet()
 
 

@@ -3,7 +3,7 @@
 import { choice, fill, h, percent, signed2, signed3 } from "./dom.js";
 import { Failed, json } from "./data.js";
 import { logitsOf, nearest, probabilities } from "./model.js";
-import { isPresent, likeTraining, reasons, whereNot } from "./words.js";
+import { isPresent, likeTraining, notLocated, reasons, whereNot } from "./words.js";
 import { bars, chip, clipCard, heading, section } from "./parts.js";
 import { controls, effectsTable } from "./change.js";
 import { player as makePlayer } from "./player.js";
@@ -46,18 +46,29 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
   const logitsNow = () => (typeof clip === "number" ? session.logits.subarray(clip * session.K, (clip + 1) * session.K) : logitsOf(session.activations(clip), session.weights, base.bias));
   const logitsBefore = typeof clip === "number" ? () => session.before.subarray(clip * session.K, (clip + 1) * session.K) : () => logitsOf(session.original(clip), session.base.weights, session.base.bias);
 
+  // A concept's map as it is after the regions that were marked; null for a concept without one.
+  const changedMap = (m) => {
+    const slices = concepts[m].map === null ? null : player.mapOf(concepts[m].map);
+    const region = session.get("region", { clip, m });
+    return slices && region?.mask ? slices.map((own) => own.map((value, p) => value + region.beta * region.part[p])) : slices;
+  };
+  const warmestOf = (slices) => Math.max(...slices.map((own) => Math.max(...own)));
+
   const showHeat = () => {
     if (!player) return;
     const concept = picked === null ? null : concepts[picked];
     const scale = concept?.map === null || !media.heat ? null : media.heat[concept?.map];
-    const slices = concept && concept.map !== null ? player.mapOf(concept.map) : null;
-    const region = concept && session.get("region", { clip, m: picked });
-    const shown = slices && region?.mask ? slices.map((own) => own.map((value, p) => value + region.beta * region.part[p])) : slices;
+    const shown = concept && changedMap(picked);
     const activation = concept && session.activations(clip)[picked];
-    const warmest = shown ? Math.max(...shown.map((own) => Math.max(...own))) : 0;
-    const not = shown ? whereNot(concept, activation, scale, warmest) : "";
+    const not = shown ? whereNot(concept, activation, scale, warmestOf(shown)) : "";
     player.heat(not ? null : shown, scale);
     where.textContent = !shown ? "" : not || `Heat: where ${concept.label} is seen`;
+  };
+
+  // Where a concept that may be there is not seen in any place.
+  const nowhere = ({ index, map }) => {
+    const shown = player && map !== null && changedMap(index);
+    return shown ? notLocated(media.heat?.[map], warmestOf(shown)) : "";
   };
 
   let panel = null;
@@ -91,7 +102,7 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
     const focused = list.contains(document.activeElement);
     fill(
       list,
-      found.length ? reasonBars(found, picked, pick) : h("p", {}, "No concept speaks for or against it."),
+      found.length ? reasonBars(found, picked, pick, nowhere) : h("p", {}, "No concept speaks for or against it."),
       found.length > 0 && found.every(({ doubt }) => doubt) && h("p", { class: "doubt" }, "Every concept behind this decision is doubtful."),
     );
     if (focused) list.querySelector('[aria-pressed="true"]')?.focus();
@@ -166,14 +177,15 @@ function verdict({ about, k, was, now, before, label, like }) {
   ];
 }
 
-function reasonBars(found, picked, pick) {
+function reasonBars(found, picked, pick, nowhere) {
   return bars(
-    found.map(({ concept, said, speaks, activation, value, doubt }) => ({
+    found.map(({ concept, present, said, speaks, activation, value, doubt }) => ({
       current: concept.index === picked,
       label: [
         chip(concept),
         h("button", { type: "button", class: "pick", "aria-pressed": String(concept.index === picked), onclick: () => pick(concept.index) }, said),
         h("p", { class: "small" }, `${speaks} · activation ${signed2(activation)}`),
+        present !== false && nowhere(concept) && h("p", { class: "small" }, nowhere(concept)),
         doubt && h("p", { class: "doubt" }, `Doubtful: ${doubt}`),
       ],
       value,

@@ -59,12 +59,15 @@ export function likeTraining(distance, unseen) {
     : { flagged: false, text: `like the training videos: distance ${far} of at most ${limit}` };
 }
 
-/** Why a located concept glows nowhere in a clip; empty where it does. `warmest`: of all places of its map. */
+/** Why a located concept that may be there glows nowhere; empty where it does. `warmest`: of all places of its map. */
+export function notLocated(scale, warmest) {
+  if (!scale) return "not located, the model does not know how warm a place is that shows it";
+  return warmest <= scale[0] ? "not located, no place is as warm as where training videos show it" : "";
+}
+
+/** The same of any located concept, with its sign. */
 export function whereNot(concept, activation, scale, warmest) {
   const present = isPresent(concept, activation);
-  const said = signed(concept.label, present, activation);
-  if (present === false) return `${said}: nothing to show`;
-  if (!scale) return `${said}: not located, the model does not know how warm a place is that shows it`;
-  if (warmest <= scale[0]) return `${said}: not located, no place is as warm as where training videos show it`;
-  return "";
+  const why = present === false ? "nothing to show" : notLocated(scale, warmest);
+  return why && `${signed(concept.label, present, activation)}: ${why}`;
 }
