@@ -40,13 +40,13 @@ async ([selector, times]) => {
   return found;
 }
 """
-# Scrolls the grid two windows a frame: milliseconds from frame to frame.
+# Scrolls the grid by a third of a window a frame, as a strong flick does: milliseconds from frame to frame.
 SCROLLED = """
 async (times) => {
   const found = [];
   let last = await new Promise(requestAnimationFrame);
   for (let t = 0; t < times; t++) {
-    scrollBy(0, 2 * innerHeight);
+    scrollBy(0, innerHeight / 3);
     const now = await new Promise(requestAnimationFrame);
     found.push(now - last);
     last = now;
@@ -110,7 +110,7 @@ def look(browser, address: str, server: int) -> None:
     seen.open("clips")
     frames = sorted(page.evaluate(SCROLLED, 90))
     shares = f"median {frames[45]:.1f} ms, 95% of frames within {frames[85]:.1f} ms"
-    print(f"{'a frame while scrolling':<25} {shares} (every frame shows other clips)")
+    print(f"{'a frame while scrolling':<25} {shares}")
     for view in ("concepts", ""):
         seen.open(view)
     used = page.evaluate("performance.memory.usedJSHeapSize") / 1e6

@@ -1,6 +1,6 @@
 // A grid of any number of cards, of which only those near the window exist.
 
-import { fill, h } from "./dom.js";
+import { h } from "./dom.js";
 
 const OVERSCAN = 3;
 
@@ -39,9 +39,9 @@ export function grid({ make, size: [least, height], label, signal, main }) {
           h("li", { "data-position": position, "aria-setsize": items.length, "aria-posinset": position + 1, style: { height: `${height}px` } }, make(items[position], position)),
       );
     }
-    const focused = list.contains(document.activeElement) ? Number(document.activeElement.closest("li").dataset.position) : null;
-    if (cells.length !== list.children.length || cells.some((cell, c) => cell !== list.children[c])) fill(list, cells);
-    if (focused !== null) focus(focused);
+    const staying = new Set(cells);
+    for (const child of [...list.children]) if (!staying.has(child)) child.remove();
+    cells.forEach((cell, c) => list.children[c] !== cell && list.insertBefore(cell, list.children[c] ?? null));
   };
   const soon = () => {
     if (asked) return;
