@@ -79,7 +79,7 @@ export async function lookAt(context, { clip, id, label, split, distance, media 
     panel = { end: local, ...controls({ session, clip, concept: concepts[m], label: decided(), player, scale: media?.heat?.[concepts[m].map], signal: local.signal }) };
     const order = [...rankOf().slice(0, SHOWN), ...concepts.keys()];
     const options = [...new Set([m, ...order])].map((own) => [own, `${concepts[own].type}: ${concepts[own].label}`]);
-    fill(changing, h("div", { class: "row" }, choice("Concept", options, m, (value) => pick(Number(value)), { class: "grow" }), h("a", { class: "about-it", href: `#/concept/${m}` }, "About this concept")), panel.node);
+    fill(changing, h("div", { class: "row beside" }, choice("Concept", options, m, (value) => pick(Number(value))), h("a", { class: "about-it", href: `#/concept/${m}` }, "About this concept")), panel.node);
     player?.paint(null);
     if (concepts[m].map === null) player?.region(null);
     showHeat();
