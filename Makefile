@@ -8,7 +8,7 @@ export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 # A run starts many processes. Where Python is told not to keep bytecode, each of them would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo report docs test test-long test-slurm lint unit penn_action clean
+.PHONY: demo report docs screenshots test test-long test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo
 
 # Byte-compiling 2 GB of packages takes longer than running the demo; Python compiles what it imports anyway.
@@ -35,6 +35,10 @@ report: .venv/installed
 # All pages as a site, build/site/README.html; a link that leads nowhere fails.
 docs: .venv/tested
 	$(BIN)/python -m tools.site
+
+# Every view of the explorer, wide and as on a phone, light and dark. Needs Chromium and the demo's run.
+screenshots: .venv/tested
+	$(BIN)/python bench/screenshots.py results/demo --out screenshots
 
 test: lint unit
 

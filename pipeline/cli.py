@@ -22,6 +22,7 @@ COMMANDS = (
     "pipeline.methods.dance.bottleneck.commands",
     "pipeline.ablations.commands",
     "pipeline.methods.dance.explain.commands",
+    "pipeline.explorer.commands",
     "pipeline.methods.dance.exchange.commands",
     # Of every further method.
     *(f"pipeline.methods.{path.parent.name}.commands" for path in sorted(METHODS.glob("*/commands.py"))),

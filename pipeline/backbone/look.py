@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from pipeline.data.readers import BackendError, VideoError, open_video, resize_a
 from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.store.atomic import StageError
+
+Opener = Callable[..., AbstractContextManager[Any]]
 
 
 def windows(times: np.ndarray, length: float, hop: float) -> list[tuple[float, float, int, int]]:
@@ -72,38 +75,48 @@ class Look:
         named = self.features.model, self.features.revision
         return load_backbone(*named, sha256=self.features.sha256, runtime=self.runtime, **options)
 
-    def clip(self, path: str | Path) -> dict[str, Any]:
-        """What stage `decode` would keep of a video or picture; VideoError where it cannot be read."""
+    def clip(self, path: str | Path, opener: Opener | None = None) -> dict[str, Any]:
+        """What stage `decode` would keep of a video or picture; VideoError where it cannot be read.
+
+        Args:
+            opener: see `pipeline.data.decode.decode_video`.
+        """
         try:
-            found = decode_video(Path(path), self.decode)
+            found = decode_video(Path(path), self.decode, opener)
         except BackendError as error:
             # The model was made elsewhere: what it needs of decoding, the frames, PyAV gives too.
             say_once(f"pyav decodes: {error}")
             self.decode = self.decode.model_copy(update={"backend": "pyav"})
-            found = decode_video(Path(path), self.decode)
+            found = decode_video(Path(path), self.decode, opener)
         if found["note"]:
             say_once(f"{path}: {found['note']}")
         return found
 
     def windows(
-        self, path: str | Path, length: float, hop: float, excerpt: tuple[int, int] | None = None
+        self,
+        path: str | Path,
+        length: float,
+        hop: float,
+        excerpt: tuple[int, int] | None = None,
+        opener: Opener = open_video,
     ) -> Iterator[Window]:
         """Windows of a video of any length, in one pass; only frames of those that overlap are held.
 
         Args:
             length, hop: in seconds, see `windows`.
             excerpt: first frame and end of the part that is the video; None for the whole file.
+            opener: what opens it, as `pipeline.data.readers.open_video` does.
 
         Raises:
             VideoError: it cannot be read, or ends before the first window does. ValueError: see `windows`.
         """
         settings, done = self.decode, 0
         try:
-            video = open_video(path, settings.backend, excerpt, min_fraction=0)
+            opened = opener(path, settings.backend, frames=excerpt, min_fraction=0)
         except BackendError as error:
             say_once(f"pyav decodes: {error}")
-            video = open_video(path, "pyav", excerpt, min_fraction=0)
-        with video:
+            opened = opener(path, "pyav", frames=excerpt, min_fraction=0)
+        with opened as video:
             planned = windows(video.timestamps, length, hop)
             chosen = [
                 first + sample_indices(last - first + 1, settings.n_frames, settings.sampling, settings.stride)

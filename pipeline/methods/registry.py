@@ -36,6 +36,8 @@ class Method:
         load: ``module:function``; opens a model, given a `pipeline.methods.models.Envelope` and the folder of its run.
         summary: ``module:function``; lines about a finished run, given its folder; empty: the figures of metrics.json.
         comparisons: module of what ``conceptreel ablate`` compares; see `pipeline.ablations.variants`.
+        explore: ``module:function``; opens a finished run as `pipeline.methods.explored.Explored`, given the folder of
+            its data set and this method; by default its figures, its page and its rows.
         check: raises ValueError where sections do not fit each other.
         folder: of its results below ``results/<data set>``; DANCE's lie there themselves.
     """
@@ -48,6 +50,7 @@ class Method:
     load: str
     summary: str = ""
     comparisons: str = ""
+    explore: str = "pipeline.methods.explored:open_figures"
     check: Callable[[Any], None] = field(default=_accept, compare=False)
     folder: str | None = None
 

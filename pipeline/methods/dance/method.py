@@ -54,6 +54,7 @@ METHOD = Method(
     load="pipeline.methods.dance.explain.api:open_model",
     summary="pipeline.methods.dance.explain.summary:lines",
     comparisons="pipeline.methods.dance.comparisons.tables",
+    explore="pipeline.methods.dance.explore.run:open_run",
     check=check,
     folder="",
 )

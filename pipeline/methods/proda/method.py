@@ -12,5 +12,6 @@ METHOD = Method(
     goal="proda",
     load="pipeline.methods.proda.model:open_model",
     summary="pipeline.methods.proda.summary:lines",
+    explore="pipeline.methods.proda.explore:open_run",
     comparisons="pipeline.methods.proda.comparisons.tables",
 )

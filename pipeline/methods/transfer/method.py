@@ -22,5 +22,6 @@ METHOD = Method(
     goal="transfer",
     load="pipeline.methods.transfer.model:open_model",
     summary="pipeline.methods.transfer.summary:lines",
+    explore="pipeline.methods.transfer.explore:open_run",
     check=check,
 )

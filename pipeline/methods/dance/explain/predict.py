@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from pipeline.backbone.encoders import encode
-from pipeline.backbone.look import Look
+from pipeline.backbone.look import Look, Opener
 from pipeline.backbone.maps import on_grid
 from pipeline.backbone.window import Window
+from pipeline.data.readers import open_video
+from pipeline.data.settings import Decode
 from pipeline.jobs.runtime import AUTO, Runtime
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel, Prediction
 from pipeline.methods.dance.explain.reader import Reader
@@ -35,17 +37,25 @@ class VideoPredictor:
         if self.places and self.places["cls_token"]:
             self.map_backbone = self._look.load(cls_token=True)
 
-    def look(self, path: Path) -> Seen:
+    @property
+    def decode(self) -> Decode:
+        """How clips are cut out of a video."""
+        return self._look.decode
+
+    def look(self, path: Path, opener: Opener | None = None) -> Seen:
         """Decode a video or picture and encode it.
+
+        Args:
+            opener: see `pipeline.data.decode.decode_video`.
 
         Raises:
             VideoError: it cannot be read.
         """
-        decoded = self._look.clip(path)
+        decoded = self._look.clip(path, opener)
         clip = decoded["frames"]
         feature = self._look.feature(clip)
         times = decoded["timestamps"][decoded["frame_index"]]
-        read = self.reader.file(path, decoded, self._look.decode) if self.reader else None
+        read = self.reader.file(path, decoded, self._look.decode, opener) if self.reader else None
         if not self.places:
             return Seen(clip, times, feature, None, None, read)
         maps = self._maps(encode(self.map_backbone, clip[None], 1, "maps"))
@@ -77,13 +87,20 @@ class VideoPredictor:
         return np.concatenate(parts) if parts else np.zeros((0, len(self.model.concepts)))
 
     def over_time(
-        self, path: Path, length: float, hop: float, batch_size: int = 4, excerpt: tuple[int, int] | None = None
+        self,
+        path: Path,
+        length: float,
+        hop: float,
+        batch_size: int = 4,
+        excerpt: tuple[int, int] | None = None,
+        opener: Opener = open_video,
     ) -> tuple[list[Window], np.ndarray]:
         """Windows over a video, without their frames, and what the model makes of each, ``[n, M]``.
 
         Args:
             length, hop: in seconds, see `pipeline.backbone.look.windows`.
             excerpt: first frame and end of the part that is the video; None for the whole file.
+            opener: see `pipeline.backbone.look.Look.windows`.
 
         Raises:
             VideoError: it cannot be read. StageError: the model reads concepts, which windows do not tell.
@@ -94,7 +111,7 @@ class VideoPredictor:
                 "salf or dance+salf"
             )
         found, parts = [], []
-        windows = self._look.windows(path, length, hop, excerpt)
+        windows = self._look.windows(path, length, hop, excerpt, opener)
         while block := list(itertools.islice(windows, batch_size)):
             parts.append(self.activations(np.stack([window.frames for window in block]), batch_size))
             found += [replace(window, frames=window.frames[:0]) for window in block]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backbone.look import Opener
 from pipeline.context.settings import DualEncoder
 from pipeline.data.readers import VideoError, open_video
 from pipeline.data.settings import Decode
@@ -161,19 +162,19 @@ class Reader:
         size = batch_size("dual_encoder", self.runtime)
         return self.model.scores(self._dual_encoder.videos(clips, self.encoder_settings.n_frames, size))
 
-    def file(self, path: Path, decoded: dict[str, Any], decode: Decode) -> np.ndarray:
+    def file(self, path: Path, decoded: dict[str, Any], decode: Decode, opener: Opener | None = None) -> np.ndarray:
         """Readings ``[1, n_read]`` of a video file, beside what `pipeline.data.decode.decode_video` gave of it.
 
         Args:
-            decode: how it was decoded.
+            decode: how it was decoded; opener: see `pipeline.data.decode.decode_video`.
 
         Raises:
             VideoError: it cannot be read. StageError: see `_networks`.
         """
         parts = [self.words(decoded["frames"][None])]
         if self.reads_motion:
-            opener = functools.partial(open_video, backend=decode.backend, min_fraction=decode.min_fraction)
-            (pose,) = self.poses_of([path], opener)
+            options = {"backend": decode.backend, "min_fraction": decode.min_fraction}
+            (pose,) = self.poses_of([path], functools.partial(opener or open_video, **options))
             parts.insert(0, self._moving(pose, decoded, path.stem)[None])
         return np.concatenate(parts, 1)
 

@@ -1,0 +1,1 @@
+"""A finished run in the browser, live or as a folder."""

@@ -1,0 +1,1 @@
+"""A finished run as the explorer shows it."""
