@@ -10,12 +10,11 @@ from starlette.testclient import TestClient
 
 from pipeline.explorer.server import application
 from pipeline.explorer.session import Session
+from pipeline.methods.dance import curation
 from pipeline.methods.dance.bottleneck.recogniser import read_model
 from pipeline.methods.dance.explore.run import open_run
 from pipeline.methods.registry import METHODS
 from tests.explorer.runs import HOSTILE
-
-curation = pytest.importorskip("pipeline.methods.dance.curation")
 
 SESSION = Session(8123, "the token", "the cookie")
 HEADERS = {"cookie": "conceptreel_8123=the cookie", "x-conceptreel": "1"}

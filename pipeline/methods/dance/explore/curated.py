@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.dance import curation
 from pipeline.methods.dance.bottleneck.recogniser import ConceptModel
 from pipeline.methods.explored import Refused
 
-MODULE = "pipeline.methods.dance.curation"
 MOST_CHANGES = 10_000
-
-
-def available() -> bool:
-    """Whether this release can curate."""
-    return importlib.util.find_spec(MODULE) is not None
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -25,13 +18,11 @@ def state(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is none. ArtifactError: the run is incomplete.
     """
-    curation = importlib.import_module(MODULE)
     now = curation.read(folder / curation.FILE)
     return _answer(folder, now, curation.of_run(folder))
 
 
 def _answer(folder: Path, now: Any, concepts: list[Any]) -> dict[str, Any]:
-    curation = importlib.import_module(MODULE)
     return {
         "concepts": curation.shown(now, concepts),
         "outdated": curation.outdated(folder, now),
@@ -61,7 +52,6 @@ def curate(folder: Path, told: Any) -> dict[str, Any]:
         texts = [change.get(key, "") for key in ("name", "note")]
         if not isinstance(others, list) or not all(isinstance(text, str) for text in [*texts, *others]):
             raise Refused("`name` and `note` are texts, and `with` is a list of concepts")
-    curation = importlib.import_module(MODULE)
     path = folder / curation.FILE
     concepts = curation.of_run(folder)
     now = curation.changed(curation.read(path), concepts, changes)

@@ -196,10 +196,7 @@ class Run:
 
     def actions(self) -> Mapping[str, Callable[[Any], dict[str, Any]]]:
         """See `pipeline.methods.explored.Explored`."""
-        from pipeline.methods.dance.explore.curated import available
-
-        found = {"state": self._state, "save": self._save}
-        return {**found, "curate": self._curate} if available() else found
+        return {"state": self._state, "save": self._save, "curate": self._curate}
 
     def _state(self, _: Any) -> dict[str, Any]:
         return {"edits": self.core.about.get("edits", []), "curation": self._curation()}
@@ -209,7 +206,7 @@ class Run:
         from pipeline.methods.dance.explore import curated
 
         try:
-            return curated.state(self.folder) if curated.available() else None
+            return curated.state(self.folder)
         except ArtifactError:
             return None
 
