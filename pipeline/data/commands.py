@@ -19,6 +19,7 @@ from pipeline.data.lists import read_listing
 from pipeline.data.sets import MADE
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in, folders_in
+from pipeline.methods.commands import CONFIG
 from pipeline.settings import ConfigError
 from pipeline.store.atomic import StageError
 from pipeline.store.plain import as_json
@@ -326,15 +327,18 @@ def init(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add ``init`` and ``check`` to the sub-parsers of the command line."""
-    command = commands.add_parser("init", help="take a folder of own videos into the configuration")
-    command.add_argument("name", help="of the data set; results will lie in results/NAME")
+    command = commands.add_parser(
+        "init", help="take a folder of your own videos into the configuration", example="init my_set my_videos"
+    )
+    command.add_argument("name", metavar="NAME", help="of the data set; results will lie in results/NAME")
     command.add_argument(
         "folder", type=Path, metavar="VIDEO_DIR", help="has a folder of videos (or pictures) per class"
     )
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="the file to add to")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="the file to add to")
     command.add_argument(
         "--group-pattern",
         default="",
+        metavar="REGEX",
         help="regular expression with a part (?P<group>…), such as the actor; a group is never split",
     )
     command.add_argument("--quick", action="store_true", help="do not open the files, but for the headers of some")
@@ -347,10 +351,12 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--yes", action="store_true", help="take the profile that is proposed, without asking")
     command.set_defaults(run=init)
 
-    command = commands.add_parser("check", help="count the videos of a data set, against the published counts if any")
-    command.add_argument("name", help="of the data set in the configuration")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"))
-    command.add_argument("--data-root", default="", help="instead of data_root of the configuration")
+    command = commands.add_parser(
+        "check", help="count the videos of a data set, against the published counts if any", example="check ucf101"
+    )
+    command.add_argument("name", metavar="NAME", help="of the data set in the configuration")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="that has the data set")
+    command.add_argument("--data-root", default="", metavar="DIR", help="instead of data_root of the configuration")
     command.add_argument("--classes", action="store_true", help="counts of every class")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=check)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import CONFIG
 from pipeline.store.atomic import StageError
 from pipeline.store.plain import as_json
 
@@ -154,23 +155,29 @@ def stages(call: argparse.Namespace) -> int:
 def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
     command = commands.add_parser(
-        "status", help="jobs done, running and failed; time and memory used and asked; time left"
+        "status",
+        help="jobs done, running and failed; time and memory used and asked; time left",
+        example="status results/demo",
     )
-    command.add_argument("results", type=Path, help="results/<data set>")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells how many shards there are")
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="tells how many shards there are")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=status)
 
     command = commands.add_parser(
-        "plan", help="before a run: videos, downloads, disk, hours on processors and GPUs, and what accuracy to expect"
+        "plan",
+        help="before a run: videos, downloads, disk, hours on processors and GPUs, and what accuracy to expect",
+        example="plan results/ucf101",
     )
-    command.add_argument("results", type=Path, help="results/<data set>")
-    command.add_argument("--method", default="dance", help="whose model is made")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"))
-    command.add_argument("--data-root", default="", help="instead of data_root of the configuration")
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
+    command.add_argument("--method", default="dance", metavar="NAME", help="whose model is made")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the run")
+    command.add_argument("--data-root", default="", metavar="DIR", help="instead of data_root of the configuration")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=plan)
 
-    command = commands.add_parser("stages", help="what each stage reads and writes, and with what resources")
-    command.add_argument("names", nargs="*", metavar="NAME", help="of stages; all of them without")
+    command = commands.add_parser(
+        "stages", help="what each stage reads and writes, and with what resources", example="stages keyframes"
+    )
+    command.add_argument("names", nargs="*", metavar="STAGE", help="name of a stage; without one, all are shown")
     command.set_defaults(run=stages)

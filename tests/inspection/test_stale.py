@@ -4,7 +4,7 @@ import os
 
 from pipeline.config import Dataset
 from pipeline.data.lists import Entry
-from pipeline.inspection.why import (
+from pipeline.inspection.stale import (
     Answer,
     Cause,
     Rerun,

@@ -73,7 +73,7 @@ class Rerun:
 
 @dataclass
 class Answer:
-    """What `why` tells.
+    """What `stale` tells.
 
     Attributes:
         jobs: number of jobs that lead to the target.
