@@ -16,14 +16,14 @@ SHELLS = ("bash", "zsh")
 METHODS = Path(__file__).parent / "methods"
 # Modules with ``add_commands``, in the order of the help.
 COMMANDS = (
-    "pipeline.inspection.commands",
-    "pipeline.rules.commands",
     "pipeline.methods.commands",
+    "pipeline.methods.dance.explain.commands",
+    "pipeline.methods.dance.bottleneck.commands",
     "pipeline.data.commands",
     "pipeline.encoding.commands",
-    "pipeline.methods.dance.bottleneck.commands",
+    "pipeline.rules.commands",
+    "pipeline.inspection.commands",
     "pipeline.ablations.commands",
-    "pipeline.methods.dance.explain.commands",
     "pipeline.methods.dance.exchange.commands",
     # Of every further method.
     *(f"pipeline.methods.{path.parent.name}.commands" for path in sorted(METHODS.glob("*/commands.py"))),
@@ -76,7 +76,12 @@ def _completion(call: argparse.Namespace) -> int:
     """``conceptreel completion bash|zsh``."""
     import shtab
 
-    print(shtab.complete(parser(), call.shell))
+    whole = parser()
+    for command in whole._subparsers._group_actions[0].choices.values():
+        for action in command._actions:
+            if action.type is Path or action.metavar == "INPUT":
+                action.complete = shtab.FILE
+    print(shtab.complete(whole, call.shell))
     return 0
 
 

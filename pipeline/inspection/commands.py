@@ -188,11 +188,8 @@ def diff(call: argparse.Namespace) -> int:
             print(f"  {array}")
         if not item.differs:
             print("  the content is the same")
-    print(
-        f"\n{len(differing)} {'artifact differs' if len(differing) == 1 else 'artifacts differ'}"
-        if differing
-        else "\nthe contents are the same"
-    )
+    verb = "artifact differs" if len(differing) == 1 else "artifacts differ"
+    print(f"\n{len(differing)} {verb}" if differing else "\nthe contents are the same")
     return int(bool(differing))
 
 

@@ -35,7 +35,7 @@ def check_file(path: Path, what: str = "") -> None:
 
 
 def run_of(call: argparse.Namespace) -> Path | None:
-    """Folder of the run that the model of a call belongs to: ``--results``, or where its file lies; None outside of one.
+    """Folder of the run that the model of a call belongs to: ``--results``, or where its file lies; None without one.
 
     The model of a further method lies one folder deeper.
     """
@@ -70,9 +70,7 @@ def check_input(call: argparse.Namespace, *sources: str) -> None:
     for source in sources:
         if not is_id(source):
             check_file(Path(source), "cannot be read: missing")
-        elif folder is None:
-            raise NameUnknown(f"{source} is no file, and {call.model} lies in no run that could know it; see --results")
-        elif (folder / INDEX).is_file():
+        elif folder is not None and (folder / INDEX).is_file():
             find(source, list(_rows(folder)), "file or video")
 
 
@@ -87,7 +85,9 @@ def file_of(call: argparse.Namespace, source: str) -> str:
     from pipeline.config import load
 
     folder = run_of(call)
-    rows = {} if folder is None else _rows(folder)
+    if folder is None or not (folder / INDEX).is_file():
+        raise NameUnknown(f"{source} is no file, and {call.model} lies in no run that could know it; see --results")
+    rows = _rows(folder)
     row = rows[list(rows)[find(source, list(rows), "file or video")]]
     if row["first_frame"] is not None:
         raise StageError(

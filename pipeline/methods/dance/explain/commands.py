@@ -279,8 +279,9 @@ def suggest_edits(call: argparse.Namespace) -> int:
             )
             besides = "".join(f"; {split} +{len(item.fixed)} −{len(item.broken)}" for split, item in elsewhere.items())
             lines.append(
-                f"  --weight {shlex.quote(true)} {shlex.quote(names[edit.concept])} {edit.weight:.3f}   activation {edit.activation:+.2f}, "
-                f"{call.split} {len(edit.effect.fixed)} fixed, {len(edit.effect.broken)} broken{besides}"
+                f"  --weight {shlex.join([true, names[edit.concept]])} {edit.weight:.3f}   "
+                f"activation {edit.activation:+.2f}, {call.split} {len(edit.effect.fixed)} fixed, "
+                f"{len(edit.effect.broken)} broken{besides}"
             )
         if not edits:
             lines.append("  no concept that they show and the class does not use would help")
