@@ -16,7 +16,7 @@ def status(call: argparse.Namespace) -> int:
     """``conceptreel status RESULTS``; exit code 1 if some job has failed."""
     from pipeline.config import load
     from pipeline.inspection.text import table
-    from pipeline.rules.status import HEADER, as_dict, closing_words, rows, run_status
+    from pipeline.rules.status import HEADER, as_dict, closing_words, lost_words, rows, run_status
 
     if not call.results.is_dir():
         raise StageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")
@@ -39,6 +39,8 @@ def status(call: argparse.Namespace) -> int:
     for failure in failures:
         by = f" (SLURM job {failure.slurm})" if failure.slurm else ""
         print(f"\nfailed: {failure.job}{by}: {failure.error}\n  log: {failure.log}")
+    if lost := lost_words(stages):
+        print("\n" + "\n".join(lost))
     print(f"\n{closing_words(stages)}")
     return int(bool(failures))
 
