@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.config import Dataset
 from pipeline.jobs import joblog
+from pipeline.jobs.messages import UNEXPLAINED
 from pipeline.methods.registry import METHODS
 from pipeline.rules.graph import STAGES, closure, home, settings_digest, shards
 from pipeline.store.inspect import inspect_artifact, is_artifact
@@ -25,7 +26,6 @@ SLURM_LOGS = Path(".snakemake/slurm_logs")
 ENDED_BY_SLURM = re.compile(r"oom[-_ ]kill|out of memory|CANCELLED|DUE TO|TIMEOUT|NODE[ _]FAIL", re.IGNORECASE)
 # SLURM lets a job live for half a minute after the line that says its end.
 KILL_SECONDS = 60
-UNEXPLAINED = "killed without a word: out of memory, a time limit, or the machine went down"
 STATES = ("done", "running", "failed", "waiting")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import opened
-from pipeline.jobs import restart
+from pipeline.jobs import messages, restart
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
 from pipeline.methods.registry import METHODS
 from pipeline.rules import asked
@@ -18,12 +18,18 @@ from pipeline.rules.snakemake import Rules
 from pipeline.settings import ConfigError
 
 
-def stop(error):
-    """One line for the person who must act; a stack trace of the workflow would hide it.
+# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
+# because both work out the threads of a job.
+ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
+MESSAGES = messages.ShortMessages(ON_CLUSTER)
+logger.addFilter(MESSAGES)
 
-    It is printed too, because Snakemake leaves it out of what it says about a failed input function.
-    """
-    print(error, file=sys.stderr)
+
+def stop(error):
+    """One line for the person who must act; what Snakemake adds to it, and a stack trace, would hide it."""
+    if str(error) not in MESSAGES.said:
+        print(error, file=sys.stderr)
+    MESSAGES.said.add(str(error))
     raise WorkflowError(str(error)) from None
 
 
@@ -84,9 +90,6 @@ try:
     }
 except ConfigError as error:
     stop(error)
-# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
-# because both work out the threads of a job.
-ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
 RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), **PLACES}
 if ON_CLUSTER and RUNTIME["device"] == "auto":
     # Jobs of encoders have asked for a GPU; where torch finds none, a processor would not end in the time that they have.
@@ -113,6 +116,7 @@ RULES = Rules(
     workflow.basedir,
     workflow.cores,
     on_cluster=ON_CLUSTER,
+    needs_videos=workflow.is_main_process and not workflow.output_settings.dryrun,
     checkpoints=checkpoints,
     ancient=ancient,
     stop=stop,
