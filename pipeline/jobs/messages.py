@@ -13,6 +13,16 @@ from pipeline.jobs import joblog
 UNEXPLAINED = "killed without a word: out of memory, a time limit, or the machine went down"
 
 
+def job_in_words(rule: str, logs: list[str]) -> str:
+    """A job as people name it: ``poses 003-of-064``.
+
+    Args:
+        logs: its own log first: results/<data set>/logs/<stage>.log, or logs/<stage>/<shard>.log.
+    """
+    place = Path(logs[0]) if logs else Path()
+    return f"{rule} {place.stem}" if place.parent.name == rule else rule
+
+
 def failed_in_words(rule: str, logs: list[str], told: bool) -> str:
     """One line on a job that failed: which, its last error, and where to read on.
 
@@ -22,9 +32,7 @@ def failed_in_words(rule: str, logs: list[str], told: bool) -> str:
     """
     place = Path(logs[0]) if logs else None
     log = joblog.read(place) if place else None
-    # results/<data set>/logs/<stage>.log, or logs/<stage>/<shard>.log.
-    shard = place.stem if place and place.parent.name == rule else ""
-    words = f"failed: {' '.join(filter(None, [rule, shard]))}"
+    words = f"failed: {job_in_words(rule, logs)}"
     error = log.error if log else ""
     if not (told and error):
         words += f": {error or UNEXPLAINED}"
@@ -32,28 +40,29 @@ def failed_in_words(rule: str, logs: list[str], told: bool) -> str:
 
 
 class ShortMessages(logging.Filter):
-    """A filter of Snakemake's logger: a failed job is one line, and a quiet run tells how far it is.
+    """A filter of Snakemake's logger: a failed job is one line, and so is a job of a quiet run.
 
     Args:
         on_cluster: jobs run elsewhere, and what they print is not seen here.
+        quiet: of jobs that start, Snakemake itself would print nothing.
 
     Attributes:
         said: errors that have been printed.
     """
 
-    def __init__(self, on_cluster: bool):
+    def __init__(self, on_cluster: bool, quiet: bool = False):
         super().__init__()
         self.said: set[str] = set()
-        self._told = not on_cluster
+        self._told, self._quiet = not on_cluster, quiet
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = getattr(getattr(record, "event", None), "name", "")
         if event == "JOB_ERROR":
             record.msg, record.args = failed_in_words(record.rule_name, record.log, self._told), ()
             record.event = None  # else it is laid out as a list of settings, and a quiet run leaves it out
-        elif event == "PROGRESS":
-            record.msg = f"{record.done} of {record.total} jobs done"
-            record.event = None
+        elif event == "JOB_INFO" and self._quiet:
+            record.msg, record.args = f"started: {job_in_words(record.rule_name, record.log)}", ()
+            record.event = None  # else a quiet run says nothing until it ends
         if event != "ERROR":
             return True
         text = " ".join(record.getMessage().split())  # Snakemake indents what it repeats

@@ -80,7 +80,8 @@ def test_what_was_said_is_not_repeated():
     assert shown(messages, set(), text, event=LogEvent.ERROR, exception="x") == ""
 
 
-def test_a_quiet_run_tells_how_far_it_is():
+def test_a_quiet_run_tells_what_it_does(log):
     quiet = {Quietness.RULES, Quietness.PROGRESS}
-    progress = {"event": LogEvent.PROGRESS, "done": 3, "total": 64, "levelno": logging.INFO}
-    assert shown(ShortMessages(False), quiet, None, **progress) == "3 of 64 jobs done"
+    job = {"event": LogEvent.JOB_INFO, "rule_name": "poses", "log": [str(log)]}
+    assert shown(ShortMessages(False, quiet=True), quiet, "", **job) == "started: poses 003-of-064"
+    assert shown(ShortMessages(False), quiet, "", **job) == ""

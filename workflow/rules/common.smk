@@ -21,7 +21,8 @@ from pipeline.settings import ConfigError
 # On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
 # because both work out the threads of a job.
 ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
-MESSAGES = messages.ShortMessages(ON_CLUSTER)
+QUIET = bool(workflow.output_settings.quiet) and not workflow.output_settings.dryrun
+MESSAGES = messages.ShortMessages(ON_CLUSTER, QUIET)
 logger.addFilter(MESSAGES)
 
 
