@@ -17,7 +17,6 @@ from pipeline.rules.graph import STAGES, settings_json
 from pipeline.rules.snakemake import Rules
 from pipeline.settings import ConfigError
 
-
 # On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
 # because both work out the threads of a job.
 ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
