@@ -86,8 +86,10 @@ class Texts(Section):
 
 class Concepts(Section):
     max_length: int = Field(30, ge=1, description="characters (S)")
-    class_similarity: float = Field(0.85, description="as similar to a class name is dropped (S)")
-    mutual_similarity: float = Field(0.95, description="of a pair as similar one is dropped (S)")
+    class_similarity: float = Field(0.85, description="a candidate at least as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(
+        0.95, description="of two candidates at least as similar to each other, one is dropped (S)"
+    )
     activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
     activation_cutoff: float = Field(0.22, description="below it the concept is not in the data (S)")
 
@@ -99,8 +101,10 @@ class Sentences(Section):
     model: str = Field("", description="dual encoder of the sentences; empty: that of context.texts")
     revision: str = "main"
     sha256: str = SHA256
-    class_similarity: float = Field(0.85, description="as similar to a class name is dropped (S)")
-    mutual_similarity: float = Field(0.95, description="of a pair as similar one is dropped (S)")
+    class_similarity: float = Field(0.85, description="a candidate at least as similar to a class name is dropped (S)")
+    mutual_similarity: float = Field(
+        0.95, description="of two candidates at least as similar to each other, one is dropped (S)"
+    )
     activation_top_k: int = Field(5, ge=1, description="videos whose mean similarity is the activation")
     activation_cutoff: float = Field(0.22, description="below it the sentence says nothing of the data (S)")
 

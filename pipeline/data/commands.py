@@ -140,7 +140,7 @@ def check(call: argparse.Namespace) -> int:
 def _layout_of(folder: Path) -> tuple[str, dict[str, str]]:
     """Source, and split → folder, if the folder has splits inside."""
     if not folder.is_dir():
-        raise InitError(f"{folder} is no folder; name the one that has a folder of videos per class")
+        raise InitError(f"{folder} is not a folder; name the one that has a folder of videos per class")
     for source, suffixes in (("folders", VIDEO_SUFFIXES), ("images", PICTURE_SUFFIXES)):
         splits = split_folders(folder, suffixes)
         place = folder / splits.get("train", "")
@@ -150,7 +150,7 @@ def _layout_of(folder: Path) -> tuple[str, dict[str, str]]:
     found = f"{loose} videos lie there without a folder" if loose else "no video is found there"
     raise InitError(
         f"{folder} has no folder per class: {found}. Put the videos of each class into a folder named after it; "
-        f"read are {', '.join(VIDEO_SUFFIXES)}"
+        f"these endings are read: {', '.join(VIDEO_SUFFIXES)}"
     )
 
 
@@ -302,7 +302,7 @@ def init(call: argparse.Namespace) -> int:
     if not pictures:
         frames, seconds = costs.amount(measured.frames, "frame"), measured.seconds
         length = frames if seconds is None else f"{frames}, {seconds:.1f} s"
-        print(f"videos: {length} in the mean; people in a frame: {seen}")
+        print(f"videos: {length} on average; people in a frame: {seen}")
     for name in names:
         print("\n" + "\n".join(profiles.described(name, sections[name], measured, machine)))
     profile, why = _chosen(call, machine, names)
@@ -316,7 +316,7 @@ def init(call: argparse.Namespace) -> int:
     print(yaml.safe_dump({call.name: section}, sort_keys=False, allow_unicode=True))
     if part > index.max_failed_fraction:
         print(
-            f"{part:.0%} of the videos have problems, the run stops above {index.max_failed_fraction:.0%}: mend "
+            f"{part:.0%} of the videos have problems, and the run stops above {index.max_failed_fraction:.0%}: mend "
             f"or remove them first, or raise data.index.max_failed_fraction and data.decode.max_failed_fraction"
         )
     if profile == "small" and not machine.fetched:

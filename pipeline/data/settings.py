@@ -165,6 +165,6 @@ class Expects(Section):
 
     videos: int | None = Field(None, ge=1, description="for plans that are made before the videos are there")
     train: int | None = Field(None, ge=1, description="of these, in the train lists")
-    frames: float | None = Field(None, gt=0, description="of a video in the mean")
+    frames: float | None = Field(None, gt=0, description="of a video, on average")
     top1: float | None = Field(None, ge=0, le=1, description="test accuracy that the settings as shipped should reach")
     source: str = Field("", description="who says so, and what was done differently")

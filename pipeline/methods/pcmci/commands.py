@@ -35,7 +35,7 @@ def _span(given: str | None) -> tuple[float, float] | None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*", given)
     if not found or not float(found[1]) < float(found[2]):
-        raise StageError(f"--drop-frames {given!r} is no span of seconds such as 10-20")
+        raise StageError(f"--drop-frames {given!r} is not a span of seconds such as 10-20")
     return float(found[1]), float(found[2])
 
 

@@ -135,8 +135,8 @@ def test_a_model_of_features_says_that_it_has_no_pictures(model, tmp_path, capsy
     ("more", "words"),
     [
         (["--do", "fry egg"], "is not of the form"),
-        (["--drop-frames", "20-10"], "is no span of seconds"),
-        (["--drop-frames", "x"], "is no span of seconds"),
+        (["--drop-frames", "20-10"], "is not a span of seconds"),
+        (["--drop-frames", "x"], "is not a span of seconds"),
     ],
 )
 def test_wrong_interventions_are_told(model, tmp_path, capsys, more, words):

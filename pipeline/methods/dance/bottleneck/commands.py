@@ -40,7 +40,7 @@ def _print(answer: dict[str, Any]) -> None:
     right = sum(row["right"] for row in answer["classes"])
     low, high = wilson(right, total)
     print(
-        f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % sure between {low:.3f} and {high:.3f}), among these "
+        f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % interval {low:.3f} to {high:.3f}); among these "
         f"classes alone {answer['top1_among_mapped']:.3f}\n"
     )
     width = max(len(row["class"]) for row in answer["classes"])

@@ -155,9 +155,9 @@ def _check_edit(call: argparse.Namespace) -> None:
             "nothing to edit; give --weight CLASS CONCEPT WEIGHT, --without CONCEPT, or --concept with a region"
         )
     if bool(call.concept) != bool(region) or bool(call.concept) != (call.beta is not None):
-        raise StageError("an edit in a region needs all of --concept, --beta, and --box, --point or --mask")
+        raise StageError("an edit in a region needs --concept, --beta, and one of --box, --point and --mask")
     if call.beta is not None and not math.isfinite(call.beta):
-        raise StageError(f"--beta {call.beta} is no number to add")
+        raise StageError(f"--beta {call.beta} is not a number that can be added")
     if (call.concept or call.without) and not call.input:
         raise StageError("--concept and --without change what is seen in one video; name it: edit MODEL INPUT …")
     if call.save and not call.weight:

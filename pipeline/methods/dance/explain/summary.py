@@ -61,7 +61,7 @@ def counted(right: dict[str, Any] | None) -> str:
     if not right or not right["of"]:
         return ""
     low, high = right["interval"]
-    return f"{right['count']} of {right['of']}, 95 % sure between {low:.3f} and {high:.3f}"
+    return f"{right['count']} of {right['of']}, 95 % interval {low:.3f} to {high:.3f}"
 
 
 def _localisation(path: Path) -> list[str]:
