@@ -17,6 +17,7 @@ def status(call: argparse.Namespace) -> int:
     from pipeline.config import load
     from pipeline.inspection.text import table
     from pipeline.rules.status import HEADER, as_dict, closing_words, lost_words, rows, run_status
+    from pipeline.rules.times import settle
 
     if not call.results.is_dir():
         raise StageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")
@@ -39,6 +40,8 @@ def status(call: argparse.Namespace) -> int:
     for failure in failures:
         by = f" (SLURM job {failure.slurm})" if failure.slurm else ""
         print(f"\nfailed: {failure.job}{by}: {failure.error}\n  log: {failure.log}")
+    if section is not None and (copied := settle(section, folder.parent, dry=True)):
+        print(f"\n{copied}")
     if lost := lost_words(stages):
         print("\n" + "\n".join(lost))
     print(f"\n{closing_words(stages)}")

@@ -11,7 +11,7 @@ from pipeline.config import opened
 from pipeline.jobs import messages, restart
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
 from pipeline.methods.registry import METHODS
-from pipeline.rules import asked
+from pipeline.rules import asked, times
 from pipeline.rules.current import of_earlier_releases
 from pipeline.rules.graph import STAGES, settings_json
 from pipeline.rules.snakemake import Rules
@@ -49,6 +49,14 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
         DRIVER = restart.begin(Path.cwd())
     except restart.ReadOnlyError as error:
         stop(error)
+
+# Copying a project changes times and no content; nothing is to be made again for that.
+if workflow.is_main_process:
+    for name in CONFIG.datasets.sound():
+        if Path("results", name).is_dir():
+            copied = times.settle(CONFIG.datasets[name], Path("results"), workflow.output_settings.dryrun)
+            if copied:
+                print(copied, file=sys.stderr)
 
 if workflow.is_main_process:
     for name in of_earlier_releases(Path("results")):
