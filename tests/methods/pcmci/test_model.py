@@ -127,7 +127,8 @@ def test_strongest_couplings_are_between_labels():
 
 def test_a_model_of_features_says_that_it_has_no_pictures(model, tmp_path, capsys):
     model.save(tmp_path / "model.pt")
-    assert main(["intervene", str(tmp_path / "model.pt"), "a.mp4", "--out", str(tmp_path)]) == 2
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert main(["intervene", str(tmp_path / "model.pt"), str(tmp_path / "a.mp4"), "--out", str(tmp_path)]) == 2
     assert "which has no pictures" in capsys.readouterr().err
 
 
