@@ -110,6 +110,9 @@ def settle(section: Dataset, results: Path, dry: bool) -> str:
     if dry:
         return f"{words}; a run sets the times right first, and makes nothing again for that"
     now = time.time()
-    for path in (path for outputs in found for path in outputs):
-        os.utime(path, (now, now))
+    try:
+        for path in (path for outputs in found for path in outputs):
+            os.utime(path, (now, now))
+    except OSError as error:  # files of somebody else
+        return f"{words}; the times cannot be set right ({error.strerror}), so that these jobs run again"
     return f"{words}; the times were set right"
