@@ -125,17 +125,25 @@ def open_model(call: argparse.Namespace, *sources: str) -> Any:
     return model
 
 
+def unreadable(source: str) -> tuple[type[Exception], ...]:
+    """Errors by which a model says that it cannot read an input; none for an id, and decoders need not be imported."""
+    if is_id(source):
+        return ()
+    from pipeline.data.readers import VideoError
+
+    return (VideoError,)
+
+
 def decide(call: argparse.Namespace, model: Any, source: str) -> Any:
     """The decision on an input.
 
     Raises:
         StageError: it cannot be read.
     """
-    from pipeline.data.readers import VideoError
-
+    asked = asked_of(call, model, source)
     try:
-        return model.predict(asked_of(call, model, source))
-    except VideoError as error:
+        return model.predict(asked)
+    except unreadable(asked) as error:
         raise StageError(f"{source} cannot be read: {error}") from None
 
 
@@ -145,15 +153,15 @@ def decide(call: argparse.Namespace, model: Any, source: str) -> Any:
 def predict(call: argparse.Namespace) -> int:
     """``conceptreel predict MODEL INPUT…``; exit code 1 if some video could not be read."""
     check_input(call, *call.inputs)
-    from pipeline.data.readers import VideoError
     from pipeline.methods.models import load
 
     model = open_model(call) if any(map(is_id, call.inputs)) else load(call.model, call.results)
     found: list[dict[str, Any]] = []
     for source in call.inputs:
+        asked = asked_of(call, model, source)
         try:
-            decision = model.predict(asked_of(call, model, source))
-        except VideoError as error:
+            decision = model.predict(asked)
+        except unreadable(asked) as error:
             found.append({"video": source, "error": str(error)})
             lines = [f"{source}: cannot be read: {error}"]
         else:
