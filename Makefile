@@ -1,12 +1,32 @@
 # `make demo` and `make test` are all a newcomer needs; the other targets are the parts of `make test`.
 
-PYTHON ?= python3.11
+SUPPORTED := 3.11 3.12 3.13
+PYTHON ?= $(firstword $(foreach version,$(SUPPORTED),$(shell command -v python$(version))))
 BIN := .venv/bin
 TEST_DATA ?= ../shared/data
 export CONCEPTREEL_TEST_DATA := $(abspath $(TEST_DATA))
 
 # A run starts many processes. Where Python is told not to keep bytecode, each of them would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
+
+# An environment of another Python is told before anything runs in it; `make clean` needs none.
+ifneq ($(MAKECMDGOALS),clean)
+version_of = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+FOUND := $(if $(wildcard .venv),$(or $(call version_of,$(BIN)/python),a Python that does not run))
+ifeq ($(origin PYTHON),file)
+WANTED := $(SUPPORTED)
+else
+WANTED := $(call version_of,$(PYTHON))
+endif
+ifeq ($(PYTHON)$(FOUND),)
+$(error no Python is found; install one of $(SUPPORTED), or name it: make PYTHON=/path/to/python)
+endif
+ifneq ($(FOUND),)
+ifeq ($(filter $(FOUND),$(WANTED)),)
+$(error .venv is of $(FOUND), wanted is Python $(WANTED): `rm -r .venv` and it is made anew)
+endif
+endif
+endif
 
 .PHONY: demo report docs screenshots test test-long test-slurm lint unit penn_action clean
 .DEFAULT_GOAL := demo

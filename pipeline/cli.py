@@ -8,20 +8,22 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from pipeline import __version__
 
+SHELLS = ("bash", "zsh")
 METHODS = Path(__file__).parent / "methods"
 # Modules with ``add_commands``, in the order of the help.
 COMMANDS = (
-    "pipeline.inspection.commands",
-    "pipeline.rules.commands",
     "pipeline.methods.commands",
+    "pipeline.methods.dance.explain.commands",
+    "pipeline.methods.dance.bottleneck.commands",
     "pipeline.data.commands",
     "pipeline.encoding.commands",
-    "pipeline.methods.dance.bottleneck.commands",
+    "pipeline.rules.commands",
+    "pipeline.inspection.commands",
     "pipeline.ablations.commands",
-    "pipeline.methods.dance.explain.commands",
     "pipeline.explorer.commands",
     "pipeline.methods.dance.exchange.commands",
     # Of every further method.
@@ -30,13 +32,58 @@ COMMANDS = (
 )
 
 
+class _Defaults(argparse.RawDescriptionHelpFormatter):
+    """Help with the defaults that say something, and examples that can be copied: their lines are not broken."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default in (None, False, "", argparse.SUPPRESS) or action.default == []
+        return action.help if silent or not action.option_strings else f"{action.help} (default: %(default)s)"
+
+
+class Command(argparse.ArgumentParser):
+    """The parser of a command.
+
+    Args:
+        example: a call that works, without ``conceptreel``.
+    """
+
+    def __init__(self, *arguments: Any, example: str = "", **options: Any):
+        self.example = example
+        epilog = f"example: conceptreel {example}" if example else None
+        super().__init__(*arguments, formatter_class=_Defaults, epilog=epilog, allow_abbrev=False, **options)
+
+
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="conceptreel", description="Action recognition that explains itself.")
+    result = argparse.ArgumentParser(
+        prog="conceptreel",
+        description="Action recognition that explains itself.",
+        epilog="conceptreel COMMAND -h shows arguments, defaults and an example",
+    )
     result.add_argument("--version", action="version", version=f"conceptreel {__version__}")
-    commands = result.add_subparsers(required=True, metavar="COMMAND")
+    commands = result.add_subparsers(required=True, metavar="COMMAND", parser_class=Command)
     for module in COMMANDS:
         importlib.import_module(module).add_commands(commands)
+    command = commands.add_parser(
+        "completion", help="a script that completes commands and options in a shell", example="completion bash"
+    )
+    command.add_argument("shell", choices=SHELLS, help="which shell")
+    command.set_defaults(run=_completion)
+    for told in commands._choices_actions:  # what the list says of a command, its own help says too
+        commands.choices[told.dest].description = told.help
     return result
+
+
+def _completion(call: argparse.Namespace) -> int:
+    """``conceptreel completion bash|zsh``."""
+    import shtab
+
+    whole = parser()
+    for command in whole._subparsers._group_actions[0].choices.values():
+        for action in command._actions:
+            if action.type is Path or action.metavar == "INPUT":
+                action.complete = shtab.FILE
+    print(shtab.complete(whole, call.shell))
+    return 0
 
 
 def _leave_output() -> None:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import CONFIG, number_above_zero
+
 
 def _folder(results: Path) -> Path:
     """Where the tables of a results folder lie: beside it, so that no artifact is taken for one of the run."""
@@ -36,8 +38,6 @@ def ablate(call: argparse.Namespace) -> int:
     from pipeline.settings import ConfigError
     from pipeline.store.atomic import ArtifactError, replace_when_done
 
-    if call.seeds < 1 or call.cores < 1:
-        raise ConfigError("--seeds and --cores must be at least 1")
     if not call.results.is_dir():
         raise ArtifactError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` makes it")
     results = Path(os.path.abspath(call.results))
@@ -104,24 +104,37 @@ def ablations(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser of ``conceptreel``."""
-    command = commands.add_parser("ablate", help="compare variants of a finished run: accuracy over seeds as a table")
-    command.add_argument("results", type=Path, help="results/<data set>")
+    command = commands.add_parser(
+        "ablate",
+        help="compare variants of a finished run: accuracy over seeds as a table",
+        example="ablate results/demo --table clustering --seeds 3",
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
     command.add_argument(
         "--table",
         action="append",
         required=True,
+        metavar="NAME",
         help="baselines, clustering, keyframes, clips, sources, number, pose_filters, sparsity, types, backbones, "
         "dual_encoders, filters, one of the configuration, or all; may be repeated",
     )
-    command.add_argument("--method", default="dance", help="whose comparisons")
-    command.add_argument("--seeds", type=int, default=5, help="repetitions with other validation splits and draws")
-    command.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="processes")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="of the run")
-    command.add_argument("--data-root", type=Path, help="instead of data_root of the configuration")
+    command.add_argument("--method", default="dance", metavar="NAME", help="whose comparisons")
+    command.add_argument(
+        "--seeds", type=number_above_zero, default=5, metavar="N", help="repetitions, with other validation splits"
+    )
+    command.add_argument(
+        "--cores", type=number_above_zero, default=os.cpu_count() or 1, metavar="N", help="processes at a time"
+    )
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the run")
+    command.add_argument("--data-root", type=Path, metavar="DIR", help="instead of data_root of the configuration")
     command.set_defaults(run=ablate)
 
-    command = commands.add_parser("ablations", help="the tables that `ablate` has made, on one page")
-    command.add_argument("results", type=Path, nargs="+", help="results/<data set>")
-    command.add_argument("--out", type=Path, required=True, help="the page, Markdown")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="of the runs")
+    command = commands.add_parser(
+        "ablations",
+        help="the tables that `ablate` has made, on one page",
+        example="ablations results/penn_action results/demo --out docs/ablations.md",
+    )
+    command.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="results/<data set>")
+    command.add_argument("--out", type=Path, required=True, metavar="PAGE", help="the page, Markdown")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the runs")
     command.set_defaults(run=ablations)

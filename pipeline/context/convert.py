@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.exchange.files import read_torch
+from pipeline.methods.commands import check_file
 from pipeline.store.atomic import StageError, new_folder
 from pipeline.store.plain import write_json
 
@@ -196,6 +197,8 @@ def _check(folder: Path, source: Path, kind: str) -> None:
 
 def run(call: argparse.Namespace) -> int:
     """The command."""
+    for path in filter(None, (call.weights, call.vocabulary, call.config)):
+        check_file(path)
     convert(call.weights, call.kind, call.out, call.vocabulary, call.config, call.python)
     ran = f"{call.config} was run by {call.python}" if call.kind == "mmpose" else "nothing was executed"
     print(f"wrote {call.out}; its weights have been read as tensors, {ran}")
@@ -203,13 +206,23 @@ def run(call: argparse.Namespace) -> int:
 
 
 def add_commands(commands: Any) -> None:
-    command = commands.add_parser("convert", help="make safetensors of a pickled checkpoint, without executing it")
-    command.add_argument("weights", type=Path, help="the pickled file (.pth, .bin, .pt)")
+    command = commands.add_parser(
+        "convert",
+        help="make safetensors of a pickled checkpoint, without executing it",
+        example="convert pytorch_model.bin --kind transformers --out weights/timesformer",
+    )
+    command.add_argument("weights", type=Path, metavar="WEIGHTS", help="the pickled file (.pth, .bin, .pt)")
     command.add_argument(
         "--kind", choices=KINDS, required=True, help="transformers: a config.json lies beside the file"
     )
-    command.add_argument("--out", type=Path, required=True, help="folder to be made")
-    command.add_argument("--vocabulary", type=Path, help="bpe_simple_vocab_16e6.txt.gz, for viclip and lavila")
-    command.add_argument("--config", type=Path, help="of mmpose: the network's config, which is Python and will be run")
-    command.add_argument("--python", default="", help="of mmpose: the Python of an environment that has MMPose")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to be made")
+    command.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="bpe_simple_vocab_16e6.txt.gz, for viclip and lavila"
+    )
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="of mmpose: the network's config, which is Python and will be run"
+    )
+    command.add_argument(
+        "--python", default="", metavar="FILE", help="of mmpose: the Python of an environment that has MMPose"
+    )
     command.set_defaults(run=run)

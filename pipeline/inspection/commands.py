@@ -1,4 +1,4 @@
-"""The commands that look into caches: ``inspect``, ``diff``, ``why``, ``prune``, ``export`` and ``thumbnails``.
+"""The commands that look into caches: ``inspect``, ``diff``, ``stale``, ``prune``, ``export`` and ``thumbnails``.
 
 Libraries are imported where they are used: a listing of hundreds of artifacts should take no longer than reading them.
 """
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import CONFIG, number_above_zero
 from pipeline.store.plain import as_json
 
 # Attributes of one artifact that differ and are printed.
@@ -187,16 +188,17 @@ def diff(call: argparse.Namespace) -> int:
             print(f"  {array}")
         if not item.differs:
             print("  the content is the same")
-    print(f"\n{len(differing)} artifacts differ" if differing else "\nthe contents are the same")
+    verb = "artifact differs" if len(differing) == 1 else "artifacts differ"
+    print(f"\n{len(differing)} {verb}" if differing else "\nthe contents are the same")
     return int(bool(differing))
 
 
-def why(call: argparse.Namespace) -> int:
-    """``conceptreel why TARGET``; exit code 1 if something would run again, or is stale unnoticed."""
+def stale(call: argparse.Namespace) -> int:
+    """``conceptreel stale TARGET``; exit code 1 if something would run again, or is stale unnoticed."""
     from pipeline.config import dataset, load
     from pipeline.inspection.cache import InspectionError, place_of
     from pipeline.inspection.plan import plan
-    from pipeline.inspection.why import explain, lines
+    from pipeline.inspection.stale import explain, lines
 
     place = place_of(call.target)
     if place.target == f"results/{place.dataset}":
@@ -305,39 +307,52 @@ def thumbnails(call: argparse.Namespace) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
-
-
 def add_commands(commands: Any) -> None:
     """Add the commands of this package to those of ``conceptreel``."""
-    command = commands.add_parser("inspect", help="list artifacts: rows, size, counts, origin, stale or not")
-    command.add_argument("path", type=Path, help="results/<data set> or one artifact")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="what to compare the settings with")
+    command = commands.add_parser(
+        "inspect", help="list artifacts: rows, size, counts, origin, stale or not", example="inspect results/demo"
+    )
+    command.add_argument("path", type=Path, metavar="PATH", help="results/<data set> or one artifact")
+    command.add_argument(
+        "--config", type=Path, default=CONFIG, metavar="FILE", help="what to compare the settings with"
+    )
     command.add_argument("--video", metavar="ID", help="print the rows of this video instead")
-    command.add_argument("--rows", type=_positive, default=3, help="rows of arrays that are printed")
+    command.add_argument(
+        "--rows", type=number_above_zero, default=3, metavar="N", help="rows of arrays that are printed"
+    )
     command.add_argument("--json", action="store_true", help="for programs; with --video all values")
     command.set_defaults(run=inspect)
 
-    command = commands.add_parser("diff", help="compare two caches: artifacts, provenance, arrays and rows")
-    command.add_argument("first", type=Path, help="results/<data set> or one artifact")
-    command.add_argument("second", type=Path)
+    command = commands.add_parser(
+        "diff",
+        help="compare two caches: artifacts, provenance, arrays and rows",
+        example="diff before/results/demo results/demo",
+    )
+    command.add_argument("first", type=Path, metavar="FIRST", help="results/<data set> or one artifact")
+    command.add_argument("second", type=Path, metavar="SECOND", help="the same of another run")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=diff)
 
-    command = commands.add_parser("why", help="what would run again for a file, because of what, and its cost")
-    command.add_argument("target", type=Path, help="results/<data set>/model.pt, or any file that a rule makes")
-    command.add_argument("--config", type=Path, help="as snakemake --configfile")
+    command = commands.add_parser(
+        "stale",
+        help="what would run again for a file, because of what, and how long it would take",
+        example="stale results/demo/model.pt",
+    )
+    command.add_argument(
+        "target", type=Path, metavar="TARGET", help="results/<data set>/model.pt, or any file that a rule makes"
+    )
+    command.add_argument("--config", type=Path, metavar="FILE", help="as snakemake --configfile")
     command.add_argument("--set", action="append", metavar="KEY=VALUE", help="as snakemake --config; may be repeated")
     command.add_argument("--json", action="store_true", help="for programs")
-    command.set_defaults(run=why)
+    command.set_defaults(run=stale)
 
-    command = commands.add_parser("prune", help="list files that nothing refers to any more; delete them on request")
-    command.add_argument("path", type=Path, help="results, or results/<data set>")
-    command.add_argument("--config", type=Path, help="tells what is still made; config.yaml beside results by default")
+    command = commands.add_parser(
+        "prune", help="list files that nothing refers to any more; delete them on request", example="prune results"
+    )
+    command.add_argument("path", type=Path, metavar="PATH", help="results, or results/<data set>")
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="tells what is still made; default: config.yaml beside results"
+    )
     command.add_argument(
         "--everything", action="store_true", help="also what runs with other configurations were asked for"
     )
@@ -345,31 +360,53 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=prune)
 
-    command = commands.add_parser("export", help="caches as NumPy files, COCO keypoints or samples for FiftyOne")
-    command.add_argument("path", type=Path, help="results/<data set>; for npy also a folder below it or one artifact")
-    command.add_argument("--as", dest="format", choices=("npy", "coco", "fiftyone"), required=True)
-    command.add_argument("--out", type=Path, required=True, help="npy: a new folder; coco, fiftyone: a .json file")
-    command.add_argument("--video", action="append", metavar="ID", help="coco, fiftyone: only this video; repeatable")
+    command = commands.add_parser(
+        "export",
+        help="caches as NumPy files, COCO keypoints or samples for FiftyOne",
+        example="export results/demo --as coco --out poses.json",
+    )
+    command.add_argument(
+        "path", type=Path, metavar="PATH", help="results/<data set>; for npy also a folder below it or one artifact"
+    )
+    command.add_argument(
+        "--as", dest="format", choices=("npy", "coco", "fiftyone"), required=True, help="the format to write"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="OUT", help="npy: a new folder; coco, fiftyone: a .json file"
+    )
+    command.add_argument(
+        "--video", action="append", metavar="ID", help="coco, fiftyone: only this video; may be repeated"
+    )
     command.add_argument("--without-poses", action="store_true", help="fiftyone: no keypoints of frames")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="fiftyone: where the videos are")
-    command.add_argument("--data-root", default="", help="fiftyone: instead of data_root of the configuration")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="fiftyone: where the videos are")
+    command.add_argument(
+        "--data-root", default="", metavar="DIR", help="fiftyone: instead of data_root of the configuration"
+    )
     command.set_defaults(run=export)
 
-    command = commands.add_parser("thumbnails", help="a contact sheet of videos or key frames as PNG or JPEG")
-    command.add_argument("path", type=Path, help="results/<data set>")
-    command.add_argument("--out", type=Path, required=True, help="SHEET.png or SHEET.jpg")
+    command = commands.add_parser(
+        "thumbnails",
+        help="a contact sheet of videos or key frames as PNG or JPEG",
+        example="thumbnails results/demo --out sheet.png",
+    )
+    command.add_argument("path", type=Path, metavar="RESULTS", help="results/<data set>")
+    command.add_argument("--out", type=Path, required=True, metavar="SHEET", help="SHEET.png or SHEET.jpg")
     command.add_argument(
         "--frames",
         choices=("clip", "keyframes"),
         default="clip",
         help="clip: from the cache, the middle frame, all frames with --video; keyframes: from the video files",
     )
-    command.add_argument("--class", action="append", metavar="NAME", help="only this class; repeatable")
-    command.add_argument("--split", action="append", metavar="NAME", help="only this split; repeatable")
-    command.add_argument("--video", action="append", metavar="ID", help="only this video; repeatable")
-    command.add_argument("--limit", type=_positive, default=64, help="pictures at most, spread over the videos")
-    command.add_argument("--columns", type=_positive, default=8)
-    command.add_argument("--size", type=_positive, default=112, help="side of a picture in pixels")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="keyframes: where the videos are")
-    command.add_argument("--data-root", default="", help="keyframes: instead of data_root of the configuration")
+    command.add_argument("--class", action="append", metavar="CLASS", help="only this class; may be repeated")
+    command.add_argument("--split", action="append", metavar="NAME", help="only this split; may be repeated")
+    command.add_argument("--video", action="append", metavar="ID", help="only this video; may be repeated")
+    command.add_argument(
+        "--limit", type=number_above_zero, default=64, metavar="N", help="pictures at most, spread over the videos"
+    )
+    command.add_argument("--columns", type=number_above_zero, default=8, metavar="N", help="pictures in a row")
+    command.add_argument("--size", type=number_above_zero, default=112, metavar="N", help="side of a picture in pixels")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="keyframes: where the videos are")
+    command.add_argument(
+        "--data-root", default="", metavar="DIR", help="keyframes: instead of data_root of the configuration"
+    )
     command.set_defaults(run=thumbnails)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Iterable
@@ -129,9 +130,22 @@ def _column(column: pa.ChunkedArray) -> dict[str, np.ndarray]:
 
 
 def _values(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """A column as numbers or text. Where numbers are null they become float64 with NaN, text becomes empty.
+
+    Raises:
+        InspectionError: its type has no counterpart that can be stored without pickling.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type):
         return np.array(column.fill_null("").to_pylist(), np.str_)
-    return column.to_numpy(zero_copy_only=False)
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    if column.null_count and any(is_kind(column.type) for is_kind in kinds):
+        return np.array([math.nan if value is None else value for value in column.to_pylist()], np.float64)
+    values = np.asarray(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy())
+    if values.dtype.hasobject:
+        raise InspectionError(f"a column of {column.type} has no counterpart in NumPy; read it with pyarrow")
+    return values
 
 
 def _write_tables(paths: list[Path], folder: Path) -> None:

@@ -1,7 +1,7 @@
 """What Snakemake would run for a target, asked of Snakemake itself: the rules of reruns are its own.
 
 This is a dry run that ends where the jobs are known. Besides the public interface it reads the graph of jobs, which has
-none; `tests/workflow/test_why.py` compares the answer with what ``snakemake -n`` prints.
+none; `tests/workflow/test_stale.py` compares the answer with what ``snakemake -n`` prints.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class Job:
         self._input_digests[name] = digest_of({path.name: digest_of_file(path) for path in paths})
 
     def note_videos(self, paths: Mapping[str, str]) -> None:
-        """Record size and time of change of videos, so that `conceptreel why` can name one that was replaced.
+        """Record size and time of change of videos, so that `conceptreel stale` can name one that was replaced.
 
         Args:
             paths: video id → path below the root of the data set; what is not there has nothing to be recorded.

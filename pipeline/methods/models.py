@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from pipeline.exchange.errors import ForeignFileError
+from pipeline.exchange.saved import load_saved
 from pipeline.methods.registry import METHODS, function
 from pipeline.store.atomic import ArtifactError, StageError, replace_when_done
 from pipeline.store.plain import as_json
@@ -58,13 +62,20 @@ class Envelope:
     Attributes:
         method: name of the folder in ``pipeline/methods``.
         metadata: JSON values.
-        tensors: on the CPU.
+        arrays: the tensors as numpy has them; not to be written to.
     """
 
     path: Path
     method: str
     metadata: dict[str, Any]
-    tensors: dict[str, torch.Tensor]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors, on the CPU; copies."""
+        import torch
+
+        return {name: torch.tensor(value) for name, value in self.arrays.items()}
 
 
 def write(
@@ -77,6 +88,7 @@ def write(
     """Write a model file; ``torch.load(weights_only=True)`` opens it.
 
     Args:
+        tensors: of numbers that numpy knows: not of bfloat16.
         check: called with the written file before it gets its name; raises if it cannot be used.
     """
     import torch
@@ -93,28 +105,25 @@ def write(
 
 
 def read(path: str | Path) -> Envelope:
-    """Read a model file of any method; nothing in it is executed.
+    """Read a model file of any method; nothing in it is executed, and torch is not imported.
 
     Raises:
         ArtifactError: absent, damaged, not one of our models, or made by a newer release.
     """
-    import torch
-
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; `snakemake --cores all {path}` makes it")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors for hostile files
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(f"{path} is not a model file ({first})") from None
+        content = load_saved(path)
+    except ForeignFileError as error:
+        raise ArtifactError(f"{path} is not a model file ({str(error).removeprefix(f'{path} ')})") from None
     if not isinstance(content, dict) or str(content.get("format")) != FORMAT:
         raise ArtifactError(f"{path} is a file of tensors, but not a model of this project")
     version = content.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise ArtifactError(f"{path} has version {version}, this release reads 1 to {VERSION}")
     if version in BEFORE_METHODS:
-        tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+        tensors = {name: value for name, value in content.items() if isinstance(value, np.ndarray)}
         content = {"method": "dance", "metadata": content.get("json"), "tensors": tensors}
     method, tensors = content.get("method"), content.get("tensors")
     try:
@@ -122,11 +131,11 @@ def read(path: str | Path) -> Envelope:
     except (KeyError, TypeError, ValueError, RecursionError):
         metadata = None
     mappings = isinstance(metadata, dict) and isinstance(tensors, dict)
-    if not mappings or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+    if not mappings or not all(isinstance(value, np.ndarray) for value in tensors.values()):
         raise ArtifactError(f"{path} is incomplete: its metadata or its tensors cannot be read")
     if method not in METHODS:
         raise ArtifactError(f"{path} is a model of the method `{method}`, which this release does not have")
-    held = sum(value.numel() * value.element_size() for value in tensors.values())
+    held = sum(value.nbytes for value in tensors.values())
     if held > path.stat().st_size:
         raise ArtifactError(f"{path} is inconsistent: its tensors claim more values than the file holds")
     return Envelope(path, method, metadata, tensors)

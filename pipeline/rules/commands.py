@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import CONFIG
 from pipeline.store.atomic import StageError
 from pipeline.store.plain import as_json
 
@@ -15,7 +16,8 @@ def status(call: argparse.Namespace) -> int:
     """``conceptreel status RESULTS``; exit code 1 if some job has failed."""
     from pipeline.config import load
     from pipeline.inspection.text import table
-    from pipeline.rules.status import HEADER, as_dict, closing_words, rows, run_status
+    from pipeline.rules.status import HEADER, as_dict, closing_words, lost_words, rows, run_status
+    from pipeline.rules.times import settle
 
     if not call.results.is_dir():
         raise StageError(f"{call.results} does not exist; `snakemake --cores all {call.results}/model.pt` begins a run")
@@ -38,6 +40,10 @@ def status(call: argparse.Namespace) -> int:
     for failure in failures:
         by = f" (SLURM job {failure.slurm})" if failure.slurm else ""
         print(f"\nfailed: {failure.job}{by}: {failure.error}\n  log: {failure.log}")
+    if section is not None and (copied := settle(section, folder.parent, dry=True)):
+        print(f"\n{copied}")
+    if lost := lost_words(stages):
+        print("\n" + "\n".join(lost))
     print(f"\n{closing_words(stages)}")
     return int(bool(failures))
 
@@ -154,23 +160,29 @@ def stages(call: argparse.Namespace) -> int:
 def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
     command = commands.add_parser(
-        "status", help="jobs done, running and failed; time and memory used and asked; time left"
+        "status",
+        help="jobs done, running and failed; time and memory used and asked; time left",
+        example="status results/demo",
     )
-    command.add_argument("results", type=Path, help="results/<data set>")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells how many shards there are")
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="tells how many shards there are")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=status)
 
     command = commands.add_parser(
-        "plan", help="before a run: videos, downloads, disk, hours on processors and GPUs, and what accuracy to expect"
+        "plan",
+        help="before a run: videos, downloads, disk, hours on processors and GPUs, and what accuracy to expect",
+        example="plan results/ucf101",
     )
-    command.add_argument("results", type=Path, help="results/<data set>")
-    command.add_argument("--method", default="dance", help="whose model is made")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"))
-    command.add_argument("--data-root", default="", help="instead of data_root of the configuration")
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
+    command.add_argument("--method", default="dance", metavar="NAME", help="whose model is made")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the run")
+    command.add_argument("--data-root", default="", metavar="DIR", help="instead of data_root of the configuration")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=plan)
 
-    command = commands.add_parser("stages", help="what each stage reads and writes, and with what resources")
-    command.add_argument("names", nargs="*", metavar="NAME", help="of stages; all of them without")
+    command = commands.add_parser(
+        "stages", help="what each stage reads and writes, and with what resources", example="stages keyframes"
+    )
+    command.add_argument("names", nargs="*", metavar="STAGE", help="name of a stage; without one, all are shown")
     command.set_defaults(run=stages)

@@ -57,6 +57,7 @@ class Rules:
         ancient: Snakemake's mark of an input whose time of change means nothing.
         stop: called with an error that a person must act upon; raises.
         note: called with each data set that a rule is asked for.
+        needs_videos: jobs will run; without the folder of the videos they could not.
     """
 
     def __init__(
@@ -69,12 +70,13 @@ class Rules:
         ancient: Callable[[Any], Any],
         stop: Callable[[Exception], Any],
         note: Callable[[str], Any] = lambda name: None,
+        needs_videos: bool = False,
     ):
         self.config, self.project = config, project
         self.cores, self.on_cluster = cores, on_cluster
         self.checkpoints, self.ancient, self.stop = checkpoints, ancient, stop
         self.note = note
-        self.videos = Videos(config)
+        self.videos = Videos(config, needs_videos)
 
     def _told(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """An input or parameter function whose expected errors end the run in one line."""

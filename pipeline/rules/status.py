@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import shlex
 import statistics
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 
 from pipeline.config import Dataset
 from pipeline.jobs import joblog
+from pipeline.jobs.messages import UNEXPLAINED
 from pipeline.methods.registry import METHODS
 from pipeline.rules.graph import STAGES, closure, home, settings_digest, shards
 from pipeline.store.inspect import inspect_artifact, is_artifact
@@ -24,7 +26,6 @@ SLURM_LOGS = Path(".snakemake/slurm_logs")
 ENDED_BY_SLURM = re.compile(r"oom[-_ ]kill|out of memory|CANCELLED|DUE TO|TIMEOUT|NODE[ _]FAIL", re.IGNORECASE)
 # SLURM lets a job live for half a minute after the line that says its end.
 KILL_SECONDS = 60
-UNEXPLAINED = "killed without a word: out of memory, a time limit, or the machine went down"
 STATES = ("done", "running", "failed", "waiting")
 
 
@@ -56,6 +57,8 @@ class StageStatus:
         longest_seconds, peak_mb: of all jobs whose log tells it.
         asked_minutes, asked_mb: largest requests.
         left_seconds: estimate for the rest, None where nothing is known yet.
+        lost: files that are gone although all that reads them is finished; Snakemake makes them again only where they
+            are asked for.
         warnings: what the finished jobs have warned of.
     """
 
@@ -72,6 +75,7 @@ class StageStatus:
     asked_minutes: int = 0
     asked_mb: int = 0
     left_seconds: float | None = None
+    lost: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -223,6 +227,9 @@ def stage_status(
         end = _end_of(ends, folder.name, shard, place, log)
         if end is None and (log is None or log.state == "ok"):
             status.waiting += 1
+            if log is not None:
+                gone = (path for path in outputs if not path.is_file())
+                status.lost += [path.resolve().relative_to(run_folder.resolve()).as_posix() for path in gone]
         elif end is None and log.state == "running":
             status.running += 1
         else:
@@ -253,13 +260,20 @@ def run_status(
     """
     now = time.time() if now is None else now
     parts = known_shards(section, folder)
-    return [stage_status(folder, stage, section, parts, run_folder, now) for stage in needed_stages(section, folder)]
+    found = [stage_status(folder, stage, section, parts, run_folder, now) for stage in needed_stages(section, folder)]
+    finished = {item.stage for item in found if item.done == item.total}
+    for item in found:
+        if not any(item.stage in (read.stage for read in STAGES[name].reads.values()) for name in finished):
+            item.lost = []  # what reads it is still to be done, and so is it
+    return found
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them; ``?`` for what is not known."""
+    """Seconds as people say them."""
     if seconds is None:
-        return "?"
+        return "unknown"
+    if 0 < seconds < 1:
+        return "< 1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -298,8 +312,23 @@ def closing_words(stages: list[StageStatus]) -> str:
     words = f"{counts['done']} of {total} jobs done, {counts['running']} running, {counts['failed']} failed"
     if not left and not unknown:
         return f"{words}; nothing is left to do"
-    without = f", without {', '.join(unknown)}" if unknown else ""
+    if all(item.seconds is None for item in stages if item.left_seconds != 0):
+        return f"{words}; time left: unknown, no stage has run yet"
+    without = f", not counting {', '.join(unknown)}, whose time is unknown" if unknown else ""
     return f"{words}; about {duration(left)} left at this pace{without}"
+
+
+def lost_words(stages: list[StageStatus]) -> list[str]:
+    """What is gone although all that reads it is finished, and the one command that makes it again."""
+    lost = [path for item in stages for path in item.lost]
+    if not lost:
+        return []
+    which = f"{len(lost)} files are" if len(lost) > 1 else f"{lost[0]} is"
+    return [
+        f"{which} gone, and nothing that is to be done needs {'them' if len(lost) > 1 else 'it'}; to have "
+        f"{'them' if len(lost) > 1 else 'it'} again:",
+        f"  snakemake --cores all {' '.join(map(shlex.quote, lost))}",
+    ]
 
 
 def as_dict(stages: list[StageStatus]) -> list[dict[str, Any]]:

@@ -18,10 +18,14 @@ logger = logging.getLogger("conceptreel")
 
 
 class Videos:
-    """Videos of all data sets, each read when it is asked for first and never again."""
+    """Videos of all data sets, each read when it is asked for first and never again.
 
-    def __init__(self, config: Config):
-        self.config = config
+    Args:
+        must_exist: a data set whose folder is missing is an error; else it has no videos, and a warning says so.
+    """
+
+    def __init__(self, config: Config, must_exist: bool = False):
+        self.config, self.must_exist = config, must_exist
         self._entries = functools.cache(self._read)
         self._digests = functools.cache(self._digests_of)
         self.developed = functools.cache(self._developed)
@@ -35,9 +39,9 @@ class Videos:
         try:
             return read_entries(section.data.index, root)
         except ListError as error:
-            if os.path.isdir(root):
+            if self.must_exist or os.path.isdir(root):
                 raise
-            # Without the data a dry run still shows the plan; the rule `videos` then says what is missing.
+            # Without the data a dry run still shows the plan.
             logger.warning(f"{name}: {error}")
             return []
 

@@ -97,6 +97,15 @@ def _array_header(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
     return attributes, arrays
 
 
+def header(path: Path) -> dict[str, Any]:
+    """Attributes of an artifact, without reading its data.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    return _described(path)[0]
+
+
 def inspect_artifact(path: Path) -> tuple[Report, dict[str, Any]]:
     """Report on one file, and its attributes (empty if it is unreadable)."""
     report = Report(str(path), path.stat().st_size)

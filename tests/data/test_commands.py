@@ -76,7 +76,7 @@ def test_init_adds_a_section_and_leaves_the_rest_as_it_is(videos, capsys):
     assert section.data.root == str(videos) and section.data.index.source == "folders" and section.data.shards == 1
     assert section.profile == "small" and section.bottleneck.concept_layers.types == ["motion"]
     assert set(yaml.safe_load(after)["datasets"]["my_set"]) == {"profile", "data"}
-    assert "videos: 6 frames, 0.2 s in the mean" in out
+    assert "videos: 6 frames, 0.2 s on average" in out
     assert "profile: small (there is no GPU; --profile names another one)" in out
     assert out.splitlines()[-2:] == [
         "first: conceptreel fetch small",
@@ -108,7 +108,7 @@ def test_init_tells_what_it_finds_wrong(videos, capsys, tmp_path):
         "unused: the folder empty has no video, so it is not a class",
         "unused: 1 videos are outside the class folders, for example loose.mp4",
         "note: fall: 3 videos are few",
-        "20% of the videos have problems, the run stops above 5%",
+        "20% of the videos have problems, and the run stops above 5%",
     ):
         assert words in out
     assert call(capsys, "init", "second", videos, "--quick")[1].count("problem") == 0
@@ -125,7 +125,7 @@ def test_init_writes_nothing_where_nothing_can_be_used(videos, capsys, tmp_path,
     words = {
         "flat": "5 videos lie there without a folder",
         "none": "no video is found there",
-        "missing": "is no folder",
+        "missing": "is not a folder",
         "broken": "no video can be read; nothing was written",
         "name": "cannot name a results folder",
     }[kind]

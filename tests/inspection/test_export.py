@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.cli import main
@@ -64,6 +65,33 @@ def test_labels_and_segments_become_columns(cache, tmp_path):
         [0, 1, 0],
     ]
     assert np.load(tmp_path / "out/segments_label.npy").dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array([3, None], pa.int32()), [3.0, None]),
+        (pa.array([None, None], pa.int32()), [None, None]),
+        (pa.array([None, None]), [None, None]),
+        (pa.array([True, None]), [1.0, None]),
+        (pa.array([True, False]), [True, False]),
+        (pa.array(["a", None]), ["a", ""]),
+        (pa.array(["a", "b", "a"]).dictionary_encode(), ["a", "b", "a"]),
+    ],
+    ids=str,
+)
+def test_null_and_coded_columns_are_stored_without_pickles(cache, tmp_path, column, expected):
+    path = cache.table("index", {"column": column})
+    export_npy(path, tmp_path / "out")
+    found = np.load(tmp_path / "out/column.npy", allow_pickle=False)
+    assert [None if value != value else value for value in found.tolist()] == expected
+
+
+def test_what_numpy_has_no_type_for_is_one_line(cache, tmp_path):
+    path = cache.table("index", {"column": pa.array([{"a": 1}, {"a": 2}])})
+    with pytest.raises(InspectionError, match="a column of struct<a: int64> has no counterpart"):
+        export_npy(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_artifact_can_be_exported(cache, tmp_path):

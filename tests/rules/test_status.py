@@ -189,7 +189,7 @@ def test_the_command(half, capsys):
     printed = capsys.readouterr().out
     assert "8100 of 8000 MB" in printed and "3 min of 60 min" in printed
     assert "failed: poses 002-of-004 (SLURM job 71_3): poses: out of memory" in printed
-    assert "2 of " in printed and "without videos, index, decode" in printed
+    assert "2 of " in printed and "not counting videos, index, decode" in printed
     assert main(["status", "results/own", "--json"]) == 1
     by_stage = {item["stage"]: item for item in json.loads(capsys.readouterr().out)}
     assert by_stage["poses"]["done"] == 2 and by_stage["decode"]["waiting"] == 4
@@ -209,4 +209,33 @@ def test_warnings_of_finished_jobs_are_told_once(half, capsys):
 
 
 def test_durations():
-    assert [duration(value) for value in (None, 0, 99, 3000, 9000)] == ["?", "0 s", "99 s", "50 min", "2 h 30 min"]
+    assert [duration(value) for value in (None, 0, 0.4, 99, 3000, 9000)] == [
+        "unknown", "0 s", "< 1 s", "99 s", "50 min", "2 h 30 min"
+    ]  # fmt: skip
+
+
+def test_nothing_is_estimated_where_nothing_is_known(folder, capsys):
+    (folder / "logs").mkdir()
+    log(folder / "logs/videos.log")
+    os.utime(folder / "logs/videos.log", (0, 0))
+    assert main(["status", "results/own"]) == 1
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1].endswith("time left: unknown, no stage has run yet")
+    assert "about" not in told.splitlines()[-1] and " 0 s" not in told
+
+
+def test_a_deleted_shard_is_told_with_the_command_that_makes_it_again(folder, capsys):
+    """Snakemake asks for no shard that only finished stages have read."""
+    names = shards(validate(CONFIG).datasets["own"])
+    for name in names:
+        artifact(folder / f"motion/pose_clips/{name}.zarr.zip", "pose_clips", "pipeline.motion.pose_clips")
+        if name != names[1]:
+            artifact(folder / f"motion/poses/{name}.zarr.zip", "poses", "pipeline.motion.poses")
+        log(folder / f"logs/poses/{name}.log", {"outcome": "ok", "seconds": 100, "peak_mb": 900})
+    gone = f"results/own/motion/poses/{names[1]}.zarr.zip"
+    assert poses(folder).lost == [gone]
+    main(["status", "results/own"])
+    told = capsys.readouterr().out
+    assert f"{gone} is gone" in told and f"\n  snakemake --cores all {gone}\n" in told
+    os.unlink(folder / f"motion/pose_clips/{names[0]}.zarr.zip")
+    assert poses(folder).lost == []  # it is made again on the way to what is missing

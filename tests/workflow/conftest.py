@@ -118,9 +118,9 @@ class Workspace:
             assert done.returncode == 0, done.stderr
         return done
 
-    def why(self, target: str) -> dict:
-        """What ``conceptreel why`` answers."""
-        done = self.command("why", target, "--json", check=False)
+    def stale(self, target: str) -> dict:
+        """What ``conceptreel stale`` answers."""
+        done = self.command("stale", target, "--json", check=False)
         assert done.returncode in (0, 1), done.stderr
         return json.loads(done.stdout)
 

@@ -50,7 +50,7 @@ def test_a_model_with_maps_is_evaluated_and_edited(finished, tmp_path):
     model = ("evaluate", "results/small/model.pt", "results/small")
     plain = json.loads(finished.command(*model, "--split", "shifted", "--json").stdout)
     assert plain["top1"] == pytest.approx(finished.metrics("small")["shifted_top1"])
-    edit = ("--set-weight", "umbrella", "ball_lift", "50")
+    edit = ("--weight", "ball_lift", "umbrella", "50")
     told = json.loads(finished.command(*model, "--split", "shifted", *edit, "--json").stdout)
     # Every clip with an umbrella is now a ball_lift.
     assert told["edited_top1"] < told["top1"] and len(told["broken"]) >= 1
@@ -67,7 +67,7 @@ def test_a_model_with_maps_is_evaluated_and_edited(finished, tmp_path):
     [
         (("evaluate", "results/small/model.pt", "results/none"), "data/index.parquet"),
         (("evaluate", "results/small/model.pt", "results/small", "--split", "tset"), "has no split `tset`"),
-        (("evaluate", "results/small/model.pt", "results/small", "--set-weight", "x", "y", "1"), "no concept `x`"),
+        (("evaluate", "results/small/model.pt", "results/small", "--weight", "y", "x", "1"), "no concept `x`"),
         (("ablate", "results/small", "--table", "clusterings"), "did you mean `clustering`"),
         (("ablate", "results/none", "--table", "clustering"), "results/none does not exist"),
         (("ablate", "results/small", "--table", "types", "--seeds", "0"), "at least 1"),

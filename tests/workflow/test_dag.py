@@ -146,7 +146,7 @@ def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
     own_data_set(workspace, finished, 13)
     # The new table is looked at before the shards are: a dry run can only tell the first step.
     assert workspace.planned(*targets) == {"videos": 1}
-    (job,) = workspace.why(targets[0])["reruns"]
+    (job,) = workspace.stale(targets[0])["reruns"]
     added = sorted((tmp_path / "data/mine").glob("*.mp4"))[-1].name
     assert [cause["what"] for cause in job["causes"]] == [added] and job["stage"] == "videos"
     assert workspace.jobs(workspace.snakemake(*targets)) == {"videos": 1, "decode": 1, "keyframes": 1}

@@ -62,7 +62,7 @@ def test_an_experiment_runs_on_the_caches_of_its_data_set(workspace):
     told = workspace.command("explain", target, "ball_lift_test_000", "--out", "why").stdout
     assert "where" in told and json.loads((workspace.folder / "why/explanation.json").read_text())["located"]
     assert "3/3" in workspace.command("status", "results/fold").stdout
-    assert workspace.why(target)["reruns"] == []
+    assert workspace.stale(target)["reruns"] == []
     assert "nothing is left over" in workspace.command("prune", "results").stdout
     assert workspace.command("thumbnails", "results/fold", "--out", "sheet.png").stdout.startswith("sheet.png")
 

@@ -74,7 +74,7 @@ def test_asked_about_actions(few):
     ("video", "action", "words"),
     [
         ("test_0001", "hold_cap", "there is no action `hold_cap`; did you mean `hold_cup`"),
-        ("nowhere", "hold_cup", "neither a file nor the id of a video"),
+        ("nowhere", "hold_cup", "there is no file or video `nowhere`"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line_and_writes_nothing(few, video, action, words):

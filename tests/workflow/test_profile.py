@@ -91,6 +91,21 @@ def test_dry_run_plans_every_shard_and_gives_every_job_memory_and_time(snakemake
     assert all("mem_mb=" in line and "runtime=" in line for line in resources)
 
 
+def test_the_profile_of_the_guide_sends_every_job_that_asks_for_a_gpu_to_its_partition(snakemake, project, tmp_path):
+    """The YAML of docs/cluster.md is taken as it stands, beside the profile that is shipped."""
+    (site,) = re.findall(r"^```yaml\n(.*?)^```", (project / "docs/cluster.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_site").mkdir()
+    (tmp_path / "my_site/config.yaml").write_text(site)
+    done, _ = snakemake("--profile", str(tmp_path / "my_site"), "-n", "results/ucf101/model.pt")
+    assert done.returncode == 0, done.stderr
+    jobs = re.findall(r"^(?:rule|checkpoint) (\w+):\n(?:    .*\n)*?    resources: (.*)$", done.stdout, re.MULTILINE)
+    assert {name for name, _ in jobs} >= {"poses", "prompts", "finetune", "keyframes", "index"}
+    for name, asked in jobs:
+        gpus = int((re.search(r"gpu=(\d)", asked) or [0, 0])[1])
+        assert f"slurm_partition={'GPU' if gpus else 'CPU'}" in asked, f"{name}: {asked}"
+        assert "slurm_account=ME" in asked
+
+
 def test_every_resubmission_asks_for_twice_the_memory_and_time(snakemake):
     done, calls = snakemake("--slurm-no-account", "results/ucf101/data/index.parquet")
     assert done.returncode != 0

@@ -8,22 +8,28 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import opened
-from pipeline.jobs import restart
+from pipeline.jobs import messages, restart
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
 from pipeline.methods.registry import METHODS
-from pipeline.rules import asked
+from pipeline.rules import asked, times
 from pipeline.rules.current import of_earlier_releases
 from pipeline.rules.graph import STAGES, settings_json
 from pipeline.rules.snakemake import Rules
 from pipeline.settings import ConfigError
 
+# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
+# because both work out the threads of a job.
+ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
+QUIET = bool(workflow.output_settings.quiet) and not workflow.output_settings.dryrun
+MESSAGES = messages.ShortMessages(ON_CLUSTER, QUIET)
+logger.addFilter(MESSAGES)
+
 
 def stop(error):
-    """One line for the person who must act; a stack trace of the workflow would hide it.
-
-    It is printed too, because Snakemake leaves it out of what it says about a failed input function.
-    """
-    print(error, file=sys.stderr)
+    """One line for the person who must act; what Snakemake adds to it, and a stack trace, would hide it."""
+    if str(error) not in MESSAGES.said:
+        print(error, file=sys.stderr)
+    MESSAGES.said.add(str(error))
     raise WorkflowError(str(error)) from None
 
 
@@ -43,6 +49,14 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
         DRIVER = restart.begin(Path.cwd())
     except restart.ReadOnlyError as error:
         stop(error)
+
+# Copying a project changes times and no content; nothing is to be made again for that.
+if workflow.is_main_process:
+    for name in CONFIG.datasets.sound():
+        if Path("results", name).is_dir():
+            copied = times.settle(CONFIG.datasets[name], Path("results"), workflow.output_settings.dryrun)
+            if copied:
+                print(copied, file=sys.stderr)
 
 if workflow.is_main_process:
     for name in of_earlier_releases(Path("results")):
@@ -84,9 +98,6 @@ try:
     }
 except ConfigError as error:
     stop(error)
-# On a cluster every job has a machine's part to itself; both the driver and the jobs must see that they are on one,
-# because both work out the threads of a job.
-ON_CLUSTER = bool(workflow.remote_exec or workflow.resource_settings.nodes is not None)
 RUNTIME = {**CONFIG.runtime.model_dump(mode="json"), **PLACES}
 if ON_CLUSTER and RUNTIME["device"] == "auto":
     # Jobs of encoders have asked for a GPU; where torch finds none, a processor would not end in the time that they have.
@@ -113,6 +124,7 @@ RULES = Rules(
     workflow.basedir,
     workflow.cores,
     on_cluster=ON_CLUSTER,
+    needs_videos=workflow.is_main_process and not workflow.output_settings.dryrun,
     checkpoints=checkpoints,
     ancient=ancient,
     stop=stop,

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import INPUT, add_model, asked_of, number_above_zero, open_model
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.plain import as_json
 
@@ -34,22 +35,24 @@ def _span(given: str | None) -> tuple[float, float] | None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*", given)
     if not found or not float(found[1]) < float(found[2]):
-        raise StageError(f"--drop-frames {given!r} is no span of seconds such as 10-20")
+        raise StageError(f"--drop-frames {given!r} is not a span of seconds such as 10-20")
     return float(found[1]), float(found[2])
 
 
 def intervene(call: argparse.Namespace) -> int:
-    """``conceptreel intervene MODEL VIDEO --out DIR``."""
+    """``conceptreel intervene MODEL INPUT --out DIR``."""
+    texts, span = _texts(call.do), _span(call.drop_frames)
+    opened = open_model(call, call.input)
     from pipeline.data.readers import VideoError
-    from pipeline.methods.models import able, load
+    from pipeline.methods.models import able
     from pipeline.methods.pcmci.pictures import write
 
-    model = able(load(call.model), "intervene", "intervene")
-    texts, span = _texts(call.do), _span(call.drop_frames)
+    model = able(opened, "intervene", "intervene")
+    video = asked_of(call, model, call.input)
     try:
-        seen = model.see(call.video)
+        seen = model.see(video)
     except VideoError as error:
-        raise StageError(f"{call.video} cannot be read: {error}") from None
+        raise StageError(f"{call.input} cannot be read: {error}") from None
     words = "; ".join(
         [
             *(f"do({name} = {text})" for name, text in texts.items()),
@@ -57,7 +60,7 @@ def intervene(call: argparse.Namespace) -> int:
         ]
     )
     changed = model.intervene(seen, texts, span) if words else None
-    print("\n".join(write(model, call.video, seen, call.out, call.top, changed, words)))
+    print("\n".join(write(model, video, seen, call.out, call.top, changed, words)))
     return 0
 
 
@@ -73,6 +76,7 @@ def couplings(call: argparse.Namespace) -> int:
     if call.json:
         print(as_json({"sets": attributes["sets"], "pairs": rows}, None))
         return 0
+    print("part of all pairs of labels that are coupled, in the labels and by the network")
     print(f"{'network':<18}{'set':>9}{'labels':>9}{'network':>9}{'false':>9}{'missed':>9}{'recall':>9}")
     for own in attributes["sets"]:
         figures = "".join(f"{own[key]:9.4f}" for key in ("true_density", "density", "false", "missed", "recall"))
@@ -88,17 +92,30 @@ def couplings(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser of ``conceptreel``."""
-    command = commands.add_parser("intervene", help="what a model of PCMCI would say of a video, if")
-    command.add_argument("model", type=Path)
-    command.add_argument("video", metavar="VIDEO")
-    command.add_argument("--out", type=Path, required=True, help="folder for pictures and explanation.json")
-    command.add_argument("--do", action="append", default=[], metavar="LABEL=TEXT", help="another text of a label")
+    command = commands.add_parser(
+        "intervene",
+        help="what a model of PCMCI would say of a video, if a label had another text or frames were missing",
+        example="intervene results/breakfast/pcmci/model.pt film.avi --out reasons/ --drop-frames 10-20",
+    )
+    add_model(command, 3, "labels that are drawn")
+    command.add_argument("input", metavar="INPUT", help=INPUT)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for pictures and explanation.json"
+    )
+    command.add_argument(
+        "--do", action="append", default=[], metavar="LABEL=TEXT", help="another text of a label; may be repeated"
+    )
     command.add_argument("--drop-frames", metavar="FROM-TO", help="without what is shown between these seconds")
-    command.add_argument("--top", type=int, default=3, help="labels that are drawn")
     command.set_defaults(run=intervene)
 
-    command = commands.add_parser("couplings", help="which labels a run of PCMCI couples only because training did")
-    command.add_argument("results", type=Path, help="results/<data set>")
-    command.add_argument("--top", type=int, default=20, help="false couplings that are named")
+    command = commands.add_parser(
+        "couplings",
+        help="which labels a run of PCMCI couples only because training did",
+        example="couplings results/interventions_demo",
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
+    command.add_argument(
+        "--top", type=number_above_zero, default=20, metavar="N", help="false couplings that are named"
+    )
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=couplings)

@@ -6,21 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import INPUT, add_model, asked_of, open_model
+from pipeline.store.atomic import StageError
 from pipeline.store.plain import as_json
 
 
 def disentangle(call: argparse.Namespace) -> int:
-    """``conceptreel disentangle MODEL VIDEO --action A… --out DIR``."""
+    """``conceptreel disentangle MODEL INPUT --action A… --out DIR``."""
+    opened = open_model(call, call.input)
     from pipeline.data.readers import VideoError
-    from pipeline.methods.commands import open_model
     from pipeline.methods.models import able
-    from pipeline.store.atomic import StageError
 
-    model = able(open_model(call), "disentangle", "disentangle")
+    model = able(opened, "disentangle", "disentangle")
     try:
-        answer = model.disentangle(call.video, call.action)
+        answer = model.disentangle(asked_of(call, model, call.input), call.action)
     except VideoError as error:
-        raise StageError(f"{call.video} cannot be read: {error}") from None
+        raise StageError(f"{call.input} cannot be read: {error}") from None
     print("\n".join(answer.write(call.out)))
     return 0
 
@@ -36,17 +37,25 @@ def leak(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser of ``conceptreel``."""
-    command = commands.add_parser("disentangle", help="which frames, objects and relations carry given actions")
-    command.add_argument("model", type=Path)
-    command.add_argument("video", metavar="VIDEO", help="a video, or the id of a video of the run")
+    command = commands.add_parser(
+        "disentangle",
+        help="which frames, objects and relations carry given actions",
+        example="disentangle results/graphs_demo/proda/model.pt test_0003 --action take_phone hold_towel --out answer/",
+    )
+    add_model(command)
+    command.add_argument("input", metavar="INPUT", help=INPUT)
     command.add_argument("--action", nargs="+", required=True, metavar="A", help="names of actions of the model")
-    command.add_argument("--out", type=Path, required=True, help="new folder for pictures and disentangled.json")
-    command.add_argument("--results", type=Path, help="folder of the run; by default that of the model")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells whether the run is current")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="new folder for pictures and disentangled.json"
+    )
     command.set_defaults(run=disentangle)
 
-    command = commands.add_parser("leak", help="what Charades' lists alone reach where prompts hold test labels")
-    command.add_argument("root", type=Path, help="folder of Charades' lists and classes")
-    command.add_argument("--seed", type=int, default=0, help="of the prompts")
+    command = commands.add_parser(
+        "leak",
+        help="what Charades' lists alone reach where prompts hold test labels",
+        example="leak data/charades",
+    )
+    command.add_argument("root", type=Path, metavar="FOLDER", help="folder of Charades' lists and classes")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the prompts")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=leak)

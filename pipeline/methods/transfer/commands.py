@@ -17,9 +17,19 @@ def run(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
-    command = commands.add_parser("transfer", help="known against unknown contexts: tables 2 to 5 of the paper")
-    command.add_argument("results", type=Path, nargs="+", help="results/<data set>; one run, or one for each set")
+    command = commands.add_parser(
+        "transfer",
+        help="accuracy in known against unknown contexts: tables 2 to 5 of the paper",
+        example="transfer results/synta_mini --table 2",
+    )
     command.add_argument(
-        "--table", type=int, choices=(2, 3, 4, 5), default=2, help="2 coarse, 3 fine, 4 plain, 5 branches"
+        "results", type=Path, nargs="+", metavar="RESULTS", help="results/<data set>; one run, or one for each set"
+    )
+    command.add_argument(
+        "--table",
+        type=int,
+        choices=(2, 3, 4, 5),
+        default=2,
+        help="2 coarse classes, 3 fine classes, 4 plain backgrounds, 5 branches",
     )
     command.set_defaults(run=run)

@@ -167,7 +167,7 @@ def test_a_living_layer_has_no_warning(tmp_path):
     assert right["count"] == round(metrics["top1"] * 8) and right["of"] == 8
     low, high = right["interval"]
     lines = summary.lines(tmp_path, metrics)
-    assert any(f"{right['count']} of 8, 95 % sure between {low:.3f} and {high:.3f}" in line for line in lines)
+    assert any(f"{right['count']} of 8, 95 % interval {low:.3f} to {high:.3f}" in line for line in lines)
     assert sum(line.startswith("warning: ") and "doubtful" in line for line in lines) == 2
 
 

@@ -127,7 +127,8 @@ def test_strongest_couplings_are_between_labels():
 
 def test_a_model_of_features_says_that_it_has_no_pictures(model, tmp_path, capsys):
     model.save(tmp_path / "model.pt")
-    assert main(["intervene", str(tmp_path / "model.pt"), "a.mp4", "--out", str(tmp_path)]) == 2
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert main(["intervene", str(tmp_path / "model.pt"), str(tmp_path / "a.mp4"), "--out", str(tmp_path)]) == 2
     assert "which has no pictures" in capsys.readouterr().err
 
 
@@ -135,8 +136,8 @@ def test_a_model_of_features_says_that_it_has_no_pictures(model, tmp_path, capsy
     ("more", "words"),
     [
         (["--do", "fry egg"], "is not of the form"),
-        (["--drop-frames", "20-10"], "is no span of seconds"),
-        (["--drop-frames", "x"], "is no span of seconds"),
+        (["--drop-frames", "20-10"], "is not a span of seconds"),
+        (["--drop-frames", "x"], "is not a span of seconds"),
     ],
 )
 def test_wrong_interventions_are_told(model, tmp_path, capsys, more, words):

@@ -6,18 +6,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import INDEX, check_file
 from pipeline.store.plain import as_json
 
 
 def evaluate(call: argparse.Namespace) -> int:
     """``conceptreel evaluate MODEL RESULTS``: accuracy on mapped classes, and what edited weights fix and break."""
+    for path in (call.model, call.results / INDEX, *filter(None, [call.map])):
+        check_file(path)
     from pipeline.methods.dance.bottleneck.cross_domain import evaluate as evaluated
     from pipeline.methods.dance.bottleneck.cross_domain import files_in
     from pipeline.methods.dance.bottleneck.recogniser import read_model
 
-    found = evaluated(
-        read_model(call.model), files_in(call.results), str(call.results), call.split, call.map, call.set_weight
-    )
+    edits = [(concept, class_name, weight) for class_name, concept, weight in call.weight]
+    found = evaluated(read_model(call.model), files_in(call.results), str(call.results), call.split, call.map, edits)
     answer = {"model": str(call.model), **found}
     if call.json:
         print(as_json(answer))
@@ -38,12 +40,15 @@ def _print(answer: dict[str, Any]) -> None:
     right = sum(row["right"] for row in answer["classes"])
     low, high = wilson(right, total)
     print(
-        f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % sure between {low:.3f} and {high:.3f}), among these "
+        f"top-1 {answer['top1']:.3f} ({right} of {total}, 95 % interval {low:.3f} to {high:.3f}); among these "
         f"classes alone {answer['top1_among_mapped']:.3f}\n"
     )
     width = max(len(row["class"]) for row in answer["classes"])
     for row in answer["classes"]:
-        wrong = f"   mostly taken for {row['taken_for']}" if row["taken_for"] else ""
+        lost = row["videos"] - row["right"]
+        wrong = f"   {lost} taken for {row['taken_for']}" if lost == 1 else ""
+        if lost > 1:
+            wrong = f"   {lost} taken for other classes, mostly {row['taken_for']}"
         print(f"  {row['class']:<{width}}  {row['right']:>5} of {row['videos']}{wrong}")
     if "edits" in answer:
         print()
@@ -62,18 +67,24 @@ def _print(answer: dict[str, Any]) -> None:
 
 def add_commands(commands: Any) -> None:
     """Add the command to the parser of ``conceptreel``."""
-    command = commands.add_parser("evaluate", help="a model on another data set or split, with weights edited on trial")
-    command.add_argument("model", type=Path)
-    command.add_argument("results", type=Path, help="results/<data set>, with index and features")
-    command.add_argument("--split", default="test", help="of that data set; all takes every video")
-    command.add_argument("--map", type=Path, help="lines `class of the data set,class of the model`; else by name")
+    command = commands.add_parser(
+        "evaluate",
+        help="a model on another data set or split, with weights edited on trial",
+        example="evaluate results/demo/model.pt results/demo --split shifted",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a model file, such as results/demo/model.pt")
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>, with index and features")
+    command.add_argument("--split", default="test", metavar="NAME", help="of that data set; all takes every video")
     command.add_argument(
-        "--set-weight",
+        "--map", type=Path, metavar="FILE", help="lines `class of the data set,class of the model`; else by name"
+    )
+    command.add_argument(
+        "--weight",
         nargs=3,
         action="append",
         default=[],
-        metavar=("CONCEPT", "CLASS", "VALUE"),
-        help="on trial, the model file stays; may be repeated",
+        metavar=("CLASS", "CONCEPT", "WEIGHT"),
+        help="on trial, the model file stays as it is; may be repeated",
     )
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=evaluate)

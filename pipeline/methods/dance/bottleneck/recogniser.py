@@ -410,13 +410,13 @@ def opened(envelope: models.Envelope) -> ConceptModel:
     Raises:
         ArtifactError: it is of another method, or its parts do not fit each other.
     """
-    path, text, tensors = envelope.path, envelope.metadata, envelope.tensors
+    path, text, arrays = envelope.path, envelope.metadata, envelope.arrays
     if envelope.method != "dance":
         raise ArtifactError(f"{path} is a model of the method {envelope.method}; a concept bottleneck is wanted here")
     try:
         values = {
-            name: value.numpy().astype(np.float32 if name == "medoids" else np.float64)
-            for name, value in tensors.items()
+            name: value.astype(np.float32 if name == "medoids" else np.float64)
+            for name, value in arrays.items()
             if name in (*TENSORS, *OPTIONAL, *REACH_TENSORS)
         }
         model = ConceptModel.of(values, text)

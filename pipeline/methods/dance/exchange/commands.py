@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import check_file, number_above_zero
 from pipeline.store.plain import as_json
 
 
@@ -32,6 +33,8 @@ def _check_backbone(name: str, revision: str, width: int) -> None:
 
 def import_model(call: argparse.Namespace) -> int:
     """``conceptreel import FOLDER --out MODEL``: a published result folder as a model."""
+    for path in filter(None, (call.folder, call.features, call.list, call.class_list)):
+        check_file(path)
     from pipeline.data.entries import read_class_list
     from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.matrices import read_matrix
@@ -75,6 +78,7 @@ def import_model(call: argparse.Namespace) -> int:
 
 def export_model(call: argparse.Namespace) -> int:
     """``conceptreel export-model MODEL --format F --out DIR``: for other people's code."""
+    check_file(call.model)
     from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange.published import write_published
     from pipeline.methods.dance.exchange.safe import write_safe
@@ -93,10 +97,13 @@ def export_model(call: argparse.Namespace) -> int:
 
 def predict_features(call: argparse.Namespace) -> int:
     """``conceptreel predict-features MODEL MATRIX``: decisions with their reasons, without a video."""
+    for path in filter(None, (call.model, call.matrix, call.list)):
+        check_file(path)
     from pipeline.exchange.errors import ForeignFileError
     from pipeline.exchange.matrices import read_matrix
     from pipeline.methods.dance.bottleneck.recogniser import read_model
     from pipeline.methods.dance.exchange import evaluate
+    from pipeline.methods.dance.explain.api import HEADING
     from pipeline.methods.dance.explain.seen import in_words
 
     model = read_model(call.model)
@@ -131,8 +138,7 @@ def predict_features(call: argparse.Namespace) -> int:
         print(f"{key}: {item.class_name} ({item.probability:.1%})")
         if item.unseen:
             print(f"  {in_words(item.unseen)}")
-        for part in item.contributions:
-            print(part.line(part.contribution))
+        print("\n".join([HEADING, *(part.line(part.contribution) for part in item.contributions)]))
     if labels is not None:
         right = sum(item.label == label for item, label in zip(predictions, labels, strict=True))
         outcome = evaluate.Outcome(right, len(labels))
@@ -142,35 +148,57 @@ def predict_features(call: argparse.Namespace) -> int:
 
 def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
-    command = commands.add_parser("import", help="a result folder of LF-CBM or DANCE, or safetensors, as a model")
-    command.add_argument("folder", type=Path, help="with W_c.pt, W_g.pt, …; with aggregated; or with model.safetensors")
-    command.add_argument("--out", type=Path, required=True, help="for example results/<name>/model.pt")
-    command.add_argument("--class-list", type=Path, help="one class name per line, in label order")
-    command.add_argument("--dataset", help="name of the data set; without it the folder of --out")
+    command = commands.add_parser(
+        "import",
+        help="a result folder of LF-CBM or DANCE, or safetensors, as a model",
+        example="import lf_cbm_ucf101/ --out results/theirs/model.pt",
+    )
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="with W_c.pt, W_g.pt, …; with aggregated; or with model.safetensors"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="MODEL", help="for example results/<name>/model.pt")
+    command.add_argument("--class-list", type=Path, metavar="FILE", help="one class name per line, in label order")
+    command.add_argument("--dataset", metavar="NAME", help="of the data set; default: the folder of --out")
     command.add_argument(
         "--type", choices=("motion", "object", "scene"), help="of all concepts of a flat folder; without it: object"
     )
-    command.add_argument("--features", type=Path, help="matrix that the stated accuracy must be reproduced from")
-    command.add_argument("--list", type=Path, help="`path label` of the rows of --features")
-    command.add_argument("--array", default="", help="name of the matrix in a file that holds several")
-    command.add_argument("--backbone", help="hub id or folder of the network of the features, to predict from videos")
-    command.add_argument("--revision", default="main", help="of --backbone")
-    command.add_argument("--n-frames", type=int, default=16, help="frames per clip for --backbone")
-    command.add_argument("--size", type=int, default=224, help="side of the clip in pixels for --backbone")
+    command.add_argument(
+        "--features", type=Path, metavar="FILE", help="matrix that the stated accuracy must be reproduced from"
+    )
+    command.add_argument("--list", type=Path, metavar="FILE", help="`path label` of the rows of --features")
+    command.add_argument("--array", default="", metavar="NAME", help="of the matrix, in a file that holds several")
+    command.add_argument(
+        "--backbone", metavar="ID", help="hub id or folder of the network of the features, to predict from videos"
+    )
+    command.add_argument("--revision", default="main", metavar="NAME", help="of --backbone")
+    command.add_argument(
+        "--n-frames", type=number_above_zero, default=16, metavar="N", help="frames per clip for --backbone"
+    )
+    command.add_argument(
+        "--size", type=number_above_zero, default=224, metavar="N", help="side of the clip for --backbone, in pixels"
+    )
     command.add_argument("--sampling", choices=("uniform", "dense"), default="uniform", help="of frames for --backbone")
     command.set_defaults(run=import_model)
 
-    command = commands.add_parser("export-model", help="a model in the layout of LF-CBM or DANCE, or as safetensors")
-    command.add_argument("model", type=Path)
-    command.add_argument("--format", choices=("lf-cbm", "dance", "safetensors"), required=True)
+    command = commands.add_parser(
+        "export-model",
+        help="a model in the layout of LF-CBM or DANCE, or as safetensors",
+        example="export-model results/demo/model.pt --format safetensors --out shared/demo",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a model file, such as results/demo/model.pt")
+    command.add_argument("--format", choices=("lf-cbm", "dance", "safetensors"), required=True, help="the layout")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     command.set_defaults(run=export_model)
 
-    command = commands.add_parser("predict-features", help="class, probability and contributions from a feature matrix")
-    command.add_argument("model", type=Path)
-    command.add_argument("matrix", type=Path, help=".pt, .npy, .npz, .mat or .safetensors")
-    command.add_argument("--list", type=Path, help="`path label` of its rows: tells the accuracy")
-    command.add_argument("--array", default="", help="name of the matrix in a file that holds several")
-    command.add_argument("--top", type=int, default=3, help="contributions per row")
+    command = commands.add_parser(
+        "predict-features",
+        help="class, probability and contributions from a feature matrix",
+        example="predict-features results/theirs/model.pt features.npz",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a model file whose concepts see features alone")
+    command.add_argument("matrix", type=Path, metavar="MATRIX", help=".pt, .npy, .npz, .mat or .safetensors")
+    command.add_argument("--list", type=Path, metavar="FILE", help="`path label` of its rows: tells the accuracy")
+    command.add_argument("--array", default="", metavar="NAME", help="of the matrix, in a file that holds several")
+    command.add_argument("--top", type=number_above_zero, default=3, metavar="N", help="contributions per row")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=predict_features)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from pipeline.methods.dance.explain.timeline import Timeline
 
 
+# Over the rows of `Reason.line`.
+HEADING = f"  {'logit':>7}  {'speaks':<7}  {'type':<6}  concept; its activation in standard deviations"
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The reasons of a decision: concepts with what each adds to the logit; ``note`` tells whether to rely on it."""
@@ -53,13 +57,17 @@ class Explanation:
         return self.rows[position]
 
     def __str__(self) -> str:
-        lines = [row.line(self._value(row)) for row in self.rows]
+        lines = [HEADING] * bool(self.rows) + [row.line(self._value(row)) for row in self.rows]
         if self.rows and all(row.doubt for row in self.rows):
             lines.append("  every concept behind this decision is doubtful")
         note = [f"  {self.note}"] if self.note else []
         return "\n".join([self.title, *note, *(lines or ["  no concept speaks for or against it"])])
 
     __repr__ = __str__
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"title": self.title, "note": self.note, "reasons": [asdict(row) for row in self.rows]}
 
     def _repr_html_(self) -> str:
         largest = max((abs(self._value(row)) for row in self.rows), default=1.0)
@@ -138,6 +146,13 @@ class Decision:
         other = find(against, self.core.class_names, "class")
         head += f" and not {against} ({self.probabilities[other]:.1%})"
         return Explanation(head, editing.contrast(self.core, self.z, label, other, top_k), in_words(self.unseen))
+
+    def rather(self, top_k: int = 5) -> Explanation | None:
+        """Why the decided class and not the next one; None where there is only one class."""
+        if len(self.core.class_names) < 2:
+            return None
+        second = self.core.class_names[int(self.probabilities.argsort()[-2])]
+        return replace(self.explain(against=second, top_k=top_k), note="")
 
     def without(self, *concepts: str, level: str = "absent") -> Decision:
         """The decision if the video did not show these concepts.

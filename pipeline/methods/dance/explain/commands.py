@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.methods.commands import INPUT, add_model, check_file, decide, number_above_zero, open_model
 from pipeline.store.atomic import StageError
 from pipeline.store.plain import as_json
 
+# Checks of `sanity`, in words.
+CHECKS = {
+    "backwards": "the clip played backwards",
+    "frozen": "its middle frame in place of every frame",
+    "scene_swapped": "the same clip rendered in another scene",
+    "labels_shuffled": "trained again with the concept labels of other videos",
+}
 
-def _open(call: argparse.Namespace) -> Any:
-    from pipeline.methods.commands import open_model
+
+def _open(call: argparse.Namespace, *sources: str) -> Any:
+    model = open_model(call, *sources)
     from pipeline.methods.models import able
 
-    return able(open_model(call), call.verb, "core")
-
-
-def _decide(model: Any, source: str) -> Any:
-    from pipeline.methods.commands import decide
-
-    return decide(model, source)
+    return able(model, call.verb, "core")
 
 
 def _located(call: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -31,13 +35,15 @@ def _located(call: argparse.Namespace) -> tuple[Any, Any, Any]:
     Raises:
         StageError: the model has no maps, or the run keeps no clips.
     """
-    model = _open(call)
+    if call.mask:
+        check_file(call.mask)
+    model = _open(call, call.input)
     if not model.core.has_maps:
         raise StageError(
             f"{call.model} has no maps: its concepts see the whole clip. A model with maps is made with "
             f"bottleneck.concept_layers.kinds: [dance+salf] or [salf]"
         )
-    decision = _decide(model, call.input)
+    decision = decide(call, model, call.input)
     seen = decision.look()
     if seen is None:
         raise StageError(f"the run of {call.model} keeps no clip of {call.input}; name a video file")
@@ -86,7 +92,7 @@ def _say(call: argparse.Namespace, found: Any, text: str) -> int:
 
 def contrast(call: argparse.Namespace) -> int:
     """``conceptreel contrast MODEL INPUT A B``: why A and not B."""
-    decision = _decide(_open(call), call.input)
+    decision = decide(call, _open(call, call.input), call.input)
     explanation = decision.explain(call.for_class, against=call.against, top_k=call.top)
     return _say(call, _described(decision, explanation), str(explanation))
 
@@ -104,7 +110,7 @@ def failures(call: argparse.Namespace) -> int:
         explanation = decision.explain(decision.class_name, against=true, top_k=call.reasons)
         margin = float(decision.logits[label[decision.source]] - decision.logits[decision.label])
         found.append({"split": split, "true": true, "margin": margin, **_described(decision, explanation)})
-        lines.append(f"margin {margin:+.3f}  {explanation}")
+        lines.append(f"margin {margin:+.3f} of the logit: {explanation}")
     total = int((cached.split == split).sum())
     lines.append(f"{split}: top-1 {model.accuracy(split):.3f}, {len(wrong)} of {total} wrong")
     return _say(call, found, "\n".join(lines))
@@ -112,9 +118,9 @@ def failures(call: argparse.Namespace) -> int:
 
 def ask(call: argparse.Namespace) -> int:
     """``conceptreel ask MODEL INPUT --box …``: the concepts that are strongest in a region (Explain Anything)."""
+    model, decision, seen = _located(call)
     from pipeline.methods.dance.explain.regions import RegionError, region_activations
 
-    model, decision, seen = _located(call)
     core = model.core
     try:
         mask = _region(call, seen.view, core.about["maps"]["radius"])
@@ -127,7 +133,9 @@ def ask(call: argparse.Namespace) -> int:
         reason = decision.reason(core.n_whole + m)
         own = {name: getattr(reason, name) for name in ("concept", "type", "present", "said", "doubt")}
         found.append({**own, "activation": values[m]})
-    lines = [
+    over = "summed over the pixels" if call.reduce == "sum" else "mean"
+    lines = [f"  activation  type    concept; the activation of its map in standard deviations, {over} of the region"]
+    lines += [
         f"  {item['activation']:+10.3f}  {item['type']:<6}  {item['said']}"
         + (f"   DOUBTFUL: {item['doubt']}" if item["doubt"] else "")
         for item in found
@@ -147,9 +155,9 @@ def _check_edit(call: argparse.Namespace) -> None:
             "nothing to edit; give --weight CLASS CONCEPT WEIGHT, --without CONCEPT, or --concept with a region"
         )
     if bool(call.concept) != bool(region) or bool(call.concept) != (call.beta is not None):
-        raise StageError("an edit in a region needs all of --concept, --beta, and --box, --point or --mask")
+        raise StageError("an edit in a region needs --concept, --beta, and one of --box, --point and --mask")
     if call.beta is not None and not math.isfinite(call.beta):
-        raise StageError(f"--beta {call.beta} is no number to add")
+        raise StageError(f"--beta {call.beta} is not a number that can be added")
     if (call.concept or call.without) and not call.input:
         raise StageError("--concept and --without change what is seen in one video; name it: edit MODEL INPUT …")
     if call.save and not call.weight:
@@ -196,16 +204,16 @@ def edit(call: argparse.Namespace) -> int:
 
     Nothing is written but what ``--save`` names.
     """
+    _check_edit(call)
     from pipeline.methods.dance.explain.regions import RegionError, edited
     from pipeline.methods.dance.explain.seen import in_words
 
-    _check_edit(call)
-    model = _located(call)[0] if call.concept else _open(call)
+    model = _located(call)[0] if call.concept else _open(call, *filter(None, [call.input]))
     found: dict[str, Any] = {"edits": [], "splits": {}}
     lines: list[str] = []
     changed = _edited_model(call, model, found, lines)
     if call.input:
-        before = _decide(model, call.input)
+        before = decide(call, model, call.input)
         after = replace(before, core=changed.core)
         if call.concept:
             core, seen = model.core, after.look()
@@ -252,8 +260,7 @@ def animate(call: argparse.Namespace) -> int:
     pictures, milliseconds = _open(call).animation(call.video, not call.skeletons, call.top)
     with replace_when_done(call.out) as temporary:
         write_animation(temporary, pictures, milliseconds)
-    print(f"animation {call.out}")
-    return 0
+    return _say(call, {"animation": str(call.out)}, f"animation {call.out}")
 
 
 def suggest_edits(call: argparse.Namespace) -> int:
@@ -285,8 +292,9 @@ def suggest_edits(call: argparse.Namespace) -> int:
             )
             besides = "".join(f"; {split} +{len(item.fixed)} −{len(item.broken)}" for split, item in elsewhere.items())
             lines.append(
-                f"  --weight '{true}' '{names[edit.concept]}' {edit.weight:.3f}   activation {edit.activation:+.2f}, "
-                f"{call.split} {len(edit.effect.fixed)} fixed, {len(edit.effect.broken)} broken{besides}"
+                f"  --weight {shlex.join([true, names[edit.concept]])} {edit.weight:.3f}   "
+                f"activation {edit.activation:+.2f}, {call.split} {len(edit.effect.fixed)} fixed, "
+                f"{len(edit.effect.broken)} broken{besides}"
             )
         if not edits:
             lines.append("  no concept that they show and the class does not use would help")
@@ -302,10 +310,11 @@ def suggest_edits(call: argparse.Namespace) -> int:
 
 def sanity(call: argparse.Namespace) -> int:
     """``conceptreel sanity MODEL``: figures over a split for clips and labels that cannot be what they were."""
+    model = _open(call)
+    from pipeline.methods.dance.explain.summary import in_words
     from pipeline.store.arrays import Arrays
     from pipeline.store.tables import read_table
 
-    model = _open(call)
     if model.results is None:
         raise StageError(f"{call.model} stands alone; --results names the folder of its run")
 
@@ -349,85 +358,106 @@ def sanity(call: argparse.Namespace) -> int:
     shown = {call.check: found[call.check]} if call.check else found
     lines = []
     for check, figures in shown.items():
-        lines.append(check.replace("_", " "))
-        lines += [f"  {value:8.3f}  {name.replace('_', ' ')}" for name, value in figures.items() if value is not None]
+        lines.append(CHECKS[check])
+        lines += [f"  {in_words(name, value)}" for name, value in figures.items() if value is not None]
     return _say(call, shown, "\n".join(lines))
 
 
 def add_commands(commands: Any) -> None:
     """Register the commands of this floor."""
 
-    def add(name: str, run: Any, text: str, as_json: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text)
-        command.add_argument("model", type=Path)
-        command.add_argument("--results", type=Path, help="folder of the run; by default the folder of the model")
-        command.add_argument(
-            "--config", type=Path, default=Path("config.yaml"), help="tells whether the run is up to date"
-        )
-        command.add_argument("--top", type=int, default=5, help="rows that are shown")
-        if as_json:
-            command.add_argument("--json", action="store_true", help="for programs")
-        command.set_defaults(run=run, verb=name)
+    def add(name: str, run: Any, text: str, example: str, of: str = "rows that are shown") -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, example=f"{name} results/demo/model.pt {example}".strip())
+        add_model(command, 5, of)
+        command.add_argument("--json", action="store_true", help="for programs")
+        command.set_defaults(run=run, verb=name, mask=None)
         return command
-
-    def add_input(command: argparse.ArgumentParser, **options: Any) -> None:
-        command.add_argument(
-            "input", metavar="INPUT", help="a video or picture, or the id of a video of the run", **options
-        )
 
     def add_region(command: argparse.ArgumentParser, required: bool) -> None:
         region = command.add_mutually_exclusive_group(required=required)
         region.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the input")
-        region.add_argument("--point", type=float, nargs=2, metavar=("X", "Y"), help="stands for a circle around it")
-        region.add_argument("--mask", type=Path, help="a picture of the input's size; everything but black is in")
+        region.add_argument(
+            "--point", type=float, nargs=2, metavar=("X", "Y"), help="pixels; stands for a circle around it"
+        )
+        region.add_argument(
+            "--mask", type=Path, metavar="FILE", help="a picture of the input's size; all but black is in"
+        )
 
-    command = add("contrast", contrast, "why one class and not another")
-    add_input(command)
-    command.add_argument("for_class", metavar="CLASS")
-    command.add_argument("against", metavar="OTHER")
+    command = add("contrast", contrast, "why one class and not another", "ball_lift_test_000 ball_lift ball_squat")
+    command.add_argument("input", metavar="INPUT", help=INPUT)
+    command.add_argument("for_class", metavar="CLASS", help="the class that is asked about")
+    command.add_argument("against", metavar="OTHER", help="the class that it is compared with")
 
-    command = add("failures", failures, "wrong decisions, the surest mistake first, and what misled each")
-    command.add_argument("--split", help="of the run; test, or val where there is no test video")
-    command.add_argument("--reasons", type=int, default=3, help="concepts per failure")
+    command = add(
+        "failures",
+        failures,
+        "wrong decisions, the surest mistake first, and what misled each",
+        "--split shifted",
+        "failures that are shown",
+    )
+    command.add_argument(
+        "--split", metavar="NAME", help="of the run; default: test, or val where there is no test video"
+    )
+    command.add_argument("--reasons", type=number_above_zero, default=3, metavar="N", help="concepts per failure")
 
-    command = add("ask", ask, "the concepts that are strongest in a region")
-    add_input(command)
+    command = add(
+        "ask", ask, "the concepts that are strongest in a region", "ball_lift_test_000 --box 0 0 60 60", "concepts"
+    )
+    command.add_argument("input", metavar="INPUT", help=INPUT)
     add_region(command, required=True)
     command.add_argument(
         "--reduce", choices=("sum", "mean"), default="sum", help="over the pixels; sum grows with the region"
     )
 
-    command = add("edit", edit, "the decision if a weight, a concept or a part of the picture were different")
-    add_input(command, nargs="?")
-    command.add_argument(
-        "--weight", nargs=3, action="append", metavar=("CLASS", "CONCEPT", "WEIGHT"), help="may be given repeatedly"
+    command = add(
+        "edit",
+        edit,
+        "the decision if a weight, a concept or a part of the picture were different",
+        "ball_lift_test_000 --without 'round ball'",
+        "classes that are shown",
     )
-    command.add_argument("--without", action="append", default=[], metavar="CONCEPT", help="take it out of INPUT")
+    command.add_argument("input", metavar="INPUT", nargs="?", help=INPUT)
+    command.add_argument(
+        "--weight", nargs=3, action="append", metavar=("CLASS", "CONCEPT", "WEIGHT"), help="may be repeated"
+    )
+    command.add_argument(
+        "--without", action="append", default=[], metavar="CONCEPT", help="take it out of INPUT; may be repeated"
+    )
     command.add_argument(
         "--level",
         choices=("absent", "mean", "zero"),
         default="absent",
-        help="what --without means: as where training videos do not show it, their mean, or an output of 0",
+        help="what --without means: as in training videos that do not show it, the mean of all, or an output of 0",
     )
     add_region(command, required=False)
-    command.add_argument("--concept", help="a located concept, changed in a region of INPUT")
-    command.add_argument("--beta", type=float, help="added to its map; the unit is a standard deviation")
+    command.add_argument("--concept", metavar="CONCEPT", help="a located concept, changed in a region of INPUT")
+    command.add_argument("--beta", type=float, help="added to its map there, in standard deviations of the map")
     command.add_argument("--save", type=Path, metavar="NEW.pt", help="write the model with its weights and edit log")
 
-    command = add("sanity", sanity, "how decisions and activations answer to clips that cannot be what they were")
-    command.add_argument("--split", default="test", help="of the run")
-    command.add_argument(
-        "--check", choices=("backwards", "frozen", "scene_swapped", "labels_shuffled"), help="only one"
-    )
+    command = add("sanity", sanity, "how decisions and activations answer to clips that cannot be what they were", "")
+    command.add_argument("--split", default="test", metavar="NAME", help="of the run")
+    command.add_argument("--check", choices=tuple(CHECKS), help="only one")
 
     command = add(
-        "animate", animate, "a decision as a moving picture: person, recognised motion, reasons", as_json=False
+        "animate",
+        animate,
+        "a decision as a moving picture: the person, the recognised motion, the reasons",
+        "ball_lift_test_000 --out decision.gif",
+        "reasons that are drawn",
     )
     command.add_argument("video", metavar="VIDEO", help="the id of a video of the run")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.gif", help="the picture that is written")
     command.add_argument("--skeletons", action="store_true", help="no pixels of the video: nobody can be recognised")
 
-    command = add("suggest-edits", suggest_edits, "weights that would win confused videos back, with gain and loss")
-    command.add_argument("--true", metavar="CLASS", help="class of the videos")
-    command.add_argument("--decided", metavar="CLASS", help="class that they are taken for")
-    command.add_argument("--split", default="val", help="where confusions are looked for (never choose on test)")
+    command = add(
+        "suggest-edits",
+        suggest_edits,
+        "weights that would win confused videos back, with gain and loss",
+        "",
+        "edits per pair of classes",
+    )
+    command.add_argument("--true", metavar="CLASS", help="class of the videos; default: every class")
+    command.add_argument("--decided", metavar="CLASS", help="class that they are taken for; default: every class")
+    command.add_argument(
+        "--split", default="val", metavar="NAME", help="where to look for confusions; never choose on test"
+    )

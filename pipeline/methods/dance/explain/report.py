@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import traceback
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,9 @@ from pipeline.methods.dance.truth.faithfulness import WANTED_RATIO
 from pipeline.motion.drawing import draw_strip
 from pipeline.motion.skeleton import skeleton
 from pipeline.store.arrays import Arrays
-from pipeline.store.atomic import replace_when_done
+from pipeline.store.atomic import ArtifactError, StageError, replace_when_done
+
+logger = logging.getLogger("conceptreel")
 
 TEMPLATE = Path(__file__).parent / "page" / "template.html"
 NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
@@ -449,6 +455,48 @@ def _majority(videos: Videos) -> int:
     return int(np.bincount(videos.label[videos.rows("train")]).argmax())
 
 
+# ------------------------------------------------------------------------------------------------- what cannot be made
+
+CANNOT = "This section cannot be made"
+
+
+def part(make: Callable[[], Any]) -> Any:
+    """What a section shows or, where that cannot be made, a value that says why as soon as the section uses it."""
+    import jinja2
+
+    try:
+        return make()
+    except Exception as error:
+        if isinstance(error, (StageError, ArtifactError, jinja2.UndefinedError)):
+            return jinja2.StrictUndefined(hint=str(error))
+        logger.warning("a part of the report cannot be made:\n%s", traceback.format_exc())
+        return jinja2.StrictUndefined(hint=f"{type(error).__name__}: {error}")
+
+
+def rendered(template: Any, values: Mapping[str, Any]) -> str:
+    """The page, in which every section that fails says why and stops no other one.
+
+    Args:
+        template: a Jinja template whose sections are blocks; the name of a block is the id of its section.
+    """
+
+    def guarded(name: str, block: Callable[[Any], Iterable[str]]) -> Callable[[Any], Iterator[str]]:
+        def written(context: Any) -> Iterator[str]:
+            try:
+                yield "".join(block(context))
+            except Exception as error:
+                logger.warning("the section `%s` of the report cannot be made: %s", name, error)
+                title = name.replace("_", " ").capitalize()
+                why = f'<p class="verdict bad">{CANNOT}: {escape(str(error))}</p>'
+                yield f'<section id="{name}"><h2>{title}</h2>{why}</section>'
+
+        return written
+
+    context = template.new_context(dict(values))
+    context.blocks = {name: [guarded(name, block)] for name, block in template.blocks.items()}
+    return "".join(template.root_render_func(context))
+
+
 def build(job: Job) -> None:
     """Write the page."""
     import jinja2
@@ -464,115 +512,88 @@ def build(job: Job) -> None:
         arrays["z"].astype(np.float64),
         arrays["distance"],
     )
-    clips = Clips(job, model)
-    ((classifier, chosen),) = job.read_arrays("classifier")
-    faithful, matrices = None, {}
-    if job.given("faithfulness"):
-        ((matrices, about),) = job.read_arrays("faithfulness")
-        faithful = about["figures"]
+    clips = part(lambda: Clips(job, model))
 
     asked = "test" if len(videos.rows("test")) else "val"
     rows = videos.rows(asked)
     z, y = videos.z[rows], videos.label[rows]
-    counts = np.zeros((len(model.class_names),) * 2)
-    np.add.at(counts, (y, model.probabilities(z).argmax(1)), 1)
-    pairs = confusions(model, z, y, settings.pairs)
     margin = editing.margins(model, z, y)
     order = rows[np.argsort(margin, kind="stable")]
     n_wrong = int((margin < 0).sum())
     # Where little goes wrong, the narrowest right decisions tell most.
     shown = order[: max(min(n_wrong, settings.failures), min(len(order), settings.failures // 2))]
-    removal = curves(model, z) if model.weight.any() else None
-    measured = {row["figure"]: row["value"] for row in _table(job, "evaluation")}
-    ceilings = {name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")}
-    accuracy, other_splits = accuracy_rows(metrics, ceilings, model, videos, _majority(videos))
-    cards, n_motion = motion_cards(job, model, clips, settings.max_concepts, faithful)
     seconds = stage_seconds(job.took)
-    certificate = chosen["certificates"]["all"]
-    layers = _table(job, "concept_table")
-    drops = [row for row in layers if not row["kept"]]
-    localisation_columns, localisation = localisation_rows(job)
 
-    figures = {
-        "confusion": charts.matrix(counts, model.class_names, model.class_names, "true class", "decided class"),
-        "path": charts.path(
-            classifier["path/lambda"],
-            classifier["path/accuracy"],
-            classifier["path/nnz"],
-            certificate["lambda"],
-            len(model.class_names),
-            metrics["top1_at_nec"],
-        ),
-        "seconds": charts.bars(list(seconds), list(seconds.values()), "seconds, all shards together", charts.GREY),
-        **({"removal": charts.removal(removal)} if removal else {}),
-        **{f"pair-{i}": charts.sankey(model, pair["first"], pair["second"]) for i, pair in enumerate(pairs)},
-        **quality.layer_charts(layers),
-    }
-    poses = None
-    if job.given("poses"):
-        poses, pose_figures = quality.pose_quality(job)
-        figures |= pose_figures
-    if faithful:
-        own = [row for row, kind in enumerate(TYPES) if kind in model.types]
-        named = [f"{TYPES[row]} concepts" for row in own]
-        figures["response"] = charts.matrix(
-            matrices["response"][own], named, list(TYPES), "react", "what was changed", 2
-        )
-        said = {model.was[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
-        spoken = [said.get(name, name) for name in faithful["concepts"]]
-        for part, found in faithful["clusters"].items():
-            figures[f"clusters-{part}"] = charts.matrix(
-                np.array(found["counts"]), spoken, faithful["motions"], "motion concept", "true motion"
-            )
+    chosen = part(lambda: _classifier(job))
+    truth = part(lambda: _faithful(job))
+    faithful, matrices = (truth, truth) if isinstance(truth, jinja2.Undefined) else truth
+    pairs = part(lambda: confusions(model, z, y, settings.pairs))
+    removal = part(lambda: curves(model, z) if model.weight.any() else None)
+    accuracy = part(lambda: _accuracy(job, metrics, model, videos))
+    layers = part(lambda: _table(job, "concept_table"))
+    drops = part(lambda: [row for row in layers if not row["kept"]])
+    cards = part(lambda: motion_cards(job, model, clips, settings.max_concepts, faithful))
+    localisation = part(lambda: localisation_rows(job))
+    poses = part(lambda: quality.pose_quality(job) if job.given("poses") else (None, {}))
+    charted = _charts(model, metrics, z, y, chosen, seconds, removal, pairs, layers, poses, faithful, matrices)
+
     page = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template(TEMPLATE.name)
-    text = page.render(
+    values = dict(
         dataset=job.dataset,
         model=model,
         metrics=metrics,
         index=index,
         asked=asked,
-        accuracy=accuracy,
-        leakage=leakage_rows(metrics),
-        other_splits=other_splits,
-        classes=class_rows(model, settings.top_k),
-        pairs=[
-            {**pair, "first": model.class_names[pair["first"]], "second": model.class_names[pair["second"]]}
-            for pair in pairs
-        ],
-        motion=cards,
-        n_motion=n_motion,
-        words={kind: text_cards(model, videos, clips, kind, settings.max_concepts) for kind in TYPES[1:]},
+        accuracy=part(lambda: accuracy[0]),
+        other_splits=part(lambda: accuracy[1]),
+        leakage=part(lambda: leakage_rows(metrics)),
+        classes=part(lambda: class_rows(model, settings.top_k)),
+        pairs=part(
+            lambda: [
+                {**pair, "first": model.class_names[pair["first"]], "second": model.class_names[pair["second"]]}
+                for pair in pairs
+            ]
+        ),
+        motion=part(lambda: cards[0]),
+        n_motion=model.types.count("motion"),
+        words=part(lambda: {kind: text_cards(model, videos, clips, kind, settings.max_concepts) for kind in TYPES[1:]}),
         n_words={kind: model.types.count(kind) for kind in TYPES[1:]},
+        has_drops=isinstance(drops, jinja2.Undefined) or bool(drops),
         drops=drops,
-        drop_counts=Counter((row["type"], row["reason"].partition(":")[0]) for row in drops).most_common(),
-        samples=sample_cards(model, videos, clips, shown, settings.top_k),
+        drop_counts=part(
+            lambda: Counter((row["type"], row["reason"].partition(":")[0]) for row in drops).most_common()
+        ),
+        samples=part(lambda: sample_cards(model, videos, clips, shown, settings.top_k)),
         n_wrong=n_wrong,
         n_asked=len(rows),
-        edits=edit_rows(model, videos),
+        edits=part(lambda: edit_rows(model, videos)),
         edit_log=model.about.get("edits", []),
-        poses=poses,
-        certificate=certificate,
-        sanity=sanity_rows(job, faithful),
-        retrained=retrained_rows(job),
+        poses=part(lambda: poses[0]),
+        layers=layers,
+        certificate=part(lambda: chosen[1]["certificates"]["all"]),
+        sanity=part(lambda: sanity_rows(job, faithful)),
+        retrained=part(lambda: retrained_rows(job)),
         faithful=faithful,
-        response=matrices.get("response"),
-        standard_error=matrices.get("standard_error"),
+        response=part(lambda: matrices.get("response")),
+        standard_error=part(lambda: matrices.get("standard_error")),
         types=TYPES,
         in_words=in_words,
         wanted_ratio=WANTED_RATIO,
-        areas=removal.areas() if removal else None,
+        areas=part(lambda: removal.areas() if removal else None),
         warnings=job.warnings,
-        localisation=localisation,
-        timelines=timelines(job, model, described["content_digest"]),
-        localisation_columns=localisation_columns,
+        has_timelines=bool(job.given("timelines")),
+        timelines=part(lambda: timelines(job, model, described["content_digest"])),
+        localisation_columns=part(lambda: localisation[0]),
+        localisation=part(lambda: localisation[1]),
         total_seconds=sum(seconds.values()),
         colours=TYPE_COLOURS,
         gradient=images.gradient(),
-        charts={name: charts.html(figure, name) for name, figure in figures.items()},
+        charts=charted,
         library=charts.library(),
     )
+    text = rendered(page, values)
     if len(text.encode()) > MAX_BYTES:
         raise stage.StageError(
             f"the report would have {len(text.encode()) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}; lower "
@@ -580,6 +601,96 @@ def build(job: Job) -> None:
         )
     with replace_when_done(job.outputs["report"]) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _classifier(job: Job) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    (found,) = job.read_arrays("classifier")
+    return found
+
+
+def _faithful(job: Job) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+    """Figures and matrices of the stage `faithfulness`, where the truth is known."""
+    if not job.given("faithfulness"):
+        return None, {}
+    ((matrices, about),) = job.read_arrays("faithfulness")
+    return about["figures"], matrices
+
+
+def _accuracy(job: Job, metrics: dict[str, Any], model: ConceptModel, videos: Videos) -> tuple[list[dict], list[str]]:
+    measured = {row["figure"]: row["value"] for row in _table(job, "evaluation")}
+    ceilings = {name.removeprefix("ceiling_"): value for name, value in measured.items() if name.startswith("ceiling_")}
+    return accuracy_rows(metrics, ceilings, model, videos, _majority(videos))
+
+
+def _charts(
+    model: ConceptModel,
+    metrics: dict[str, Any],
+    z: np.ndarray,
+    y: np.ndarray,
+    chosen: Any,
+    seconds: dict[str, float],
+    removal: Any,
+    pairs: Any,
+    layers: Any,
+    poses: Any,
+    faithful: Any,
+    matrices: Any,
+) -> dict[str, Any]:
+    """The charts of the page by name, as HTML or as what says why there is none; see `build` for what they are of."""
+
+    def confusion() -> Any:
+        counts = np.zeros((len(model.class_names),) * 2)
+        np.add.at(counts, (y, model.probabilities(z).argmax(1)), 1)
+        return charts.matrix(counts, model.class_names, model.class_names, "true class", "decided class")
+
+    def path() -> Any:
+        along = (chosen[0][f"path/{name}"] for name in ("lambda", "accuracy", "nnz"))
+        best = chosen[1]["certificates"]["all"]["lambda"]
+        return charts.path(*along, best, len(model.class_names), metrics["top1_at_nec"])
+
+    def response() -> Any:
+        own = [row for row, kind in enumerate(TYPES) if kind in model.types]
+        named = [f"{TYPES[row]} concepts" for row in own]
+        return charts.matrix(matrices["response"][own], named, list(TYPES), "react", "what was changed", 2)
+
+    def clusters(found: dict[str, Any]) -> Any:
+        said = {model.was[m]: model.named(m) for m, kind in enumerate(model.types) if kind == "motion"}
+        spoken = [said.get(name, name) for name in faithful["concepts"]]
+        return charts.matrix(np.array(found["counts"]), spoken, faithful["motions"], "motion concept", "true motion")
+
+    def of(several: Callable[[], Mapping[str, Callable[[], Any]]]) -> Mapping[str, Callable[[], Any]]:
+        """Charts whose number what they are made of tells; none where that is missing, and its section says so."""
+        found = part(several)
+        return found if isinstance(found, dict) else {}
+
+    makers: dict[str, Callable[[], Any]] = {
+        "confusion": confusion,
+        "path": path,
+        "seconds": lambda: charts.bars(
+            list(seconds), list(seconds.values()), "seconds, all shards together", charts.GREY
+        ),
+        **of(lambda: {"removal": lambda: charts.removal(removal)} if removal else {}),
+        **of(
+            lambda: {
+                f"pair-{i}": lambda pair=pair: charts.sankey(model, pair["first"], pair["second"])
+                for i, pair in enumerate(pairs)
+            }
+        ),
+        **of(lambda: {name: lambda own=own: own for name, own in quality.layer_charts(layers).items()}),
+        **of(lambda: {name: lambda own=own: own for name, own in poses[1].items()}),
+        **of(lambda: {"response": response} if faithful else {}),
+        **of(
+            lambda: (
+                {
+                    f"clusters-{name}": lambda found=found: clusters(found)
+                    for name, found in faithful["clusters"].items()
+                }
+                if faithful
+                else {}
+            )
+        ),
+    }
+    return {name: part(lambda name=name, make=make: charts.html(make(), name)) for name, make in makers.items()}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,45 @@ UNKNOWN = "  –  "
 LOCALISED = ("pointing", "apart_pointing", "pixel_accuracy", "mean_iou", "mean_average_precision")
 
 
+# What figures are called where people read them; of others the name is said with blanks.
+CALLED = {
+    "top1_before": "top-1 before",
+    "top1_after": "top-1 after",
+    "changed": "of the decisions change",
+    "probability_before": "mean probability of the true class before",
+    "probability_after": "mean probability of the true class after",
+    "right_with_class": "of these are decided as that class",
+    "agreement": "of the decisions agree with the model's",
+    "top5_overlap": "of the five heaviest concepts of a class are the model's (Jaccard)",
+    "weight_correlation": "correlation of the weights with the model's",
+    "nnz": "non-zero weights",
+    "n_with_class": "videos that show another class of the set",
+    "mean_iou": "mean IoU",
+    "mean_iou_fitted": "mean IoU with fitted thresholds",
+}
+
+
+def in_words(name: str, value: float) -> str:
+    """A figure with what it counts or measures: ``80 videos``, ``0.101 standard deviations: mean change …``.
+
+    Args:
+        name: as tables have it: counts begin with ``n_``, ``shift_<type>`` and ``kept_<type>`` are those of
+            `pipeline.methods.dance.explain.sanity.response`, ``meaning_<type>`` that of ``retrained``.
+    """
+    what, _, kind = name.partition("_")
+    words = CALLED.get(name, name.removeprefix("n_").replace("_", " ").replace("top1", "top-1"))
+    if any(f"_{event}_" in name for event in ("wrong", "fixed", "broken")):
+        return f"{value:8.0f}  videos: {words}"
+    if what == "n" or name == "nnz":
+        return f"{value:8.0f}  {words}"
+    if what == "shift":
+        words = f"standard deviations: mean change of {kind} activations"
+    elif what in ("kept", "meaning"):
+        against = "before and after" if what == "kept" else "with the labels that they should have"
+        words = f"correlation of {kind} activations {against}"
+    return f"{value:8.3f}  {words}"
+
+
 def said(value: float | None) -> str:
     """A figure with three digits, or a dash where no video tells it."""
     return UNKNOWN if value is None else f"{value:.3f}"
@@ -22,7 +61,7 @@ def counted(right: dict[str, Any] | None) -> str:
     if not right or not right["of"]:
         return ""
     low, high = right["interval"]
-    return f"{right['count']} of {right['of']}, 95 % sure between {low:.3f} and {high:.3f}"
+    return f"{right['count']} of {right['of']}, 95 % interval {low:.3f} to {high:.3f}"
 
 
 def _localisation(path: Path) -> list[str]:
@@ -38,7 +77,7 @@ def _localisation(path: Path) -> list[str]:
         lines.append("  ".join([f"{method:<{width}}", *cells]))
     known = {(method, name) for method in methods for name in shown}
     lines += [
-        f"  {method}: {figure.replace('_', ' ')} {value:g}"
+        f"  {' '.join(in_words(figure, value).split())} ({method})"
         for (method, figure), value in values.items()
         if (method, figure.removesuffix("_strict")) not in known
     ]

@@ -153,4 +153,7 @@ def test_without_a_backbone_it_says_how_to_predict(published, tmp_path, capsys):
     made, *_ = published
     assert run("import", made.folder, "--out", tmp_path / "model.pt") == 0
     assert run("predict", tmp_path / "model.pt", "x.mp4") == 2
+    assert "x.mp4 cannot be read: missing" in capsys.readouterr().err
+    (tmp_path / "x.mp4").write_bytes(b"")
+    assert run("predict", tmp_path / "model.pt", tmp_path / "x.mp4") == 2
     assert "conceptreel predict-features" in capsys.readouterr().err

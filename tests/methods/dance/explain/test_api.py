@@ -207,7 +207,7 @@ ONE_LINE = [
         "how active `track` is where it is absent",
     ),
     (["edit", "MODEL"], "nothing to edit"),
-    (["edit", "MODEL", "clip_0", "--concept", "rope", "--beta", "1"], "needs all of --concept, --beta"),
+    (["edit", "MODEL", "clip_0", "--concept", "rope", "--beta", "1"], "needs --concept, --beta"),
     (["edit", "MODEL", "clip_0", "--concept", "rope", "--beta", "1", "--box", "0", "0", "9", "9"], "has no maps"),
     (["suggest-edits", "MODEL", "--split", "vall"], "did you mean `val`"),
     (["failures", "MODEL", "--split", "exam"], "there is no split `exam`"),

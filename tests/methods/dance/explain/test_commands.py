@@ -192,7 +192,10 @@ BOX = ["--box", "30", "20", "90", "60"]
     ("arguments", "words"),
     [
         (["edit", "model.pt", "picture.png", "--concept", "bal", *BOX, "--beta", "1"], "did you mean `ball`?"),
-        (["edit", "model.pt", "picture.png", "--concept", "ball", *BOX, "--beta", "nan"], "no number to add"),
+        (
+            ["edit", "model.pt", "picture.png", "--concept", "ball", *BOX, "--beta", "nan"],
+            "not a number that can be added",
+        ),
         (["ask", "model.pt", "picture.png", "--box", "0", "0", "121", "80"], "does not lie in the picture"),
         (["ask", "model.pt", "picture.png", "--point", "0", "80"], "does not lie in the picture"),
         (["ask", "model.pt", "picture.png", "--box", "0", "0", "10", "80"], "outside of what the model sees"),

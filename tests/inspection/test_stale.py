@@ -4,7 +4,7 @@ import os
 
 from pipeline.config import Dataset
 from pipeline.data.lists import Entry
-from pipeline.inspection.why import (
+from pipeline.inspection.stale import (
     Answer,
     Cause,
     Rerun,
@@ -96,12 +96,17 @@ def test_the_answer_in_words():
     told = lines(Answer("results/x/model.pt", 9, reruns, {"a": "its settings have changed"}, ["lost"], ["half"]))
     assert told[0] == (
         "results/x/model.pt: 5 of 9 jobs would run again, about 56 s of computing by recorded times, "
-        "without decode, which left none"
+        "not counting decode, whose time is unknown"
     )
     text = "\n".join(told)
     assert "  motion.keyframes.threshold: 0.3 → 0.4  [keyframes (3 shards)]" in told
     assert "  0.mp4: added  [decode (001-of-003)]" in told and "… and 2 more of the kind `video`" in text
     assert "decode 001-of-003" in text and "motion_concepts" in text and "  lost" in told and "  half" in told
     assert "  a: its settings have changed" in told
+    assert told[told.index("  lost") + 1] == "to have it again: snakemake --cores all lost"
+    never = [Rerun("index", "", ("i",), [Cause("missing", "i", "is not there")], [], None)]
+    assert lines(Answer("t", 9, never, {}, [], []))[0] == (
+        "t: 1 of 9 jobs would run again, for an unknown time: no stage of these has run yet"
+    )
     assert lines(Answer("t", 9, [], {}, [], [])) == ["t: none of 9 jobs would run; it is up to date"]
     assert lines(Answer("t", 9, [], {"a": "b"}, [], []))[0].endswith("but it is stale")

@@ -1,4 +1,4 @@
-"""`conceptreel why` names exactly the jobs that a dry run would execute, and what has changed for them."""
+"""`conceptreel stale` names exactly the jobs that a dry run would execute, and what has changed for them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def configure(workspace, floor: str, stage: str, **values) -> None:
 
 @pytest.mark.slow
 def test_a_changed_key_and_what_was_touched_to_hide_it(workspace):
-    done = workspace.command("why", "results/small")
+    done = workspace.command("stale", "results/small")
     assert done.stdout.endswith("jobs would run; it is up to date\n")
     configure(workspace, "motion", "pose_clips", length=15)
     configure(workspace, "bottleneck", "classifier", alpha=0.9)
-    answer = workspace.why(TARGET)
+    answer = workspace.stale(TARGET)
     assert jobs(answer) == workspace.planned(TARGET)
     assert causes(answer, "pose_clips") == {("setting", "motion.pose_clips.length", "20 → 15")}
     # Snakemake does not look at the parameters of a job that runs anyway; the artifact knows.
@@ -41,7 +41,7 @@ def test_a_changed_key_and_what_was_touched_to_hide_it(workspace):
     assert by_stage["motion_concepts"]["follows"] == ["pose_clips"]
     assert all(job["seconds"] > 0 for job in answer["reruns"]) and answer["seconds"] > 1
     workspace.snakemake("--touch", TARGET)
-    answer = workspace.why(TARGET)
+    answer = workspace.stale(TARGET)
     assert answer["reruns"] == []
     stale = {path for path in answer["believed"] if "pose_clips" in path}
     assert len(stale) == 3 and all("pose_clips.length: 20 → 15" in answer["believed"][path] for path in stale)
@@ -53,10 +53,10 @@ def test_a_changed_key_and_what_was_touched_to_hide_it(workspace):
 def test_a_lost_artifact(workspace):
     lost = "results/small/motion/motion_concepts.zarr.zip"
     (workspace.folder / lost).unlink()
-    answer = workspace.why(TARGET)
+    answer = workspace.stale(TARGET)
     assert jobs(answer) == workspace.planned(TARGET) == {} and answer["unneeded"] == [lost]
     (workspace.folder / TARGET).unlink()
-    answer = workspace.why(TARGET)
+    answer = workspace.stale(TARGET)
     assert jobs(answer) == workspace.planned(TARGET)
     assert causes(answer, "motion_concepts") == {("missing", lost, "is not there")}
     assert ("missing", TARGET, "is not there") in causes(answer, "named")
@@ -69,7 +69,7 @@ def test_an_edited_source(workspace):
     workspace.snakemake("--touch", TARGET)
     solver = copy / "pipeline/learning/glm.py"
     solver.write_text(solver.read_text().replace("step = 0.5**halving", "step = 0.25**halving"))
-    answer = workspace.why(TARGET)
+    answer = workspace.stale(TARGET)
     assert jobs(answer) == workspace.planned(TARGET) == {"baselines": 1, **TAIL}
     assert causes(answer, "classifier") == {("source", "pipeline/learning/glm.py: _newton", "edited")}
 
@@ -78,7 +78,7 @@ def test_a_changed_video(workspace):
     video = "results/small/demo/videos/ball_lift_test_000.mp4"
     with open(workspace.folder / video, "ab") as file:
         file.write(b"\0")
-    answer = workspace.why(TARGET)
+    answer = workspace.stale(TARGET)
     assert jobs(answer) == workspace.planned(TARGET)
     assert jobs(answer)["decode"] == jobs(answer)["poses"] == 1
     for stage in ("decode", "poses"):
@@ -94,5 +94,5 @@ def test_a_changed_video(workspace):
     ],
 )
 def test_bad_input(finished, target, words):
-    done = finished.command("why", target, check=False)
+    done = finished.command("stale", target, check=False)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1

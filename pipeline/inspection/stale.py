@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -73,7 +74,7 @@ class Rerun:
 
 @dataclass
 class Answer:
-    """What `why` tells.
+    """What `stale` tells.
 
     Attributes:
         jobs: number of jobs that lead to the target.
@@ -369,7 +370,9 @@ def lines(answer: Answer) -> list[str]:
     if reruns:
         unknown = list(dict.fromkeys(job.stage for job in reruns if job.seconds is None))
         cost = f"about {duration(answer.seconds)} of computing by recorded times"
-        cost += f", without {', '.join(unknown)}, which left none" if unknown else ""
+        cost += f", not counting {', '.join(unknown)}, whose time is unknown" if unknown else ""
+        if all(job.seconds is None for job in reruns):
+            cost = "for an unknown time: no stage of these has run yet"
         told = [f"{answer.target}: {len(reruns)} of {answer.jobs} jobs would run again, {cost}", "", "because:"]
         told += [*_cause_lines(reruns), ""]
         rows = []
@@ -380,7 +383,12 @@ def lines(answer: Answer) -> list[str]:
             known = [job.seconds for job in jobs if job.seconds is not None]
             named = [job.shard for job in jobs if job.shard] if len(jobs) <= 2 else []
             rows.append(
-                [" ".join([stage, *named]), str(len(jobs)), f"{sum(known):.1f}" if known else "?", ", ".join(reasons)]
+                [
+                    " ".join([stage, *named]),
+                    str(len(jobs)),
+                    f"{sum(known):.1f}" if known else "unknown",
+                    ", ".join(reasons),
+                ]
             )
         told.append(table(rows, ["stage", "jobs", "seconds", "changed"]))
         if any(STAGES[job.stage].looked_up for job in reruns):
@@ -393,6 +401,7 @@ def lines(answer: Answer) -> list[str]:
         told = [f"{answer.target}: none of {answer.jobs} jobs would run; {verdict}"]
     if answer.unneeded:
         told += ["", "not there, but nothing that would run needs it:", *(f"  {path}" for path in answer.unneeded)]
+        told.append(f"to have it again: snakemake --cores all {shlex.join(answer.unneeded)}")
     if answer.begun:
         told += ["", "begun and not finished, by a run at work or a killed one; the latter's are made again:"]
         told += [f"  {path}" for path in answer.begun]
