@@ -21,7 +21,7 @@ from pipeline.methods.transfer.protocol import (
 
 BACKGROUNDS = ("realistic", "plain")
 # Models by what they promise: the first that is there makes the headline.
-BEST = ("concepts (found)", "moving", "temporal", "linear")
+BEST = ("concepts (found)", "concepts (poses)", "moving", "temporal", "linear")
 BASE, PREFIX = "moving", "disentangled: "
 
 

@@ -76,14 +76,20 @@ def table(number: int, runs: list[Predictions]) -> list[str]:
     elif number == 3:
         fine = joined(runs, "fine", BACKGROUNDS[0])
         if not fine:
-            raise StageError("no model that reads texts was judged on fine classes; add zero_shot to transfer.models")
+            raise StageError(
+                "no model that reads texts was judged on fine classes; add zero_shot or prompt to transfer.models"
+            )
         found = _known_unknown("Table 3: fine classes, of text models", fine)
     elif number == 4:
         plain = joined(runs, "coarse", BACKGROUNDS[1])
         if not plain:
             raise StageError("there are no plain backgrounds; name plain in data.index.rendered.backgrounds")
-        pairs = [(name, averaged(coarse[name].values()).hm, averaged(plain[name].values()).hm) for name in plain]
-        rows = [_row(name, [f"{a:.2f}", f"{b:.2f}", f"{b - a:+.2f}"]) for name, a, b in pairs]
+        rows = []
+        for name, runs in coarse.items():
+            a = averaged(runs.values()).hm
+            b = averaged(plain[name].values()).hm if name in plain else None
+            cells = ["realistic only", ""] if b is None else [f"{b:.2f}", f"{b - a:+.2f}"]
+            rows.append(_row(name, [f"{a:.2f}", *cells]))
         found = _markdown("Table 4: HM by background", ["realistic", "plain", "gain"], rows)
     else:
         found = _disentangled(coarse, runs)

@@ -224,7 +224,7 @@ def test_texts_name_the_classes_of_the_other_set(contexts):
     judge = Judge(contexts, 3)
     coarse = ["arriving", "rising", "falling"]
     embeddings = np.zeros((len(contexts.label), 40))
-    encode([f"a video of an object {name}" for name in coarse])
+    encode([f"a video of {name}" for name in coarse])
     for row, (s, k) in enumerate(zip(contexts.set, contexts.fine, strict=True)):
         embeddings[row] += 2 * encode([contexts.fine_names[s][k]])[0]
     zero_shot(judge, embeddings, coarse, encode, [1, 2])
