@@ -112,28 +112,34 @@ def motion_loss(frames: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    net: PromptedCLIP, clips: np.ndarray, words: list[list[str]], labels: list[np.ndarray], recipe: Prompted, seed: int
-):
+    net: PromptedCLIP,
+    clips: np.ndarray,
+    own: np.ndarray,
+    words: list[list[str]],
+    labels: list[np.ndarray],
+    recipe: Prompted,
+    seed: int,
+) -> None:
     """Learn prompts and adapters.
 
     Args:
-        clips: uint8 ``[n, T, H, W, 3]``.
+        clips: uint8 ``[n, T, H, W, 3]``, which may lie in a file; own: rows to learn from ``[m]``.
         words: texts of each level; labels: of each level ``[n]``, −1 where it is not told.
     """
-    own = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(own, recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = recipe.epochs * -(-len(clips) // recipe.batch_size)
+    optimizer = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    steps = recipe.epochs * -(-len(own) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     order = torch.Generator().manual_seed(seed)
     for epoch in range(recipe.epochs):
         total = 0.0
-        for rows in torch.randperm(len(clips), generator=order).split(recipe.batch_size):
-            seen, frames = net.videos(torch.from_numpy(clips[rows.numpy()]))
+        for part in torch.randperm(len(own), generator=order).split(recipe.batch_size):
+            rows = own[part.numpy()]
+            seen, frames = net.videos(torch.from_numpy(clips[rows]))
             loss = motion_loss(frames)
             for names, label in zip(words, labels, strict=True):
-                told = np.flatnonzero(label[rows.numpy()] >= 0)
+                told = np.flatnonzero(label[rows] >= 0)
                 if len(told):
-                    number = torch.from_numpy(label[rows.numpy()][told]).to(seen.device)
+                    number = torch.from_numpy(label[rows][told]).to(seen.device)
                     text = net.texts(names)[number]
                     loss = loss + alike(net.scale.exp().clamp(max=100) * seen[told] @ text.T, number)
             optimizer.zero_grad()
@@ -141,7 +147,7 @@ def train(
             optimizer.step()
             schedule.step()
             total += loss.item() * len(rows)
-        stage.logger.info("epoch %d/%d: loss %.3f", epoch + 1, recipe.epochs, total / len(clips))
+        stage.logger.info("epoch %d/%d: loss %.3f", epoch + 1, recipe.epochs, total / len(own))
 
 
 def gathered(job: stage.Job, wanted: dict[str, int], n_frames: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -177,11 +183,11 @@ def learned(
     seen = np.flatnonzero(contexts.trained(train_set))
     if not len(seen):
         raise stage.StageError(f"set {train_set} has no decoded video to learn from; look at index and decode")
-    words, labels = [[sentence(name) for name in names]], [contexts.label[seen]]
+    words, labels = [[sentence(name) for name in names]], [contexts.label]
     if contexts.fine_names.get(train_set):
         words.append(contexts.fine_names[train_set])
-        labels.append(contexts.fine[seen])
-    train(net, clips[seen], words, labels, recipe, seed=0)
+        labels.append(contexts.fine)
+    train(net, clips, seen, words, labels, recipe, seed=0)
     with torch.inference_mode():
         parts = [
             net.videos(torch.from_numpy(clips[k : k + recipe.batch_size]))[0]
@@ -211,7 +217,7 @@ def build(job: stage.Job) -> None:
     with tempfile.TemporaryDirectory(dir=target) as folder:
         clips, there = gathered(job, wanted, recipe.frames, Path(folder) / "frames.npy")
         rows = realistic[there]
-        own = clips if there.all() else clips[there]
+        own = clips if there.all() else clips[there]  # as a rule they all are, and stay in the file
         for s in [index.train_set] if index.train_set else [1, 2]:
             encoder = load_dual_encoder(text["model"], text["revision"], text["sha256"], job.runtime)
             net = PromptedCLIP(encoder, recipe.frames).to(encoder.device)
