@@ -172,6 +172,7 @@ def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set
             own = reduction(maps[seen], moving)
             roles = {role: contexts.role(role, train_set, plain) for role in ("known", "unknown")}
             roles |= {} if plain else {role: contexts.role(role, train_set) for role in FACTORS}
+            roles = {role: rows for role, rows in roles.items() if rows.any()}  # real videos have no factors
             looked = {role: reduction(maps[rows], moving) for role, rows in roles.items()}
             changed = {}
             if controls and not plain:

@@ -222,6 +222,15 @@ def test_networks_read_the_order_of_frames(contexts, maps):
     assert judge.rows == again.rows
 
 
+def test_networks_need_no_clips_of_single_factors(contexts, maps):
+    """Real videos have none."""
+    rows = ~np.isin(contexts.split, [name for name in set(contexts.split) if name.startswith("unknown_")])
+    judge = Judge(contexts.take(rows), 3)
+    settings = Transfer(models=["temporal"], seeds=1, epochs=1, batch_size=8, channels=6)
+    networks(judge, maps[rows], {}, 1, settings)
+    assert {row["role"] for row in judge.rows} == {"known", "unknown"}
+
+
 def test_a_network_looks_where_it_is_told_the_class():
     """One place alone says the class."""
     torch.manual_seed(0)
