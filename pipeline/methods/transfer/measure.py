@@ -85,7 +85,7 @@ def _of_model(own: Predictions) -> dict[str, Any]:
     found["class_mean"] = {
         name: class_mean(rows["predicted"], rows["label"]) for name, rows in (("known", known), ("unknown", unknown))
     }
-    if own.values("level") == ["coarse"]:
+    if own.values("level") == ["coarse"] and (own.partner >= 0).any():  # motions of real videos have no reverse
         found["inside_pairs"] = {
             role: inside_pairs(rows["predicted"], rows["label"], own.partner)
             for role in ("known", "unknown", "shuffled")

@@ -346,6 +346,15 @@ def test_bars_are_as_good_as_their_figures():
     assert [own["reached"] for own in found.values()] == [False, True, True, False]
 
 
+def test_classes_without_a_reverse_have_no_pairs():
+    own = predictions(
+        [*judged("temporal", 0, [0, 1], [0, 0]), ("temporal", "coarse", "realistic", "shuffled", 1, 0, 0, 0)]
+    )
+    found = measured(Predictions(own.columns, np.array([-1, -1]), own.about))
+    assert "inside_pairs" not in found["models"]["temporal"] and not any("shuffled" in bar for bar in found["bars"])
+    assert np.isfinite([bar["value"] for bar in found["bars"].values()]).all()
+
+
 def test_the_headline_is_of_the_best_that_is_there():
     found = measured(predictions(judged("linear", 0, [0, 1], [0, 0]) + judged("temporal", 0, [0, 0], [0, 0])))
     assert found["headline"]["value"] == 1 and "temporal" in found["headline"]["name"] and found["chance"] == 50
