@@ -241,7 +241,8 @@ def build(job: stage.Job) -> None:
     if model.concepts is not None:
         words = "Motion concepts of tracks: paths of the medoids, later is darker"
         parts.append(picture(concept_paths(model.concepts.shown), words))
-    labels = {key: names[label] for key, label in zip(predictions["video_id"], predictions["label"], strict=True)}
+    told = predictions.where(level="coarse")
+    labels = {key: names[label] for key, label in zip(told["video_id"], told["label"], strict=True)}
     for words, figure in looked(job, labels):
         parts.append(picture(figure, words))
     rows, visible = [], []
