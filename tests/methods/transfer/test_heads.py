@@ -326,7 +326,17 @@ def test_gains_are_paired_by_set_and_seed():
     found = gains(predictions(rows))["fusion"]
     assert found["pairs"] == 2 and found["gain"] == pytest.approx(100 - 200 / 3) and found["p"] == 0.25
     lines = table(5, [predictions(rows)])
-    assert lines[-1] == "| disentangled: fusion | 100.00 | – | +33.33 | 0.250 |"
+    assert lines[-1] == "| disentangled: fusion | 100.00 | – | +33.33 | 2 | 0.250 |"
+
+
+def test_gains_of_tuned_runs_of_one_set_each_are_tested_together():
+    runs = []
+    for s in (1, 2):
+        rows = judged("moving", 0, [0, 0], [0, 1], s) + judged("disentangled: fusion", 0, [0, 0], [0, 0], s)
+        item = predictions(rows)
+        runs.append(Predictions(item.columns, item.partner, {**item.about, "tuned": True}))
+    lines = table(5, runs)
+    assert lines[-1] == "| disentangled: fusion, tuned | 100.00 | 100.00 | +33.33 | 2 | 0.250 |"
 
 
 def test_runs_of_one_set_each_are_put_together_and_no_set_counts_twice():
