@@ -185,7 +185,7 @@ def read_windows(job: stage.Job, videos: VideoTable, truth: bool, length: int, s
 
 
 def standardised(changes: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Changes ``[n, L − 1, 7]`` in standard deviations of those seen, at most 4, as vectors ``[n, (L − 1) × 7]``."""
+    """Changes ``[n, L − 1, 6]`` in standard deviations of those seen, at most 4, as vectors ``[n, (L − 1) × 6]``."""
     mean, std = changes[seen].mean((0, 1)), changes[seen].std((0, 1)) + 1e-3
     return np.clip((changes - mean) / std, -4, 4).reshape(len(changes), -1).astype(np.float32)
 

@@ -135,34 +135,37 @@ def of_truth(tracks: np.ndarray, size: int) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------------------------------- windows
 
-DESCRIPTORS = ("count", "area", "x", "y", "alpha", "spread", "edge")
+DESCRIPTORS = ("area", "x", "y", "alpha", "spread", "edge")
 
 
 def describe(tracks: np.ndarray) -> np.ndarray:
-    """What the things of each frame have in common ``[..., T, 7]``, of about unit size: how many, their area, mean
-    place and opacity, how far they are spread, and the place of the outermost.
+    """What the things of each frame have in common ``[..., T, 6]``, of about unit size: their area, mean place and
+    opacity, how far they are spread, and the place of the outermost.
+
+    A thing counts by its area and opacity, and how many there are is not told: one thing before a texture is often
+    found in several pieces, and pieces change neither the area nor a mean that is weighted by it.
 
     Args:
         tracks: ``[..., T, THINGS, 6]``.
     """
     there = tracks[..., 5]
-    n = there.sum(-1)
-    some = np.maximum(n, 1)
-    area = (np.pi * tracks[..., 2] ** 2 * tracks[..., 3]).sum(-1) * 25
+    weight = tracks[..., 2] ** 2 * tracks[..., 3] * there
+    total = weight.sum(-1)
+    some = np.maximum(total, 1e-9)
     place = tracks[..., :2] * 2  # the middle is 1
-    mean = np.where(n[..., None] > 0, (place * there[..., None]).sum(-2) / some[..., None], 1)  # [..., T, 2]
-    offset = (place - mean[..., None, :]) * there[..., None]
-    spread = np.sqrt((offset**2).sum(-2) / some[..., None]).sum(-1) * 2
-    alpha = (tracks[..., 3] * there).sum(-1) / some
+    mean = np.where(total[..., None] > 0, (place * weight[..., None]).sum(-2) / some[..., None], 1)  # [..., T, 2]
+    offset = (place - mean[..., None, :]) ** 2 * weight[..., None]
+    spread = np.sqrt(offset.sum(-2) / some[..., None]).sum(-1) * 2
+    alpha = (tracks[..., 3] * weight).sum(-1) / some
     edge = np.minimum((np.abs(place[..., 0] - 1) * there).max(-1), 1.25)
-    return np.stack([n, area, mean[..., 0], mean[..., 1], alpha, spread, edge], -1).astype(np.float32)
+    return np.stack([np.pi * 25 * total, mean[..., 0], mean[..., 1], alpha, spread, edge], -1).astype(np.float32)
 
 
 def windows(tracks: np.ndarray, length: int, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Parts of clips as the differences from frame to frame of their descriptors.
 
     Returns:
-        changes ``[n, W, length − 1, 7]``, tracks of the windows ``[n, W, length, THINGS, 6]`` and first frames ``[W]``.
+        changes ``[n, W, length − 1, 6]``, tracks of the windows ``[n, W, length, THINGS, 6]`` and first frames ``[W]``.
 
     Raises:
         StageError: the clips are shorter than a window.
@@ -174,7 +177,7 @@ def windows(tracks: np.ndarray, length: int, stride: int) -> tuple[np.ndarray, n
         )
     starts = np.arange(0, n_frames - length + 1, stride)
     inside = starts[:, None] + np.arange(length)  # [W, length]
-    steps = np.diff(describe(tracks), axis=1)  # [n, T − 1, 7]
+    steps = np.diff(describe(tracks), axis=1)  # [n, T − 1, 6]
     return steps[:, inside[:, :-1]], tracks[:, inside], starts
 
 

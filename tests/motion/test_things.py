@@ -86,10 +86,18 @@ def test_descriptors_by_hand():
     tracks = np.zeros((1, 4, 6), np.float32)
     tracks[0, 0] = 0.25, 0.5, 0.1, 1, 0, 1
     tracks[0, 1] = 0.75, 0.5, 0.1, 0.5, 0, 1
-    count, area, x, y, alpha, spread, edge = describe(tracks)[0]
-    assert (count, x, y, alpha) == pytest.approx((2, 1, 1, 0.75)) and edge == pytest.approx(0.5)
-    assert area == pytest.approx(np.pi * 0.01 * 1.5 * 25) and spread == pytest.approx(1.0)
-    assert describe(np.zeros((3, 4, 6)))[:, :4].tolist() == [[0, 0, 1, 1]] * 3
+    area, x, y, alpha, spread, edge = describe(tracks)[0]  # the first counts twice as much as the second
+    assert (x, y, alpha) == pytest.approx((5 / 6, 1, 5 / 6)) and edge == pytest.approx(0.5)
+    assert area == pytest.approx(np.pi * 0.01 * 1.5 * 25) and spread == pytest.approx(2 * np.sqrt(2 / 9))
+    assert describe(np.zeros((3, 4, 6)))[:, :3].tolist() == [[0, 1, 1]] * 3
+
+
+def test_pieces_of_a_thing_are_described_as_the_thing():
+    whole, pieces = np.zeros((2, 1, 4, 6))
+    whole[0, 0] = 0.4, 0.6, 0.1, 0.8, 0, 1
+    pieces[0, :2] = whole[0, 0]
+    pieces[0, :2, 2] = 0.1 * np.sqrt([0.3, 0.7])
+    assert describe(pieces) == pytest.approx(describe(whole))
 
 
 def test_windows_hold_changes():
@@ -97,14 +105,14 @@ def test_windows_hold_changes():
     tracks[0, :, 0] = 0.5, 0.5, 0.1, 1, 0, 1
     tracks[0, :, 0, 0] = np.linspace(0.1, 0.9, 10)
     changes, paths, starts = windows(tracks, 4, 3)
-    assert changes.shape == (2, 3, 3, 7) and paths.shape == (2, 3, 4, 4, 6) and starts.tolist() == [0, 3, 6]
-    assert changes[0, ..., 2] == pytest.approx(2 * 0.8 / 9) and not changes[1].any()
+    assert changes.shape == (2, 3, 3, 6) and paths.shape == (2, 3, 4, 4, 6) and starts.tolist() == [0, 3, 6]
+    assert changes[0, ..., 1] == pytest.approx(2 * 0.8 / 9) and not changes[1].any()
     with pytest.raises(StageError, match=r"shorter than motion\.tracks\.length = 11"):
         windows(tracks, 11, 1)
 
 
 def test_standardised_by_what_was_seen_alone():
-    changes = np.random.default_rng(0).normal(size=(20, 3, 7))
+    changes = np.random.default_rng(0).normal(size=(20, 3, 6))
     seen = np.arange(20) < 10
     changed = changes.copy()
     changed[~seen] *= 50

@@ -11,6 +11,7 @@ from pipeline.store.arrays import read_arrays
 from pipeline.store.atomic import ArtifactError
 from pipeline.store.tables import read_table
 
+DUAL = "pipeline/demo/encoders/dual_encoder"
 RENDERED = {"classes": ["rising", "falling"], "fine_per_set": 1, "views": ["front"], "ids": 6, "train_ids": 4}
 TINY = {
     "data": {
@@ -24,10 +25,21 @@ TINY = {
     },
     "demo": {"synta": {"size": 112, "frames": [16, 16], "distance": 19}},
     "motion": {"source": "tracks"},
-    "transfer": {"models": ["linear", "concepts"], "n_concepts": 6},
+    "transfer": {
+        "models": ["linear", "temporal", "concepts", "zero_shot", "prompt"],
+        "n_concepts": 6,
+        "seeds": 1,
+        "epochs": 2,
+        "prompt": {"frames": 2, "epochs": 1},
+    },
     "backbone": {"features": {"model": "pipeline/demo/encoders/backbone"}},
+    "context": {"dual_encoder": {"model": DUAL}, "texts": {"model": DUAL}},
 }
-ONE = {"dataset": "tiny", "data": {"index": {"train_set": 1}}}
+ONE = {
+    "dataset": "tiny",
+    "data": {"index": {"train_set": 1}},
+    "bottleneck": {"concept_layers": {"kinds": ["dance"], "types": ["motion"]}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +84,22 @@ def test_what_decides_is_compared_and_explained(transferred):
     assert list((transferred.folder / "why").glob("motion_*.png"))
     table = transferred.command("transfer", "results/tiny", "--table", "4").stdout
     assert table.startswith("Table 4: HM by background") and "| concepts (found) |" in table
+    fine = transferred.command("transfer", "results/tiny", "--table", "3").stdout
+    assert "| zero_shot |" in fine and "| prompt |" in fine
+    assert "| prompt |" in table and "realistic only" in table
     refused = transferred.command("transfer", "results/tiny", "--table", "5", check=False)
     assert refused.returncode == 2 and "add moving and disentangled to transfer.models" in refused.stderr
     page = (transferred.folder / "results/tiny/transfer/report.html").read_text()
     assert "Data card" in page and "60 clips of 2 coarse and 4 fine classes" in page
+    assert "Where temporal looks" in page and "Table 5: no network was disentangled" in page
 
 
 def test_dance_reads_motions_of_things(transferred):
     concepts, about = read_arrays(transferred.folder / "results/tiny_1/motion/motion_concepts.zarr.zip")
     assert about["skeleton"] == "tracks" and concepts["medoids"].shape[1:] == (7, 4, 6)
     assert not (transferred.folder / "results/tiny_1/motion/poses").exists()
+    # Six videos teach no layer; a model asks for nothing that tracks have not.
+    assert transferred.planned("results/tiny_1/model.pt") == {"concept_layers": 1, "classifier": 1, "model": 1}
     splits = read_table(transferred.folder / "results/tiny_1/data/index.parquet")[0]["split"].to_pylist()
     assert set(splits) == {"train", "val", "test", "unknown", "unknown_motion", "unknown_shape", "unknown_scene"}
 

@@ -38,6 +38,11 @@ def check(section) -> None:
             f"the kind {asked[0]} compares poses with medoids, which imported motion labels do not have; set "
             f"motion.motion_concepts.source: discovered, or take it off bottleneck.concept_layers.kinds"
         )
+    if asked and "motion" in layers.types and section.motion.source == "tracks":
+        raise ValueError(
+            f"the kind {asked[0]} compares poses with medoids, and motion.source: tracks has no poses; take the kind "
+            f"dance, which learns motions from the feature"
+        )
     if imported and section.backbone.finetune.enabled:
         raise ValueError("backbone.finetune.enabled has no use where the features are imported; set it to false")
     for kind in section.bottleneck.baselines.kinds:

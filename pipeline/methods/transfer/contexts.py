@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class Contexts:
     fine_names: dict[int, list[str]]
     partner: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Contexts:
+        """These videos alone."""
+        own = {name: value for name, value in vars(self).items() if name not in ("fine_names", "partner")}
+        return replace(self, **{name: value[rows] for name, value in own.items()})
+
     def trained(self, train_set: int, plain: bool = False) -> np.ndarray:
         """Videos that may be learned from."""
         return self.development & (self.set == train_set) & (self.plain == plain)
@@ -53,6 +58,11 @@ class Contexts:
             return (self.split == name) & (own == (name != "unknown_motion"))
         judged = np.isin(self.split, ("test", "unknown", "plain_test")) & (self.plain == plain)
         return judged & (own if name == "known" else ~own)
+
+
+def sentence(name: str) -> str:
+    """What a dual encoder reads of a class."""
+    return f"a video of {name}"
 
 
 def partners(names: list[str]) -> np.ndarray:

@@ -8,10 +8,10 @@ from pipeline.methods.transfer.stages import STAGES
 def check(section) -> None:
     """Raises: ValueError: sections that do not fit each other."""
     wanted = section.transfer.models
-    if "concepts" in wanted and section.motion.source != "tracks":
-        raise ValueError("transfer.models has concepts, which are those of things: set motion.source to tracks")
     if section.backbone.features.source != "computed" and {"temporal", "moving", "disentangled"} & {*wanted}:
-        raise ValueError("imported features have no places: transfer.models can be linear, concepts and zero_shot")
+        raise ValueError(
+            "imported features have no places: transfer.models can be linear, concepts, zero_shot and prompt"
+        )
 
 
 METHOD = Method(

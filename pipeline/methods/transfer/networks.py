@@ -158,3 +158,17 @@ def predict(net: Network, maps: torch.Tensor) -> np.ndarray:
     """Coarse class of each clip ``[n]``."""
     parts = [net(part)[0].argmax(1) for part in maps.split(256)]
     return torch.cat(parts).numpy() if parts else np.zeros(0, np.int64)
+
+
+def attention(net: Network, maps: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Classes that are said ``[n]``, and what places speak for them ``[n, S, P]``: the gradient of the class's logit
+    times the input, summed over channels where it is positive, in parts of the clip's whole.
+    """
+    maps = maps.clone().requires_grad_()
+    logits = net(maps)[0]
+    said = logits.argmax(1)
+    logits.gather(1, said[:, None]).sum().backward()
+    assert maps.grad is not None
+    speaks = (maps.grad * maps.detach()).sum(-1).clamp_min(0)
+    speaks = speaks / speaks.sum((1, 2), keepdim=True).clamp_min(1e-9)
+    return said.numpy(), speaks.numpy()

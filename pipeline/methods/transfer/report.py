@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.demo.synta.classes import FACTORS
+from pipeline.encoding.pixels import evenly
 from pipeline.jobs import stage
 from pipeline.methods.transfer.measure import Predictions
 from pipeline.methods.transfer.tables import table
@@ -96,6 +97,56 @@ def confusion(own: Predictions, names: list[str]) -> Any:
     axis.set_xlabel("said")
     axis.set_ylabel("is")
     return figure
+
+
+def where_it_looks(frames: np.ndarray, looks: np.ndarray, titles: list[str]) -> Any:
+    """Frames under what speaks for the class, a row for each clip.
+
+    Args:
+        frames: uint8 ``[m, S, H, W, 3]``; looks: ``[m, S, h, w]``, in parts of the clip's whole.
+    """
+    import matplotlib.pyplot as plt
+
+    m, s = looks.shape[:2]
+    figure, axes = plt.subplots(m, s, figsize=(1.15 * s, 1.3 * m), squeeze=False)
+    for row in range(m):
+        for k, axis in enumerate(axes[row]):
+            height, width = frames.shape[2:4]
+            axis.imshow(frames[row, k])
+            shown = {"cmap": "inferno", "alpha": 0.55, "vmin": 0, "vmax": max(float(looks[row].max()), 1e-9)}
+            axis.imshow(
+                looks[row, k], extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="bilinear", **shown
+            )
+            axis.axis("off")
+        axes[row, 0].set_title(titles[row], fontsize=7, loc="left")
+    return figure
+
+
+def looked(job: stage.Job, labels: dict[str, str]) -> list[tuple[str, Any]]:
+    """Figures of where networks look, of each model: caption and figure.
+
+    Args:
+        labels: video id → its class.
+    """
+    ((arrays, told),) = job.read_arrays("looks")
+    wanted, frames = set(told["video_id"]), {}
+    for clips, described in job.read_arrays("clips"):
+        for number, key in enumerate(described["video_id"]):
+            if key in wanted:
+                frames[key] = clips["frames"][number][evenly(clips["frames"].shape[1], arrays["looks"].shape[1])]
+    found = []
+    for model in dict.fromkeys(told["model"]):
+        rows = [k for k, name in enumerate(told["model"]) if name == model and told["video_id"][k] in frames]
+        ids = [told["video_id"][k] for k in rows]
+        titles = [
+            f"{told['role'][k]}, {labels.get(key, '?')}: said {told['said'][k]}"
+            for k, key in zip(rows, ids, strict=True)
+        ]
+        if rows:
+            words = f"Where {model} looks: what speaks for the class that it says, the first network of the first set"
+            figure = where_it_looks(np.stack([frames[key] for key in ids]), arrays["looks"][rows], titles)
+            found.append((words, figure))
+    return found
 
 
 def concept_paths(shown: np.ndarray, n_shown: int = 20) -> Any:
@@ -190,6 +241,10 @@ def build(job: stage.Job) -> None:
     if model.concepts is not None:
         words = "Motion concepts of tracks: paths of the medoids, later is darker"
         parts.append(picture(concept_paths(model.concepts.shown), words))
+    told = predictions.where(level="coarse")
+    labels = {key: names[label] for key, label in zip(told["video_id"], told["label"], strict=True)}
+    for words, figure in looked(job, labels):
+        parts.append(picture(figure, words))
     rows, visible = [], []
     for path in job.given("manifest"):
         rows += read_manifest(path)

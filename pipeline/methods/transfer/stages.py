@@ -2,7 +2,7 @@
 
 from pipeline.backbone.stages import ENCODER, MAP_SETTINGS, NEW_VIDEO, TUNED
 from pipeline.jobs.declare import Read, Setting, Stage, computed, value_at
-from pipeline.motion.stages import of_tracks
+from pipeline.motion.stages import of_poses, of_tracks
 
 MODULE = "pipeline.methods.transfer"
 
@@ -19,6 +19,10 @@ def has_maps(section) -> bool:
 
 def has_concepts(section) -> bool:
     return asks("concepts")(section) and of_tracks(section)
+
+
+def has_pose_concepts(section) -> bool:
+    return asks("concepts")(section) and of_poses(section)
 
 
 def has_texts(section) -> bool:
@@ -39,10 +43,27 @@ STAGES = (
         minutes=120,
     ),
     Stage(
+        "transfer_prompt",
+        module=f"{MODULE}.prompting",
+        writes={"prompted": "transfer/prompted.zarr.zip"},
+        reads={"index": "index.index", "clips": "decode.clips"},
+        settings=(
+            Setting("transfer.prompt", key="prompt"),
+            Setting("data.index", key="index"),
+            Setting("context.texts", key="texts", only=ENCODER),
+        ),
+        when=asks("prompt"),
+        checkpoints=("context.texts.model",),
+        threads="encoder",
+        memory_mb=8000,
+        minutes=600,
+    ),
+    Stage(
         "transfer",
         module=f"{MODULE}.train",
         writes={
             "model": "transfer/model.pt",
+            "looks": "transfer/looks.zarr.zip",
             "metrics": "transfer/metrics.json",
             "predictions": "transfer/predictions.parquet",
         },
@@ -53,7 +74,9 @@ STAGES = (
             "maps": Read("maps.maps", when=has_maps),
             "controls": "transfer_controls.controls",
             "tracks": Read("tracks.tracks", when=has_concepts),
+            "pose_clips": Read("pose_clips.pose_clips", when=has_pose_concepts),
             "dual_encoder": Read("dual_encoder.dual_encoder", when=has_texts),
+            "prompted": "transfer_prompt.prompted",
         },
         settings=(
             Setting("transfer", key="transfer"),
@@ -75,6 +98,8 @@ STAGES = (
             "predictions": "transfer.predictions",
             "metrics": "transfer.metrics",
             "model": "transfer.model",
+            "looks": "transfer.looks",
+            "clips": Read("decode.clips", when=has_maps),
             "manifest": "synthesise.manifest",
             "truth": "synthesise.truth",
         },

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from pipeline.methods.transfer.measure import BACKGROUNDS, PREFIX, Predictions, by_run, gains
+from pipeline.methods.transfer.measure import BACKGROUNDS, BASE, PREFIX, Predictions, by_run, paired
 from pipeline.methods.transfer.protocol import Figures, averaged
 from pipeline.store.atomic import StageError
 from pipeline.store.tables import read_table
 
 Runs = dict[tuple[int, int], Figures]
+TUNED = ", tuned"
 
 
 def opened(folders: list[Path]) -> list[Predictions]:
@@ -40,7 +40,7 @@ def joined(runs: list[Predictions], level: str, background: str) -> dict[str, Ru
     for item in runs:
         own = item.where(level=level, background=background)
         for model in own.values("model"):
-            name = f"{model}, tuned" if item.about.get("tuned") else model
+            name = f"{model}{TUNED}" if item.about.get("tuned") else model
             here = by_run(own.where(model=model))
             if set(here) & set(found.get(name, {})):
                 raise StageError(f"two of these runs judge {name} on the same training set; give one of them")
@@ -76,33 +76,36 @@ def table(number: int, runs: list[Predictions]) -> list[str]:
     elif number == 3:
         fine = joined(runs, "fine", BACKGROUNDS[0])
         if not fine:
-            raise StageError("no model that reads texts was judged on fine classes; add zero_shot to transfer.models")
+            raise StageError(
+                "no model that reads texts was judged on fine classes; add zero_shot or prompt to transfer.models"
+            )
         found = _known_unknown("Table 3: fine classes, of text models", fine)
     elif number == 4:
         plain = joined(runs, "coarse", BACKGROUNDS[1])
         if not plain:
             raise StageError("there are no plain backgrounds; name plain in data.index.rendered.backgrounds")
-        pairs = [(name, averaged(coarse[name].values()).hm, averaged(plain[name].values()).hm) for name in plain]
-        rows = [_row(name, [f"{a:.2f}", f"{b:.2f}", f"{b - a:+.2f}"]) for name, a, b in pairs]
+        rows = []
+        for name, runs in coarse.items():
+            a = averaged(runs.values()).hm
+            b = averaged(plain[name].values()).hm if name in plain else None
+            cells = ["realistic only", ""] if b is None else [f"{b:.2f}", f"{b - a:+.2f}"]
+            rows.append(_row(name, [f"{a:.2f}", *cells]))
         found = _markdown("Table 4: HM by background", ["realistic", "plain", "gain"], rows)
     else:
-        found = _disentangled(coarse, runs)
+        found = _disentangled(coarse)
     return found
 
 
-def _disentangled(coarse: dict[str, Runs], runs: list[Predictions]) -> list[str]:
-    own = {name: found for name, found in coarse.items() if name.startswith((PREFIX, "moving"))}
+def _disentangled(coarse: dict[str, Runs]) -> list[str]:
+    own = {name: found for name, found in coarse.items() if name.startswith((PREFIX, BASE))}
     if not any(name.startswith(PREFIX) for name in own):
         raise StageError("no network was disentangled; add moving and disentangled to transfer.models")
-    tests: dict[str, Any] = {}
-    for item in runs:
-        mark = ", tuned" if item.about.get("tuned") else ""
-        tests |= {f"{PREFIX}{name}{mark}": test for name, test in gains(item).items()}
     rows = []
     for name, found in own.items():
         sets = [[value.hm for (s, _), value in found.items() if s == wanted] for wanted in (1, 2)]
         cells = [f"{sum(hm) / len(hm):.2f}" if hm else "–" for hm in sets]
-        test = tests.get(name)
-        cells += [f"{test['gain']:+.2f}", f"{test['p']:.3f}"] if test else ["", ""]
+        base = own.get(f"{BASE}{TUNED}" if name.endswith(TUNED) else BASE)
+        test = paired(base, found) if base and name.startswith(PREFIX) else None
+        cells += [f"{test['gain']:+.2f}", str(test["pairs"]), f"{test['p']:.3f}"] if test else ["", "", ""]
         rows.append(_row(name, cells))
-    return _markdown("Table 5: HM by set", ["set 1", "set 2", "gain", "p (sign flips)"], rows)
+    return _markdown("Table 5: HM by set", ["set 1", "set 2", "gain", "pairs", "p (sign flips)"], rows)

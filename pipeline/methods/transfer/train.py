@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,53 @@ from pipeline.demo.synta.classes import FACTORS
 from pipeline.jobs import stage
 from pipeline.learning.heads import dense_head
 from pipeline.learning.scaling import standardise, standardise_fit
-from pipeline.methods.transfer.concepts import SparseHead, TrackConcepts, discover, sparse_head
-from pipeline.methods.transfer.contexts import Contexts, contexts_of
+from pipeline.methods.transfer.concepts import SparseHead, TrackConcepts, discover, of_key_clips, sparse_head
+from pipeline.methods.transfer.contexts import Contexts, contexts_of, sentence
 from pipeline.methods.transfer.measure import BACKGROUNDS, Predictions, measured
 from pipeline.methods.transfer.model import Model
 from pipeline.methods.transfer.settings import Transfer
+from pipeline.motion.motion_concepts import KeyClips, read_pose_clips
 from pipeline.motion.settings import Tracks
 from pipeline.store.atomic import replace_when_done
 from pipeline.store.plain import as_json
 
 Predict = Callable[[np.ndarray], np.ndarray]
 SHUFFLED, BACKWARD = "shuffled", "backward"
+_SHOWN = 6  # classes whose looks are kept
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Where networks look in m videos.
+
+    Attributes:
+        values: ``[m, S, h, w]``, sums to 1 over a clip; row: of the videos ``[m]``; said: classes ``[m]``.
+        model, role: of each.
+    """
+
+    values: np.ndarray
+    row: list[int]
+    said: list[int]
+    model: list[str]
+    role: list[str]
+
+    @classmethod
+    def none(cls) -> Looks:
+        return cls(np.zeros((0, 0, 0, 0), np.float32), [], [], [], [])
+
+    def joined(self, rows: np.ndarray, model: str, role: str, said: np.ndarray, values: np.ndarray) -> Looks:
+        return Looks(
+            np.concatenate([self.values, values]) if len(self.row) else values,
+            [*self.row, *rows.tolist()],
+            [*self.said, *said.tolist()],
+            [*self.model, *[model] * len(rows)],
+            [*self.role, *[role] * len(rows)],
+        )
+
+
+def first_of_classes(label: np.ndarray, most: int) -> np.ndarray:
+    """Row of the first video of each of the first classes."""
+    return np.unique(label, return_index=True)[1][:most]
 
 
 class Judge:
@@ -104,11 +141,14 @@ def of_tracks(
     return found
 
 
-def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set: int, settings: Transfer) -> None:
+def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set: int, settings: Transfer) -> Looks:
     """Networks over the frames of the maps, with all seeds; and the variants of disentanglement, paired by seed.
 
     Args:
         maps: ``[n, S, h, w, D]``; controls: rows of the videos, and their maps shuffled and backward.
+
+    Returns:
+        Where the first networks of realistic backgrounds look in some known and unknown videos.
     """
     import torch
 
@@ -117,6 +157,7 @@ def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set
     contexts = judge.contexts
     recipe = nets.Recipe(**settings.model_dump(include=set(nets.Recipe.__dataclass_fields__)))
     label, fine = (torch.from_numpy(values) for values in (contexts.label, contexts.fine))
+    looks = Looks.none()
     for plain in backgrounds(contexts, train_set):
         seen = contexts.trained(train_set, plain)
         for moving in (False, True):
@@ -131,6 +172,7 @@ def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set
             own = reduction(maps[seen], moving)
             roles = {role: contexts.role(role, train_set, plain) for role in ("known", "unknown")}
             roles |= {} if plain else {role: contexts.role(role, train_set) for role in FACTORS}
+            roles = {role: rows for role, rows in roles.items() if rows.any()}  # real videos have no factors
             looked = {role: reduction(maps[rows], moving) for role, rows in roles.items()}
             changed = {}
             if controls and not plain:
@@ -143,37 +185,84 @@ def networks(judge: Judge, maps: np.ndarray, controls: dict[str, Any], train_set
                     for role, rows in roles.items():
                         answer = lambda _, net=net, x=looked[role]: nets.predict(net, x)  # noqa: E731
                         judge.note(name, train_set, seed, plain, role, rows, answer)
+                    for role in ("known", "unknown") if variant == "base" and not plain and seed == 0 else ():
+                        first = first_of_classes(contexts.label[roles[role]], _SHOWN)
+                        said, where = nets.attention(net, looked[role][first])
+                        rows = np.flatnonzero(roles[role])[first]
+                        looks = looks.joined(rows, name, role, said, where.reshape(*where.shape[:2], *maps.shape[2:4]))
                     for change, (rows, inputs) in changed.items() if variant == "base" else ():
                         order = np.argsort(rows)
                         mask = np.isin(np.arange(len(contexts.label)), rows)
                         answer = lambda _, net=net, x=inputs, o=order: nets.predict(net, x)[o]  # noqa: E731
                         judge.note(name, train_set, seed, plain, change, mask, answer)
+    return looks
 
 
-def _networks(call: tuple) -> list[dict[str, Any]]:
-    """What `networks` notes, in a process of its own."""
+def _networks(call: tuple) -> tuple[list[dict[str, Any]], Looks]:
+    """What `networks` notes and gives, in a process of its own."""
     import torch
 
     torch.set_num_threads(1)
     contexts, n_classes, maps, controls, train_set, settings = call
     judge = Judge(contexts, n_classes)
-    networks(judge, maps, controls, train_set, settings)
-    return judge.rows
+    looks = networks(judge, maps, controls, train_set, settings)
+    return judge.rows, looks
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where clips and names meet: unit vectors of clips ``[n, E]``, of coarse names, and of each set's fine names."""
+
+    videos: np.ndarray
+    coarse: np.ndarray
+    fine: dict[int, np.ndarray]
+
+
+def of_texts(judge: Judge, name: str, space: Space, train_set: int, plains: list[bool]) -> None:
+    """The nearest class text; what is known and unknown differs in its videos, and in fine classes in its names too."""
+    contexts, videos = judge.contexts, space.videos
+    for plain in plains:
+        judge.ask(name, train_set, 0, plain, lambda rows: (videos[rows] @ space.coarse.T).argmax(1))
+    for role, s in (("known", train_set), ("unknown", 3 - train_set)):
+        if s in space.fine:
+            rows = contexts.role(role, train_set) & (contexts.fine >= 0)
+            say = lambda rows, s=s: (videos[rows] @ space.fine[s].T).argmax(1)  # noqa: E731
+            judge.note(name, train_set, 0, False, role, rows, say, "fine")
 
 
 def zero_shot(judge: Judge, embeddings: np.ndarray, names: list[str], encode: Callable, train_sets: list[int]) -> None:
-    """The nearest class text; what is known and unknown differs in its videos, and in fine classes in its names too."""
-    contexts = judge.contexts
-    texts = encode([f"a video of an object {name}" for name in names])
-    fine = {s: encode(own) for s, own in contexts.fine_names.items() if own}
+    """A dual encoder as it is; encode: texts → their unit vectors ``[k, E]``."""
+    fine = {s: encode(own) for s, own in judge.contexts.fine_names.items() if own}
+    space = Space(embeddings, encode([sentence(name) for name in names]), fine)
     for train_set in train_sets:
-        for plain in backgrounds(contexts, train_set):
-            judge.ask("zero_shot", train_set, 0, plain, lambda rows: (embeddings[rows] @ texts.T).argmax(1))
-        for role, s in (("known", train_set), ("unknown", 3 - train_set)):
-            if s in fine:
-                rows = contexts.role(role, train_set)
-                say = lambda rows, s=s: (embeddings[rows] @ fine[s].T).argmax(1)  # noqa: E731
-                judge.note("zero_shot", train_set, 0, False, role, rows, say, "fine")
+        of_texts(judge, "zero_shot", space, train_set, backgrounds(judge.contexts, train_set))
+
+
+def prompted(judge: Judge, job: stage.Job, samples: Samples, train_sets: list[int]) -> None:
+    """The dual encoder with what was learned on each set.
+
+    Raises:
+        StageError: a video that is judged has no row.
+    """
+    ((arrays, described),) = job.read_arrays("prompted")
+    for train_set in train_sets:
+        own = {name.rpartition("/")[0]: value for name, value in arrays.items() if name.endswith(f"/{train_set}")}
+        videos, there = samples.align(described["video_id"], own["embeddings"])
+        missing = np.flatnonzero(~there & ~judge.contexts.plain)
+        if len(missing):
+            key = samples.videos.video_id[missing[0]]
+            raise stage.StageError(f"prompted: `{key}` has a feature, but no row; delete prompted and run again")
+        fine = {s: own[f"fine_{s}"] for s in (1, 2) if f"fine_{s}" in own}
+        of_texts(judge, "prompt", Space(videos, own["coarse"], fine), train_set, [False])
+
+
+def of_poses(judge: Judge, clips: KeyClips, train_set: int, settings: Transfer) -> None:
+    """Concepts of a person's key clips and a sparse layer."""
+    seen = judge.contexts.trained(train_set)
+    val = seen & judge.contexts.validation
+    z = of_key_clips(clips.flat, clips.row, clips.start, seen, settings.n_concepts)
+    head = sparse_head(z, judge.contexts.label, seen & ~val, val, judge.n_classes)
+    judge.ask("concepts (poses)", train_set, 0, False, lambda rows: head.logits(z[rows]).argmax(1))
 
 
 def _aligned(job: stage.Job, samples: Samples, name: str, array: str) -> np.ndarray:
@@ -244,6 +333,11 @@ def build(job: stage.Job) -> None:
             made = [of_tracks(judge, f"concepts ({which})", tracks, s, settings, windows) for s in train_sets]
             concepts, head = made[0]
             model = Model(names, head, concepts, about)
+    if job.given("pose_clips"):
+        clips = read_pose_clips(job, samples.videos)
+        for s in train_sets:
+            of_poses(judge, clips, s, settings)
+    looks = Looks.none()
     if job.given("maps"):
         maps = _aligned(job, samples, "maps", "maps")
         controls: dict[str, Any] = {}
@@ -253,14 +347,20 @@ def build(job: stage.Job) -> None:
             controls = {"row": row[known], **{change: arrays[change][known] for change in (SHUFFLED, BACKWARD)}}
         calls = [(contexts, len(names), maps, controls, s, settings) for s in train_sets]
         with ProcessPoolExecutor(min(job.threads, len(calls))) as pool:
-            for rows in pool.map(_networks, calls):
-                judge.rows += rows
+            done = list(pool.map(_networks, calls))
+        judge.rows += [row for rows, _ in done for row in rows]
+        looks = done[0][1]
     if job.given("dual_encoder"):
         from pipeline.context.encoders import load_dual_encoder
 
         text = job.settings["texts"]
         encoder = load_dual_encoder(text["model"], text["revision"], text["sha256"], job.runtime)
         zero_shot(judge, _aligned(job, samples, "dual_encoder", "embeddings"), names, encoder.texts, train_sets)
+    if job.given("prompted"):
+        prompted(judge, job, samples, train_sets)
+    ids = [samples.videos.video_id[row] for row in looks.row]
+    told = {"video_id": ids, "model": looks.model, "role": looks.role, "said": [names[k] for k in looks.said]}
+    job.write_arrays("looks", {"looks": looks.values}, told, n_ok=len(ids))
     table = pa.table(dict(_told(samples, contexts, judge)))
     attributes = {
         "class_names": names,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,13 @@ from pipeline.data.settings import Index, Rendered
 from pipeline.data.table import VideoTable, objects
 from pipeline.jobs.stage import StageError
 from pipeline.methods.transfer import networks as nets
-from pipeline.methods.transfer.concepts import sparse_head
+from pipeline.methods.transfer.concepts import of_key_clips, sparse_head
 from pipeline.methods.transfer.contexts import Contexts, contexts_of
 from pipeline.methods.transfer.measure import Predictions, bars, gains, measured
 from pipeline.methods.transfer.settings import Transfer
 from pipeline.methods.transfer.tables import table
-from pipeline.methods.transfer.train import Judge, linear, networks, of_tracks, train_sets_of, zero_shot
+from pipeline.methods.transfer.train import Judge, linear, networks, of_poses, of_tracks, train_sets_of, zero_shot
+from pipeline.motion.motion_concepts import KeyClips
 from pipeline.motion.settings import Tracks
 from pipeline.store.atomic import StageError as NotMeasured
 
@@ -147,6 +150,34 @@ def test_concepts_of_tracks_tell_motions_and_see_train_alone(contexts, tracks):
     assert head.weight.shape == (3, 16)
 
 
+def key_clips(contexts: Contexts) -> KeyClips:
+    """Of every video one at the start and one at the end: an arm that goes up, down, or first up and then down."""
+    rng = np.random.default_rng(0)
+    row = np.repeat(np.arange(len(contexts.label)), 2)
+    late = np.tile([False, True], len(contexts.label))
+    up = np.array([[1, 1], [-1, -1], [1, -1]])[contexts.label[row], late.astype(int)]
+    poses = rng.normal(0, 0.02, (len(row), 5, 2, 2))
+    poses[:, :, 1, 1] += up[:, None] * np.linspace(0, 1, 5)
+    flat = poses.reshape(len(row), -1).astype(np.float32)
+    return KeyClips(poses, flat, row, np.where(late, 20, 2), {}, Counter(), "coco")
+
+
+def test_concepts_of_poses_tell_early_from_late(contexts):
+    clips = key_clips(contexts)
+    judge = Judge(contexts, 3)
+    of_poses(judge, clips, 1, Transfer(n_concepts=4))
+    assert right(rows(judge, model="concepts (poses)", role="unknown")) == 1
+    seen = contexts.trained(1)
+    poisoned = clips.flat.copy()
+    poisoned[~seen[clips.row]] += 7
+    whole, other = (of_key_clips(flat, clips.row, clips.start, seen, 4) for flat in (clips.flat, poisoned))
+    assert np.array_equal(whole[seen], other[seen]) and whole.shape == (len(seen), 8)
+    one = clips.row != 0  # a video without a key clip
+    assert not of_key_clips(clips.flat[one], clips.row[one], clips.start[one], seen, 4)[0].any()
+    with pytest.raises(NotMeasured, match="too few for concepts"):
+        of_key_clips(clips.flat, clips.row, clips.start, np.zeros(len(seen), bool), 4)
+
+
 def test_a_sparse_head_leaves_out_what_does_not_help():
     rng = np.random.default_rng(0)
     label = np.arange(120) % 3
@@ -179,7 +210,9 @@ def test_networks_read_the_order_of_frames(contexts, maps):
     controls = {"row": np.flatnonzero(contexts.role("known", 1))}
     controls["backward"] = maps[controls["row"]][:, ::-1]
     controls["shuffled"] = maps[controls["row"]][:, [2, 0, 3, 1]]
-    networks(judge, maps, controls, 1, settings)
+    looks = networks(judge, maps, controls, 1, settings)
+    assert looks.values.shape == (6, 4, 3, 3) and looks.role == ["known"] * 3 + ["unknown"] * 3
+    assert contexts.label[looks.row].tolist() == [0, 1, 2] * 2 and set(looks.model) == {"moving"}
     assert right(rows(judge, model="moving", role="known", background="realistic")) > 0.9
     pairs = [row for row in rows(judge, model="moving", role="backward") if contexts.partner[row["label"]] >= 0]
     assert np.mean([row["predicted"] == contexts.partner[row["label"]] for row in pairs]) > 0.9
@@ -187,6 +220,29 @@ def test_networks_read_the_order_of_frames(contexts, maps):
     again = Judge(contexts, 3)
     networks(again, maps, controls, 1, settings)
     assert judge.rows == again.rows
+
+
+def test_networks_need_no_clips_of_single_factors(contexts, maps):
+    """Real videos have none."""
+    rows = ~np.isin(contexts.split, [name for name in set(contexts.split) if name.startswith("unknown_")])
+    judge = Judge(contexts.take(rows), 3)
+    settings = Transfer(models=["temporal"], seeds=1, epochs=1, batch_size=8, channels=6)
+    networks(judge, maps[rows], {}, 1, settings)
+    assert {row["role"] for row in judge.rows} == {"known", "unknown"}
+
+
+def test_a_network_looks_where_it_is_told_the_class():
+    """One place alone says the class."""
+    torch.manual_seed(0)
+    rng, label = np.random.default_rng(0), np.arange(60) % 2
+    maps = rng.normal(0, 0.3, (60, 4, 9, 6)).astype(np.float32)
+    maps[np.arange(60), 2, 4, 0] += np.where(label, 4, -4)
+    recipe = nets.Recipe(15, 10, 3e-3, 0.1, 0.5, 1)
+    x, y = torch.from_numpy(maps), torch.from_numpy(label)
+    net = nets.train("base", x, y, torch.zeros_like(y), 2, recipe, 0)
+    said, where = nets.attention(net, x[:8])
+    assert (said == label[:8]).all() and where.shape == (8, 4, 9) and where.sum((1, 2)) == pytest.approx(1)
+    assert (where.reshape(8, -1).argmax(1) == 2 * 9 + 4).all()
 
 
 def test_what_stands_still_is_taken_away():
@@ -224,7 +280,7 @@ def test_texts_name_the_classes_of_the_other_set(contexts):
     judge = Judge(contexts, 3)
     coarse = ["arriving", "rising", "falling"]
     embeddings = np.zeros((len(contexts.label), 40))
-    encode([f"a video of an object {name}" for name in coarse])
+    encode([f"a video of {name}" for name in coarse])
     for row, (s, k) in enumerate(zip(contexts.set, contexts.fine, strict=True)):
         embeddings[row] += 2 * encode([contexts.fine_names[s][k]])[0]
     zero_shot(judge, embeddings, coarse, encode, [1, 2])
@@ -270,7 +326,17 @@ def test_gains_are_paired_by_set_and_seed():
     found = gains(predictions(rows))["fusion"]
     assert found["pairs"] == 2 and found["gain"] == pytest.approx(100 - 200 / 3) and found["p"] == 0.25
     lines = table(5, [predictions(rows)])
-    assert lines[-1] == "| disentangled: fusion | 100.00 | – | +33.33 | 0.250 |"
+    assert lines[-1] == "| disentangled: fusion | 100.00 | – | +33.33 | 2 | 0.250 |"
+
+
+def test_gains_of_tuned_runs_of_one_set_each_are_tested_together():
+    runs = []
+    for s in (1, 2):
+        rows = judged("moving", 0, [0, 0], [0, 1], s) + judged("disentangled: fusion", 0, [0, 0], [0, 0], s)
+        item = predictions(rows)
+        runs.append(Predictions(item.columns, item.partner, {**item.about, "tuned": True}))
+    lines = table(5, runs)
+    assert lines[-1] == "| disentangled: fusion, tuned | 100.00 | 100.00 | +33.33 | 2 | 0.250 |"
 
 
 def test_runs_of_one_set_each_are_put_together_and_no_set_counts_twice():
@@ -288,6 +354,15 @@ def test_bars_are_as_good_as_their_figures():
     base = {"d_abs": 4.0, "hm": 50.0, "inside_pairs": {"shuffled": 0.6}}
     found = bars({"temporal": base, "temporal, plain": {"hm": 70.0}, "concepts (found)": {"hm": 54.0}})
     assert [own["reached"] for own in found.values()] == [False, True, True, False]
+
+
+def test_classes_without_a_reverse_have_no_pairs():
+    own = predictions(
+        [*judged("temporal", 0, [0, 1], [0, 0]), ("temporal", "coarse", "realistic", "shuffled", 1, 0, 0, 0)]
+    )
+    found = measured(Predictions(own.columns, np.array([-1, -1]), own.about))
+    assert "inside_pairs" not in found["models"]["temporal"] and not any("shuffled" in bar for bar in found["bars"])
+    assert np.isfinite([bar["value"] for bar in found["bars"].values()]).all()
 
 
 def test_the_headline_is_of_the_best_that_is_there():
