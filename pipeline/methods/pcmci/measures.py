@@ -10,6 +10,8 @@ from pipeline.learning.metrics import average_precision
 
 # τ of the supplement, equation 13.
 COUPLED = 0.6
+# θ, above which a label is predicted, unless it is calibrated.
+HALF = 0.5
 
 
 def mean_precision(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -86,7 +88,7 @@ def thresholds(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Args:
         probability: ``[n, N]`` of validation; labels: bool ``[n, N]``.
     """
-    found = np.full(labels.shape[1], 0.5)
+    found = np.full(labels.shape[1], HALF)
     for label in np.flatnonzero(labels.any(0)):
         order = np.argsort(-probability[:, label], kind="stable")
         hits, scores = labels[order, label].cumsum(), probability[order, label]

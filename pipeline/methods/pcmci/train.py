@@ -43,7 +43,7 @@ def of_videos(corpus: Corpus, settings: PCMCI, control: str) -> tuple[Network, C
     for split in sorted(set(corpus.split) - set(DEVELOPMENT)):
         rows = corpus.rows(split)
         scores, labels = asked(network, corpus.batch, rows), corpus.labels[torch.from_numpy(rows)].numpy()
-        values, pairs = asked_of(scores, labels, own.training.target, control, split)
+        values, pairs = asked_of(scores, labels, own.training.target, control, split, curve.thresholds)
         found, coupled = found + values, coupled + pairs
     return network, curve, (found, coupled)
 
@@ -85,7 +85,7 @@ def build(job: stage.Job) -> None:
                 network, curve, (values, pairs) = of_videos(corpus, settings, control)
             else:
                 network, curve = trained(settings, control, rows)
-                values, pairs = figures(network, control, settings.world, rows)
+                values, pairs = figures(network, control, settings.world, rows, curve.thresholds)
         except ValueError as error:
             raise stage.StageError(f"PCMCI ({control}) cannot be trained: {error}") from None
         found, coupled = found + values, coupled + pairs

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.learning.early_stopping import NotFinite
-from pipeline.methods.pcmci.measures import mean_precision
+from pipeline.methods.pcmci.measures import HALF, mean_precision, thresholds
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import Training
 
@@ -24,11 +24,16 @@ Batch = Callable[[np.ndarray], tuple[torch.Tensor, torch.Tensor, torch.Tensor | 
 
 @dataclass
 class Curve:
-    """What a training came to: the loss and validation's figure of each epoch, and the one that was kept."""
+    """What a training came to: the loss and validation's figure of each epoch, and the one that was kept.
+
+    Attributes:
+        thresholds: of each action, calibrated on validation; a half without validation, none of activities.
+    """
 
     losses: list[float] = field(default_factory=list)
     figures: list[float] = field(default_factory=list)
     chosen: int = 0
+    thresholds: list[float] = field(default_factory=list)
 
 
 def codependency(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -158,5 +163,11 @@ def train(
         curve.chosen = settings.epochs - 1
     else:
         network.load_state_dict(best)
+    if settings.target == "actions":
+        curve.thresholds = [HALF] * labels.shape[1]
+        if len(validation):
+            # As in use: what the loss was told of other labels is left away.
+            probability = torch.from_numpy(asked(network, batch, validation)).sigmoid().numpy()
+            curve.thresholds = thresholds(probability, labels[validation].numpy()).tolist()
     network.eval()
     return curve
