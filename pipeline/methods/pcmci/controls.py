@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.methods.pcmci.settings import PCMCI
 
 OWN = "own"
+PLAIN = "plain"
 ORACLE = "oracle"
 SHUFFLED = "shuffled"
 # Of these a data set of videos knows nothing.
@@ -14,7 +15,7 @@ OF_THE_WORLD = (SHUFFLED, ORACLE)
 # Section → what differs.
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     OWN: {},
-    "plain": {"network": {"stages": []}, "training": {"explain_codependency": False}},
+    PLAIN: {"network": {"stages": []}, "training": {"explain_codependency": False}},
     "keys": {"network": {"stages": [], "frames_as_tokens": True}},
     "ICH": {"network": {"stages": ["ICH"]}},
     "ICH, no OT": {"network": {"stages": ["ICH"], "refine": "similarity"}},

@@ -54,6 +54,7 @@ class Couplings:
         unpredicted: labels that no video is given; they couple with nothing.
         recall: part of the true labels that is predicted; predicting less lowers every density.
         false_pairs: (i, j, Q, true Q), the strongest first.
+        q, true_q: of all pairs ``[N, N]``.
     """
 
     density: float
@@ -63,6 +64,8 @@ class Couplings:
     unpredicted: int
     recall: float
     false_pairs: list[tuple[int, int, float, float]]
+    q: np.ndarray
+    true_q: np.ndarray
 
 
 def couplings(chosen: np.ndarray, labels: np.ndarray, limit: float = COUPLED) -> Couplings:
@@ -79,6 +82,8 @@ def couplings(chosen: np.ndarray, labels: np.ndarray, limit: float = COUPLED) ->
         unpredicted=int((~np.asarray(chosen, bool).any(0)).sum()),
         recall=float((chosen & labels).sum() / max(1, labels.sum())),
         false_pairs=[(i, j, float(own[i, j]), float(np.nan_to_num(true[i, j]))) for i, j in rows],
+        q=own,
+        true_q=true,
     )
 
 

@@ -71,6 +71,7 @@ STAGES = (
             "network": "pcmci/network.zarr.zip",
             "evaluation": "pcmci/evaluation.parquet",
             "couplings": "pcmci/couplings.parquet",
+            "matrices": "pcmci/matrices.zarr.zip",
         },
         reads={
             "index": Read("index.index", when=has_index),
@@ -91,7 +92,13 @@ STAGES = (
             "network": "pcmci_train.network",
             "evaluation": "pcmci_train.evaluation",
             "couplings": "pcmci_train.couplings",
+            "matrices": "pcmci_train.matrices",
+            # The page shows some test videos.
+            "index": Read("index.index", when=has_index),
+            "frames": "pcmci_frames.frames",
+            "tokens": "pcmci_tokens.tokens",
         },
+        opens_videos=True,
         # What looks at a new video must look as these rows were made.
         settings=(
             *(

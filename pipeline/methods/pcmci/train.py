@@ -5,21 +5,33 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
 from pipeline.data.entries import DEVELOPMENT
 from pipeline.jobs import stage
-from pipeline.methods.pcmci.controls import OWN, changed
+from pipeline.methods.pcmci.controls import OWN, PLAIN, changed
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.rows import Corpus, read_corpus, read_rows
 from pipeline.methods.pcmci.settings import PCMCI
 from pipeline.methods.pcmci.training import Curve, asked
-from pipeline.methods.pcmci.trials import Coupled, Figure, Found, asked_of, baselines, figures, fitted, trained
+from pipeline.methods.pcmci.trials import (
+    HEADLINES,
+    Coupled,
+    Figure,
+    Found,
+    asked_of,
+    baselines,
+    figures,
+    fitted,
+    trained,
+)
 
 # Weights from which on several threads multiply them faster than one.
 WIDE = 256
-
+# Networks whose couplings are drawn beside those of the labels.
+DRAWN = (PLAIN, OWN)
 
 COUPLED = pa.schema(
     [(name, pa.string()) for name in ("network", "do", "label", "given")]
@@ -57,10 +69,19 @@ def table_of(coupled: list[Coupled], names: list[str]) -> tuple[pa.Table, list[d
     ]
     sets = [
         {"network": own.network, "do": own.do}
-        | {name: value for name, value in asdict(own.found).items() if name != "false_pairs"}
+        | {name: value for name, value in vars(own.found).items() if isinstance(value, int | float)}
         for own in coupled
     ]
     return pa.Table.from_pylist(rows, COUPLED), sets
+
+
+def matrices_of(coupled: list[Coupled]) -> dict[str, np.ndarray]:
+    """Q ``[N, N]`` of the labels and of each drawn network on the set that its headline is of; none of activities."""
+    found: dict[str, np.ndarray] = {}
+    for own in coupled:
+        if own.network in DRAWN and own.do in HEADLINES:
+            found |= {"labels": own.found.true_q, own.network: own.found.q}
+    return {name: values.astype(np.float16) for name, values in found.items()}
 
 
 def build(job: stage.Job) -> None:
@@ -99,6 +120,7 @@ def build(job: stage.Job) -> None:
     job.write_table("evaluation", pa.table(columns))
     table, sets = table_of(coupled, names)
     job.write_table("couplings", table, {"sets": sets})
+    job.write_arrays("matrices", matrices_of(coupled), {"class_names": names}, n_ok=len(names))
 
 
 if __name__ == "__main__":

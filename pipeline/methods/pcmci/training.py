@@ -90,10 +90,10 @@ def asked(network: Network, batch: Batch, rows: np.ndarray) -> np.ndarray:
     """Logits ``[n, N]`` of rows."""
     network.eval()
     with torch.no_grad():
-        return np.concatenate([network(*batch(part)).numpy() for part in _parts(rows, _at_once(network))])
+        return np.concatenate([network(*batch(part)).numpy() for part in _parts(rows, at_once(network))])
 
 
-def _at_once(network: Network) -> int:
+def at_once(network: Network) -> int:
     """Videos that are asked at once: fewer of many labels, whose hidden units take the memory."""
     return max(1, VALUES_AT_ONCE // (len(network.texts) * network.settings.feedforward))
 
@@ -106,7 +106,7 @@ def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def mean_evidence(network: Network, batch: Batch, rows: np.ndarray) -> torch.Tensor:
     """Mean of H over rows ``[N, E]``."""
     total = torch.zeros_like(network.population)
-    for part in _parts(rows, _at_once(network)):
+    for part in _parts(rows, at_once(network)):
         _, frames, mask = batch(part)
         total += network.evidence(frames, mask).sum(0)
     return total / len(rows)

@@ -23,6 +23,8 @@ from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import PCMCI, World
 from pipeline.methods.pcmci.training import Batch, Curve, asked, train
 
+# What a world without the training's coincidences leaves of a network; of videos, the split that is a result.
+HEADLINES = ("do(all)", "test")
 # Baselines that no video, or no training, is needed for.
 ZERO_SHOT, CHANCE, DISH = "zero-shot", "chance", "activity alone"
 # Objects that are flipped to see what a label depends on, and videos that they are flipped in.

@@ -107,7 +107,8 @@ def test_weights_are_distributions(model, seen):
 def test_pictures_and_text(model, seen, tmp_path):
     changed = model.intervene(seen, drop=(2.5, 6.5))
     truth = [Segment(0, 4, 0)]
-    lines = write(model, "a.mp4", seen, tmp_path, 2, changed, "without 2.5-6.5 s", truth)
+    after = model.under(seen, drop=(2.5, 6.5))
+    lines = write(model, "a.mp4", seen, tmp_path, 2, after, "without 2.5-6.5 s", truth)
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("frames.png", "plan.png", "couplings.png"))
     told = json.loads((tmp_path / "explanation.json").read_text())
     assert told["intervention"] == "without 2.5-6.5 s" and "→" in lines[1]

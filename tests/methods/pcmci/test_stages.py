@@ -109,7 +109,7 @@ def test_every_comparison_is_a_configuration():
 def job_of(name, module, folder, inputs=()):
     own = section(**SMALL)
     call = ["--dataset", "own", "--settings", settings_json(own, name)]
-    for key in ("index", "frames", "tokens", "labels") if name == "pcmci_train" else ():
+    for key in ("index", "frames", "tokens", *(["labels"] if name == "pcmci_train" else [])):
         call += ["--input", key]
     for key, path in inputs:
         call += ["--input", key, str(path)]
@@ -118,6 +118,7 @@ def job_of(name, module, folder, inputs=()):
             "network": "network.zarr.zip",
             "evaluation": "evaluation.parquet",
             "couplings": "couplings.parquet",
+            "matrices": "matrices.zarr.zip",
         },
         "pcmci": {"model": "model.pt", "metrics": "metrics.json", "report": "report.html"},
     }[name].items():
@@ -130,8 +131,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own") / "pcmci"
     folder.mkdir()
     train.build(job_of("pcmci_train", "pipeline.methods.pcmci.train", folder))
-    names = {"network": "network.zarr.zip", "evaluation": "evaluation.parquet", "couplings": "couplings.parquet"}
-    inputs = [(key, folder / name) for key, name in names.items()]
+    names = ("network.zarr.zip", "evaluation.parquet", "couplings.parquet", "matrices.zarr.zip")
+    inputs = [(name.partition(".")[0], folder / name) for name in names]
     evaluate.build(job_of("pcmci", "pipeline.methods.pcmci.evaluate", folder, inputs))
     return folder
 

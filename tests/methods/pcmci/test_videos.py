@@ -119,4 +119,5 @@ def test_the_model_looks_at_a_film_as_the_run_did(run, films, tmp_path):
     assert without.shape == (2,)
     other = model.intervene(seen, {"pour_red": "a blue wall"})
     assert not np.allclose(other, model.logits(seen.tokens[None], seen.frames[None])[0])
-    assert write(model, "test_rb0", seen, tmp_path, changed=other)[0].startswith("test_rb0: ")
+    after = model.under(seen, {"pour_red": "a blue wall"})
+    assert write(model, "test_rb0", seen, tmp_path, after=after)[0].startswith("test_rb0: ")
