@@ -1,7 +1,7 @@
 """What both encoders see of a whole video: rows of single frames at their times, and tokens of clips.
 
-Pixels are never stored: a video is decoded once, in one pass and in memory that does not grow with its length, and only
-the chosen frames are kept until they are encoded.
+Pixels are never stored: the chosen frames of a video are sought, or kept from one pass over it where that is cheaper,
+until they are encoded; memory does not grow with the video's length.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ def pictures(
         VideoError: with the reason in words.
     """
     with (opener or open_video)(path, decode.backend, frames=excerpt, min_fraction=decode.min_fraction) as video:
+        wanted = sample_indices(video.n_frames, n)
+        single = np.unique(wanted)
+        found = video.sought(single, decode.size) if video.n_frames >= decode.min_frames else None
+        if found is not None:
+            return found[np.searchsorted(single, wanted)], video.timestamps[wanted]
         wanted, kept, _ = keep_frames(video, decode, lambda count: sample_indices(count, n))
         return np.stack([kept[int(index)] for index in wanted]), video.timestamps[wanted]
 
