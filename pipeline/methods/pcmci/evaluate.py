@@ -57,9 +57,11 @@ def build(job: stage.Job) -> None:
         "seconds": job.took,
     }
     pairs = job.read_table("couplings")[0].to_pylist()
+    concepts = job.read_table("concepts")[0].to_pylist() if job.given("concepts") else []
     write_json(job.outputs["metrics"], metrics)
     with replace_when_done(job.outputs["report"]) as file:
-        file.write_text(page(metrics, pairs, drawn_couplings(job), examples(job, model)), encoding="utf-8")
+        shown = page(metrics, pairs, drawn_couplings(job), examples(job, model), concepts)
+        file.write_text(shown, encoding="utf-8")
 
 
 if __name__ == "__main__":

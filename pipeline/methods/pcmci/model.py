@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,15 +185,16 @@ class Model:
             found["tokens"] = weights["tokens"][0]
         return {name: value.numpy() for name, value in found.items()}
 
-    def couplings(self, seen: Seen, texts: torch.Tensor | None = None) -> np.ndarray:
+    def couplings(self, seen: Seen, texts: torch.Tensor | None = None, of: Sequence[int] | None = None) -> np.ndarray:
         """logit_i − logit_i | do(T'_j = mean) ``[N, N]``: what label j does to label i in this video.
 
         Args:
             texts: other embeddings of the labels ``[N, E]``.
+            of: the labels j that are asked about; columns of others are NaN. Each costs as much as a video.
         """
         n = len(self.class_names)
-        changed = np.empty((n, n), np.float32)  # [j, i]
-        for labels in torch.arange(n).split(at_once(self.network)):
+        changed = np.full((n, n), np.nan, np.float32)  # [j, i]
+        for labels in torch.tensor(range(n) if of is None else of).split(at_once(self.network)):
             tokens, frames = (np.repeat(rows[None], len(labels), 0) for rows in (seen.tokens, seen.frames))
             replaced = functional.one_hot(labels, n).bool()
             changed[labels] = self.logits(tokens, frames, texts, replaced=replaced)

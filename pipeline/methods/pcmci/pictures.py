@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 # Pairs that are named, frames that are shown of a label, labels that a matrix shows, letters of a name in a picture.
 STRONGEST, SHOWN_FRAMES, SHOWN_LABELS, LETTERS = 12, 4, 24, 34
+# So many labels are all asked what they do to the others.
+ALL_LABELS = 200
 TRUE = "tab:green"
 
 
 def strongest(couplings: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:
-    """Pairs of labels by how far one moves the other's logit in this video, the farthest first."""
-    order = np.argsort(-np.abs(couplings - np.diag(np.diag(couplings))), axis=None)[:top]
+    """Pairs of labels by how far one moves the other's logit in this video, the farthest first; NaN is not known."""
+    order = np.argsort(-np.nan_to_num(np.abs(couplings - np.diag(np.diag(couplings)))), axis=None)[:top]
     pairs = [np.unravel_index(place, couplings.shape) for place in order]
     return [{"label": names[i], "because of": names[j], "logit": float(couplings[i, j])} for i, j in pairs if i != j]
 
@@ -203,18 +205,22 @@ def tell(
     names = model.class_names
     logits = model.logits(seen.tokens[None], seen.frames[None])[0]
     probability = model.probability(logits)
-    weights, coupled = model.weights(seen), model.couplings(seen)
+    weights = model.weights(seen)
     order = np.argsort(-logits, kind="stable")
-    drawn, matrices = order[:top].tolist(), {"in this video": coupled}
-    sentences: list[str] = []
+    drawn, sentences = order[:top].tolist(), []
     if after is not None:
         left, texts = after
         changed = model.logits(left.tokens[None], left.frames[None], texts)[0]
         drawn = list(dict.fromkeys([*drawn, *np.argsort(-np.abs(changed - logits), kind="stable")[:top].tolist()]))
-        matrices[words] = model.couplings(left, texts)
         sentences = counterfactual(names, probability, model.probability(changed), drawn, words)
     true = sorted({segment.label for segment in truth})
     shown = list(dict.fromkeys([*drawn, *true, *order.tolist()]))[: max(SHOWN_LABELS, len(drawn))]
+    # Of many labels the shown ones alone are asked about: each costs as much as a video.
+    of = None if len(names) <= ALL_LABELS else shown
+    coupled = model.couplings(seen, of=of)
+    matrices = {"in this video": coupled}
+    if after is not None:
+        matrices[words] = model.couplings(*after, of=of)
     own = [names[label] for label in shown]
     # What a label does to itself is no coupling, and would outshine the others.
     itself = np.eye(len(shown), dtype=bool)

@@ -98,6 +98,11 @@ class PCMCI(Section):
     network: Network = Network()
     training: Training = Training()
     world: World = World()
+    concepts: list[Literal["motion", "words"]] = Field(
+        default_factory=list,
+        description="of videos of people: which motions, and which objects and scenes, go with each label; made as "
+        "motion and context are configured",
+    )
     controls: list[
         Literal[
             "plain", "keys", "ICH", "ICH, no OT", "ICI", "IVC", "explained", "plain, explained", "shuffled", "oracle"

@@ -39,8 +39,8 @@ COUPLED = pa.schema(
 )
 
 
-def of_videos(corpus: Corpus, settings: PCMCI, control: str) -> tuple[Network, Curve, Found]:
-    """A network trained on videos, and its figures on every split that is a result.
+def of_videos(corpus: Corpus, settings: PCMCI, control: str) -> tuple[Network, Curve, Found, dict[str, np.ndarray]]:
+    """A network trained on videos, its figures on every split that is a result, and its logits there by split.
 
     Raises:
         StageError: there is no train video.
@@ -52,12 +52,13 @@ def of_videos(corpus: Corpus, settings: PCMCI, control: str) -> tuple[Network, C
     network, curve = fitted(own, corpus.texts, corpus.batch, corpus.labels, train, corpus.rows("val"))
     found: list[Figure] = []
     coupled: list[Coupled] = []
+    logits: dict[str, np.ndarray] = {}
     for split in sorted(set(corpus.split) - set(DEVELOPMENT)):
         rows = corpus.rows(split)
         scores, labels = asked(network, corpus.batch, rows), corpus.labels[torch.from_numpy(rows)].numpy()
         values, pairs = asked_of(scores, labels, own.training.target, control, split, curve.thresholds)
-        found, coupled = found + values, coupled + pairs
-    return network, curve, (found, coupled)
+        found, coupled, logits[split] = found + values, coupled + pairs, scores
+    return network, curve, (found, coupled), logits
 
 
 def table_of(coupled: list[Coupled], names: list[str]) -> tuple[pa.Table, list[dict[str, Any]]]:
@@ -99,11 +100,11 @@ def build(job: stage.Job) -> None:
     else:
         rows, names = read_rows(job, settings.world)
         n_train, found = len(rows["train"][0]), baselines(settings.world, rows)
-    curves, own, coupled = {}, {}, []
+    curves, own, coupled, logits, said = {}, {}, [], {}, {}
     for control in (OWN, *settings.controls):
         try:
             if settings.source == "videos":
-                network, curve, (values, pairs) = of_videos(corpus, settings, control)
+                network, curve, (values, pairs), logits = of_videos(corpus, settings, control)
             else:
                 network, curve = trained(settings, control, rows)
                 values, pairs = figures(network, control, settings.world, rows, curve.thresholds)
@@ -113,6 +114,7 @@ def build(job: stage.Job) -> None:
         curves[control] = vars(curve)
         if control == OWN:
             own = {name: value.numpy().reshape(-1) for name, value in network.state_dict().items()}
+            said = logits
     columns = {key: [asdict(figure)[key] for figure in found] for key in ("network", "do", "figure", "value")}
     columns["seed"] = [settings.training.seed] * len(found)
     content = {"class_names": names, "settings": settings.model_dump(mode="json"), "curves": curves}
@@ -120,6 +122,9 @@ def build(job: stage.Job) -> None:
     job.write_table("evaluation", pa.table(columns))
     table, sets = table_of(coupled, names)
     job.write_table("couplings", table, {"sets": sets})
+    ids = [key for split in said for key in corpus.video_id[corpus.rows(split)]]
+    scores = np.concatenate([*said.values()] or [np.zeros((0, len(names)))]).astype(np.float16)
+    job.write_arrays("predictions", {"logits": scores}, {"video_id": ids, "class_names": names}, n_ok=len(ids))
     job.write_arrays("matrices", matrices_of(coupled), {"class_names": names}, n_ok=len(names))
 
 

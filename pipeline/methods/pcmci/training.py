@@ -16,7 +16,7 @@ from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import Training
 
 FITTING_ROUNDS = 200
-VALUES_AT_ONCE = 1 << 25
+VALUES_AT_ONCE = 1 << 24
 
 # Rows of videos → tokens [b, L_v, …], frames [b, L, E] and the mask [b, L] of frames that are there, or None.
 Batch = Callable[[np.ndarray], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]
