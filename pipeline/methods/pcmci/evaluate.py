@@ -12,7 +12,7 @@ from pipeline.methods.pcmci.controls import OWN, PLAIN
 from pipeline.methods.pcmci.examples import examples
 from pipeline.methods.pcmci.model import Model, network_of
 from pipeline.methods.pcmci.page import page
-from pipeline.methods.pcmci.pictures import draw_matrices
+from pipeline.methods.pcmci.pictures import SHOWN_LABELS, draw_matrices
 from pipeline.methods.pcmci.trials import HEADLINES
 from pipeline.store.atomic import replace_when_done
 from pipeline.store.plain import write_json
@@ -29,10 +29,19 @@ def by_network(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, floa
 
 
 def drawn_couplings(job: stage.Job) -> bytes | None:
-    """Q of the labels, of the plain network and of the configured one, as a picture; None of activities."""
+    """Q of the labels, of the plain network and of the configured one, as a picture; None of activities.
+
+    Of many labels those are drawn that networks couple most beyond the truth.
+    """
     ((arrays, attributes),) = job.read_arrays("matrices")
-    found = {TITLES[name]: arrays[name].astype(np.float32) for name in TITLES if name in arrays}
-    return draw_matrices(found, attributes["class_names"], "P(row | column)", False, "given") if found else None
+    found = {name: arrays[name].astype(np.float32) for name in TITLES if name in arrays}
+    if not found:
+        return None
+    more = np.max([np.nan_to_num(own) - np.nan_to_num(found["labels"]) for own in found.values()], 0)
+    chosen = np.sort(np.argsort(-np.maximum(more.max(0), more.max(1)), kind="stable")[:SHOWN_LABELS])
+    drawn = {TITLES[name]: own[np.ix_(chosen, chosen)] for name, own in found.items()}
+    names = [attributes["class_names"][label] for label in chosen]
+    return draw_matrices(drawn, names, "P(row | column)", False, "given")
 
 
 def build(job: stage.Job) -> None:

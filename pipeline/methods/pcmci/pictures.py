@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STRONGEST, SHOWN_FRAMES, SHOWN_LABELS, LETTERS = 12, 4, 24, 34
 # So many labels are all asked what they do to the others.
 ALL_LABELS = 200
+# Seconds from which on a video's times are told in minutes.
+LONG = 120
 TRUE = "tab:green"
 
 
@@ -63,8 +65,8 @@ def _edges(times: np.ndarray) -> np.ndarray:
 
 
 def _clock(seconds: float, length: float) -> str:
-    """A time as people read it in a video of this length: minutes from two minutes on."""
-    return f"{seconds:.1f} s" if length < 120 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    """A time as people read it in a video of this length."""
+    return f"{seconds:.1f} s" if length < LONG else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def draw_frames(
@@ -93,6 +95,8 @@ def draw_frames(
         axis.set_ylim(0)
         axis.set_xlim(0, length)
         axis.tick_params(labelsize=7)
+        if length >= LONG:
+            axis.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds, length))
         best = np.sort(np.argsort(-weights["frames"][label], kind="stable")[:shown])
         for place in row[1:]:
             place.axis("off")
@@ -102,7 +106,7 @@ def draw_frames(
             place.set_title(f"{at}, S̃ {weight:.2f}", fontsize=7)
     handles = {word: handle for row in grid for handle, word in zip(*row[0].get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
-    grid[-1, 0].set_xlabel("seconds", fontsize=8)
+    grid[-1, 0].set_xlabel("minutes:seconds" if length >= LONG else "seconds", fontsize=8)
     return _png(figure)
 
 
@@ -143,20 +147,19 @@ def draw_matrices(
         signed: the scale is even around 0; otherwise from 0 to 1.
     """
     n = len(names)
-    side = min(9.0, 0.17 * n + 1)
-    figure = _figure(side * len(matrices) + 3.2, side + 2.2)
+    side = 0.16 * n + 0.5
+    figure = _figure(side * len(matrices) + 3, side + 2)
     axes = figure.subplots(1, len(matrices), sharey=True, squeeze=False)[0]
     scale = {"vmin": 0, "vmax": 1, "cmap": "viridis"}
     if signed:
         limit = max(float(np.nanmax(np.abs(values))) for values in matrices.values()) or 1.0
         scale = {"vmin": -limit, "vmax": limit, "cmap": "RdBu_r"}
-    size = 7 if n <= SHOWN_LABELS else 4
     for axis, (title, values) in zip(axes, matrices.items(), strict=True):
         image = axis.imshow(values, interpolation="nearest", **scale)
         axis.set_title(plain(title) if len(title) <= LETTERS else title.replace("$", r"\$"), fontsize=9)
-        axis.set_xticks(range(n), [plain(name) for name in names], fontsize=size, rotation=90)
+        axis.set_xticks(range(n), [plain(name) for name in names], fontsize=7, rotation=90)
         axis.set_xlabel(columns, fontsize=8)
-    axes[0].set_yticks(range(n), [plain(name) for name in names], fontsize=size)
+    axes[0].set_yticks(range(n), [plain(name) for name in names], fontsize=7)
     figure.colorbar(image, ax=list(axes), label=words, shrink=0.8)
     return _png(figure)
 

@@ -146,7 +146,7 @@ def test_tables_are_of_what_there_is():
 def job_of(name, module, folder, inputs=()):
     own = section(**SMALL)
     call = ["--dataset", "own", "--settings", settings_json(own, name)]
-    for key in ("index", "frames", "tokens", *(["labels"] if name == "pcmci_train" else [])):
+    for key in ("index", "frames", "tokens", "labels" if name == "pcmci_train" else "concepts"):
         call += ["--input", key]
     for key, path in inputs:
         call += ["--input", key, str(path)]

@@ -138,7 +138,7 @@ def test_another_form_of_tokens_is_compared(run, films):
             cache = Cache(run["folder"], run["folder"].parent / "cache", section, table.remakes)
             found[one.name] = figures_of(cache, own, one)
         assert set(found["two clips"]) >= {"mAP", "map_sklearn", "false couplings, calibrated"}
-        assert len(list((run["folder"].parent / "cache").glob("pcmci_tokens/*/pcmci/tokens/*"))) == 2
+        assert len(list((run["folder"].parent / "cache").glob("pcmci_tokens/*/pcmci/tokens/*.zip"))) == 2
         with pytest.raises(StageError, match="cannot change what `pcmci_tokens` makes"):
             figures_of(Cache(run["folder"], run["folder"].parent / "other", section), own, variant)
 
