@@ -57,12 +57,14 @@ class Cache:
         results: ``results/<data set>``, of the run; nothing is written there.
         folder: for what is derived.
         base: the configuration that the run was made with.
+        remakes: costly stages that may be made again, because a table is about them.
     """
 
-    def __init__(self, results: Path, folder: Path, base: Dataset):
+    def __init__(self, results: Path, folder: Path, base: Dataset, remakes: tuple[str, ...] = ()):
         self.results = results
         self.folder = folder
         self.base = base
+        self.remakes = remakes
         self._found: dict[tuple[str, str], dict[str, list[Path]]] = {}
 
     def paths(self, section: Dataset, name: str) -> dict[str, list[Path]]:
@@ -79,7 +81,7 @@ class Cache:
     def _find(self, section: Dataset, name: str, digest: str) -> dict[str, list[Path]]:
         stage = graph.STAGES[name]
         of_run = digest == graph.settings_digest(self.base, name) or (stage.looked_up and stage.per == "videos")
-        if not of_run and stage.costly:
+        if not of_run and stage.costly and name not in self.remakes:
             raise StageError(
                 f"a comparison cannot change what `{name}` makes: it would be made again from every video; give such a "
                 f"variant an experiment of its own in the configuration"

@@ -11,6 +11,10 @@ PAPER_NAMES = {
     "penn_action": "Penn Action",
     "haa100": "HAA-100",
     "kth": "KTH",
+    "breakfast": "Breakfast",
+    "breakfast_activities": "Breakfast",
+    "coin": "COIN",
+    "coin_tasks": "COIN",
 }
 
 

@@ -38,13 +38,25 @@ def comparisons_of(method: str) -> ModuleType:
     return importlib.import_module(METHODS[method].comparisons)
 
 
-def run_cell(method: str, results: Path, folder: Path, section: Dataset, variant: Variant, seed: int) -> Row:
-    """One row: variant, seed, figures, seconds, and why there are no figures where a variant is impossible."""
+def run_cell(
+    method: str,
+    results: Path,
+    folder: Path,
+    section: Dataset,
+    variant: Variant,
+    seed: int,
+    remakes: tuple[str, ...] = (),
+) -> Row:
+    """One row: variant, seed, figures, seconds, and why there are no figures where a variant is impossible.
+
+    Args:
+        remakes: see `pipeline.ablations.variants.Table`.
+    """
     started = time.perf_counter()
     compared = comparisons_of(method)
     own = compared.section_of(section, variant, seed)
     try:
-        figures, problem = compared.figures_of(Cache(results, folder, section), own, variant), ""
+        figures, problem = compared.figures_of(Cache(results, folder, section, remakes), own, variant), ""
     except StageError as error:
         # A variant that its data do not allow (no third partition, say) is a line without figures, not an end.
         figures, problem = {}, str(error)
@@ -85,13 +97,13 @@ def run_table(
     rows = []
     if processes == 1:
         for variant, seed in cells:
-            rows.append(run_cell(method, results, folder, section, variant, seed))
+            rows.append(run_cell(method, results, folder, section, variant, seed, table.remakes))
             tell(rows[-1])
     else:
         # Forked processes would inherit the locks of threads that they do not have.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(processes, len(cells)), mp_context=context) as pool:
-            waiting = [pool.submit(run_cell, method, results, folder, section, *cell) for cell in cells]
+            waiting = [pool.submit(run_cell, method, results, folder, section, *cell, table.remakes) for cell in cells]
             try:
                 for done in as_completed(waiting):
                     rows.append(done.result())

@@ -36,12 +36,14 @@ class Table:
 
     Attributes:
         source: which table of the paper it follows.
+        remakes: stages that its variants may make again, although that reads every video.
     """
 
     name: str
     title: str
     source: str
     variants: list[Variant]
+    remakes: tuple[str, ...] = ()
 
 
 def changed(section: Dataset, changes: dict[str, Any], where: str = "ablations") -> Dataset:

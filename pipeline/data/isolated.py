@@ -92,6 +92,13 @@ class RemoteVideo:
         wanted = [int(index) for index in indices]
         return self._decoder.ask({"ask": "frames", "indices": wanted}, self._name, self._budget)[1]
 
+    def sought(self, indices: Iterable[int], size: int) -> np.ndarray | None:
+        """See `Video.sought`."""
+        request = {"ask": "sought", "indices": [int(index) for index in indices], "size": size}
+        header, found = self._decoder.ask(request, self._name, self._budget)
+        self.note, self.decoder = header["note"], header["decoder"]
+        return found if header["found"] else None
+
 
 class Decoder:
     """A worker process for videos; use as a context manager.
@@ -284,9 +291,16 @@ class _Worker:
             elif request["ask"] == "frames":
                 indices = request["indices"]
                 self._send(*self._guarded(lambda: ({"kind": "frames"}, self._video.frames(indices))))  # noqa: B023
+            elif request["ask"] == "sought":
+                self._send(*self._guarded(lambda: self._sought(request["indices"], request["size"])))  # noqa: B023
             else:
                 self._video = None
                 self._send({"kind": "closed"})
+
+    def _sought(self, indices: list[int], size: int) -> tuple[dict[str, Any], np.ndarray | None]:
+        found = self._video.sought(indices, size)
+        told = {"note": self._video.note, "decoder": self._video.decoder}
+        return {"kind": "sought", "found": found is not None, **told}, found
 
     def _open(self, path: str, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
         self._video = None

@@ -124,6 +124,8 @@ class Probe:
         share: part of what the header promises that the file holds, at most 1.
         remark: what is unusual about the file; empty if nothing is.
         samples: some pixels of the first frames, upright; see `sample`.
+        ticks: int64 ``[n_frames]``, time stamp of every frame in units of the stream, ascending, and
+        keys: int64, numbers of the key frames; None unless every frame is there and has a time stamp of its own.
     """
 
     n_frames: int
@@ -136,6 +138,8 @@ class Probe:
     share: float = 1.0
     remark: str = ""
     samples: tuple[np.ndarray, ...] = ()
+    ticks: np.ndarray | None = None
+    keys: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -274,6 +278,7 @@ def first_look(path: Path) -> Probe:
     if not (first.width and first.height):
         raise VideoError("damaged", f"{path.name}: its {codec} stream gives frames without a size")
     timestamps, fps = _timing(times, time_base, rate)
+    ticks, keys = (None, None) if failure or remark else _index_of(packets)
     return Probe(
         n_frames=len(timestamps),
         timestamps=timestamps,
@@ -285,6 +290,8 @@ def first_look(path: Path) -> Probe:
         share=share,
         remark=remark,
         samples=tuple(samples),
+        ticks=ticks,
+        keys=keys,
     )
 
 
@@ -294,6 +301,7 @@ class _Packet(NamedTuple):
     Attributes:
         shown: whether its frame is ever shown.
         whole: whether its bytes are all there; of an empty one none are missing.
+        key: whether decoding can begin with it.
     """
 
     pts: int | None
@@ -301,13 +309,24 @@ class _Packet(NamedTuple):
     duration: int
     shown: bool
     whole: bool
+    key: bool = False
 
     @classmethod
     def of(cls, packet: av.Packet, codec: str) -> _Packet:
         shown = packet.size > 0 and not packet.is_discard
         if shown and codec in ("vp8", "vp9"):
             shown = not _is_hidden(bytes(packet), codec)
-        return cls(packet.pts, packet.dts, packet.duration or 0, shown, not packet.is_corrupt)
+        return cls(packet.pts, packet.dts, packet.duration or 0, shown, not packet.is_corrupt, packet.is_keyframe)
+
+
+def _index_of(packets: list[_Packet]) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """``ticks`` and ``keys`` of a `Probe`; None where frames cannot be told apart by their time stamps."""
+    shown = [packet for packet in packets if packet.shown]
+    stamps = [packet.pts for packet in shown]
+    if not shown or None in stamps or len(set(stamps)) < len(stamps) or not all(packet.whole for packet in packets):
+        return None, None
+    ticks = np.sort(np.array(stamps, np.int64))
+    return ticks, np.searchsorted(ticks, sorted(packet.pts for packet in shown if packet.key))
 
 
 def _is_hidden(content: bytes, codec: str) -> bool:

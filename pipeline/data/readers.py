@@ -42,11 +42,14 @@ from pipeline.data.probe import (
     since_first,
     words_of,
 )
+from pipeline.data.seeking import INDEXED, is_cheaper, sought
 from pipeline.data.settings import MIN_FRACTION
 from pipeline.store.atomic import StageError
 
 logger = logging.getLogger("conceptreel")
 
+# What a video says of its decoder where frames were sought.
+SEEKING = "pyav, seeking"
 BACKENDS = ("decord", "pyav", "torchcodec")
 
 # Bounds the memory of a pass for large pictures: 32 frames of 1080p are 190 MiB, of 8K they would be 3 GiB.
@@ -91,7 +94,9 @@ class Video:
         sources: dict[str, Callable[[], Frames]],
         min_fraction: float = MIN_FRACTION,
         instead: str = "",
+        place: Path | None = None,
     ):
+        self._place = place
         self._name, self._probe, self._sources, self._min_fraction = name, probe, sources, min_fraction
         self._shape = probe.shape
         self.n_frames = probe.n_frames
@@ -172,6 +177,25 @@ class Video:
                 return result
         raise VideoError("damaged", f"{self._name}: frame {last} is needed, but {self.note}")
 
+    def sought(self, indices: Iterable[int], size: int) -> np.ndarray | None:
+        """Single frames by seeking, as square pictures: uint8 ``[k, size, size, 3]``, one at a time in full size.
+
+        None where one pass is cheaper, or where a frame is not found by its time stamp: then read it in one pass.
+
+        Args:
+            indices: ascending.
+        """
+        wanted = [int(index) for index in indices]
+        if self._place is None or self._probe.container not in INDEXED or not is_cheaper(self._probe, wanted):
+            return None
+        try:
+            frames = [resize_and_crop(frame[None], size)[0] for frame in sought(self._place, self._probe, wanted)]
+        except Exception as error:  # see `first_look`
+            self.note = f"not by seeking: {words_of(error)}"
+            return None
+        self.decoder = SEEKING
+        return np.stack(frames)
+
     def _pass(self) -> Iterator[np.ndarray]:
         """Frames in order from the first source; where it stops early, the next one goes on at that frame."""
         self.note, self.decoder = self._probe.remark, ""
@@ -236,6 +260,12 @@ class Excerpt(Video):
             share=share,
         )
         super().__init__(f"{whole._name}, frames {first} to {end}", probe, {}, min_fraction, whole.instead)
+
+    def sought(self, indices: Iterable[int], size: int) -> np.ndarray | None:
+        """See `Video.sought`."""
+        found = self._whole.sought([self._first + int(index) for index in indices], size)
+        self.note, self.decoder = self._whole.note, self._whole.decoder
+        return found
 
     def _pass(self) -> Iterator[np.ndarray]:
         # Decoded from the start of the file, for the reason given in `Video.frames`.
@@ -310,7 +340,7 @@ def _open_whole(place: Path, backend: str, min_fraction: float, instead: str) ->
         # decord does not mirror, nor turn by the matrix of every container, and a first frame may look alike turned.
         backend = "pyav"
     sources = {name: partial(decoders[name], place, probe) for name in dict.fromkeys((backend, "pyav"))}
-    return Video(place.name, probe, sources, min_fraction, instead)
+    return Video(place.name, probe, sources, min_fraction, instead, place)
 
 
 @functools.cache

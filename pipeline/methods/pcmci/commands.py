@@ -59,8 +59,8 @@ def intervene(call: argparse.Namespace) -> int:
             *([f"without {span[0]:g}-{span[1]:g} s"] if span else []),
         ]
     )
-    changed = model.intervene(seen, texts, span) if words else None
-    print("\n".join(write(model, video, seen, call.out, call.top, changed, words)))
+    after = model.under(seen, texts, span) if words else None
+    print("\n".join(write(model, video, seen, call.out, call.top, after, words, model.truth(video))))
     return 0
 
 

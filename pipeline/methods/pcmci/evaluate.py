@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline.jobs import stage
-from pipeline.methods.pcmci.controls import OWN
+from pipeline.methods.pcmci.controls import OWN, PLAIN
+from pipeline.methods.pcmci.examples import examples
 from pipeline.methods.pcmci.model import Model, network_of
 from pipeline.methods.pcmci.page import page
+from pipeline.methods.pcmci.pictures import SHOWN_LABELS, draw_matrices
+from pipeline.methods.pcmci.trials import HEADLINES
 from pipeline.store.atomic import replace_when_done
 from pipeline.store.plain import write_json
 
-# What a world without the training's coincidences leaves of a network; of videos, the split that is a result.
-HEADLINES = ("do(all)", "test")
+TITLES = {"labels": "labels", PLAIN: "plain network", OWN: "as configured"}
 
 
 def by_network(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -23,6 +26,22 @@ def by_network(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, floa
     for row in rows:
         found.setdefault(row["network"], {}).setdefault(row["do"], {})[row["figure"]] = row["value"]
     return found
+
+
+def drawn_couplings(job: stage.Job) -> bytes | None:
+    """Q of the labels, of the plain network and of the configured one, as a picture; None of activities.
+
+    Of many labels those are drawn that networks couple most beyond the truth.
+    """
+    ((arrays, attributes),) = job.read_arrays("matrices")
+    found = {name: arrays[name].astype(np.float32) for name in TITLES if name in arrays}
+    if not found:
+        return None
+    more = np.max([np.nan_to_num(own) - np.nan_to_num(found["labels"]) for own in found.values()], 0)
+    chosen = np.sort(np.argsort(-np.maximum(more.max(0), more.max(1)), kind="stable")[:SHOWN_LABELS])
+    drawn = {TITLES[name]: own[np.ix_(chosen, chosen)] for name, own in found.items()}
+    names = [attributes["class_names"][label] for label in chosen]
+    return draw_matrices(drawn, names, "P(row | column)", False, "given")
 
 
 def build(job: stage.Job) -> None:
@@ -34,7 +53,8 @@ def build(job: stage.Job) -> None:
     if "look" in job.settings:
         metadata["look"] = job.settings["look"]
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    Model(metadata, network_of(metadata, tensors)).save(job.outputs["model"])
+    model = Model(metadata, network_of(metadata, tensors))
+    model.save(job.outputs["model"])
     split = next((name for name in HEADLINES if name in figures.get(OWN, {})), None)
     name, value = ("mAP", None) if split is None else next(iter(figures[OWN][split].items()))
     metrics = {
@@ -46,9 +66,11 @@ def build(job: stage.Job) -> None:
         "seconds": job.took,
     }
     pairs = job.read_table("couplings")[0].to_pylist()
+    concepts = job.read_table("concepts")[0].to_pylist() if job.given("concepts") else []
     write_json(job.outputs["metrics"], metrics)
     with replace_when_done(job.outputs["report"]) as file:
-        file.write_text(page(metrics, pairs), encoding="utf-8")
+        shown = page(metrics, pairs, drawn_couplings(job), examples(job, model), concepts)
+        file.write_text(shown, encoding="utf-8")
 
 
 if __name__ == "__main__":

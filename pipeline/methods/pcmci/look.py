@@ -1,7 +1,7 @@
 """What both encoders see of a whole video: rows of single frames at their times, and tokens of clips.
 
-Pixels are never stored: a video is decoded once, in one pass and in memory that does not grow with its length, and only
-the chosen frames are kept until they are encoded.
+Pixels are never stored: the chosen frames of a video are sought, or kept from one pass over it where that is cheaper,
+until they are encoded; memory does not grow with the video's length.
 """
 
 from __future__ import annotations
@@ -28,14 +28,20 @@ from pipeline.jobs.runtime import AUTO, Runtime
 Encode = Callable[[np.ndarray], np.ndarray]
 
 
-def pictures(path: Path, n: int, decode: Decode, opener: Callable | None = None) -> tuple[np.ndarray, np.ndarray]:
+def pictures(
+    path: Path, n: int, decode: Decode, opener: Callable | None = None, excerpt: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """``n`` frames evenly over a whole video, uint8 ``[n, size, size, 3]``, and their times in seconds ``[n]``.
 
     Raises:
         VideoError: with the reason in words.
     """
-    opener = opener or partial(open_video, min_fraction=decode.min_fraction)
-    with opener(path, decode.backend) as video:
+    with (opener or open_video)(path, decode.backend, frames=excerpt, min_fraction=decode.min_fraction) as video:
+        wanted = sample_indices(video.n_frames, n)
+        single = np.unique(wanted)
+        found = video.sought(single, decode.size) if video.n_frames >= decode.min_frames else None
+        if found is not None:
+            return found[np.searchsorted(single, wanted)], video.timestamps[wanted]
         wanted, kept, _ = keep_frames(video, decode, lambda count: sample_indices(count, n))
         return np.stack([kept[int(index)] for index in wanted]), video.timestamps[wanted]
 
@@ -80,9 +86,9 @@ def write_rows(job: stage.Job, output: str, n_frames: int, kind: str, rows_of: C
     decoding = Decoding()
     with Decoder(**job.runtime.decoder) as decoder:
         for video_id, path, excerpt in stage.progress(videos.files(), output):
-            opener = partial(decoding.open, decoder.open, video_id, frames=excerpt, min_fraction=decode.min_fraction)
             try:
-                seen, when = pictures(job.root / path, n_frames, decode, opener)
+                opener = partial(decoding.open, decoder.open, video_id)
+                seen, when = pictures(job.root / path, n_frames, decode, opener, excerpt)
             except VideoError as error:
                 failed[video_id] = str(error)
                 continue

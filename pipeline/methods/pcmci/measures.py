@@ -10,6 +10,8 @@ from pipeline.learning.metrics import average_precision
 
 # τ of the supplement, equation 13.
 COUPLED = 0.6
+# θ, above which a label is predicted, unless it is calibrated.
+HALF = 0.5
 
 
 def mean_precision(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -52,6 +54,7 @@ class Couplings:
         unpredicted: labels that no video is given; they couple with nothing.
         recall: part of the true labels that is predicted; predicting less lowers every density.
         false_pairs: (i, j, Q, true Q), the strongest first.
+        q, true_q: of all pairs ``[N, N]``.
     """
 
     density: float
@@ -61,6 +64,8 @@ class Couplings:
     unpredicted: int
     recall: float
     false_pairs: list[tuple[int, int, float, float]]
+    q: np.ndarray
+    true_q: np.ndarray
 
 
 def couplings(chosen: np.ndarray, labels: np.ndarray, limit: float = COUPLED) -> Couplings:
@@ -77,6 +82,8 @@ def couplings(chosen: np.ndarray, labels: np.ndarray, limit: float = COUPLED) ->
         unpredicted=int((~np.asarray(chosen, bool).any(0)).sum()),
         recall=float((chosen & labels).sum() / max(1, labels.sum())),
         false_pairs=[(i, j, float(own[i, j]), float(np.nan_to_num(true[i, j]))) for i, j in rows],
+        q=own,
+        true_q=true,
     )
 
 
@@ -86,7 +93,7 @@ def thresholds(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Args:
         probability: ``[n, N]`` of validation; labels: bool ``[n, N]``.
     """
-    found = np.full(labels.shape[1], 0.5)
+    found = np.full(labels.shape[1], HALF)
     for label in np.flatnonzero(labels.any(0)):
         order = np.argsort(-probability[:, label], kind="stable")
         hits, scores = labels[order, label].cumsum(), probability[order, label]

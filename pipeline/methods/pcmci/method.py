@@ -1,5 +1,6 @@
 """PCMCI, as the project knows it."""
 
+from pipeline.methods.pcmci.controls import OF_THE_WORLD
 from pipeline.methods.pcmci.settings import PCMCI
 from pipeline.methods.pcmci.stages import STAGES
 from pipeline.methods.registry import Method
@@ -19,8 +20,10 @@ def check(section) -> None:
             "pcmci.training.explain_codependency is about actions that come together, and activities exclude each "
             "other; set it to false, or target to actions"
         )
-    if own.source == "videos" and "oracle" in own.controls:
-        raise ValueError("pcmci.controls has oracle, which is trained on interventions; of videos there are none")
+    if own.source == "videos" and (only := [name for name in own.controls if name in OF_THE_WORLD]):
+        raise ValueError(
+            f"pcmci.controls has {' and '.join(only)}, made of the structural causal model; of videos there are none"
+        )
 
 
 METHOD = Method(

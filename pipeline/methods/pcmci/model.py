@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from pipeline.data.entries import Segment
 from pipeline.methods import models
 from pipeline.methods.pcmci import transport
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import PCMCI
+from pipeline.methods.pcmci.training import at_once
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import find
+from pipeline.store.tables import read_table
+
+INDEX = "data/index.parquet"
 
 
 def network_of(metadata: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Network:
@@ -53,6 +59,23 @@ class Seen:
     times: np.ndarray
     pictures: np.ndarray | None = None
 
+    @property
+    def token_times(self) -> np.ndarray:
+        """Times of the tokens ``[L_v]``, which are as evenly spread over the video as frames are."""
+        return np.linspace(self.times[0], self.times[-1], len(self.tokens))
+
+    def without(self, first: float, last: float) -> Seen:
+        """The same video without what is shown from one second to another.
+
+        Raises:
+            StageError: no frame would be left.
+        """
+        keep, kept = ((at < first) | (at > last) for at in (self.times, self.token_times))
+        if not keep.any() or not kept.any():
+            raise StageError(f"--drop-frames {first:g}-{last:g} leaves no frame of {self.times[-1]:.1f} s")
+        pictures = None if self.pictures is None else self.pictures[keep]
+        return Seen(self.frames[keep], self.tokens[kept], self.times[keep], pictures)
+
 
 class Decision:
     """Labels of one video with their probability, the surest first."""
@@ -79,12 +102,14 @@ class Model:
 
     Args:
         metadata: ``class_names``, ``settings`` of the section pcmci, and ``look`` where it was trained on videos.
+        results: folder of the run, whose index may know true segments.
     """
 
     method = "pcmci"
 
-    def __init__(self, metadata: Mapping[str, Any], network: Network):
+    def __init__(self, metadata: Mapping[str, Any], network: Network, results: Path | None = None):
         self.metadata, self.network = dict(metadata), network
+        self.results = results
         self.class_names: list[str] = list(metadata["class_names"])
         self.settings = PCMCI.model_validate(metadata["settings"])
 
@@ -160,17 +185,28 @@ class Model:
             found["tokens"] = weights["tokens"][0]
         return {name: value.numpy() for name, value in found.items()}
 
-    def couplings(self, seen: Seen) -> np.ndarray:
-        """logit_i − logit_i | do(T'_j = mean) ``[N, N]``: what label j does to label i in this video."""
-        n = len(self.class_names)
-        tokens, frames = (np.broadcast_to(rows, (n, *rows.shape)) for rows in (seen.tokens, seen.frames))
-        changed = self.logits(tokens.copy(), frames.copy(), replaced=torch.eye(n, dtype=torch.bool))  # [j, i]
-        return (self.logits(seen.tokens[None], seen.frames[None]) - changed).T
+    def couplings(self, seen: Seen, texts: torch.Tensor | None = None, of: Sequence[int] | None = None) -> np.ndarray:
+        """logit_i − logit_i | do(T'_j = mean) ``[N, N]``: what label j does to label i in this video.
 
-    def intervene(
+        Args:
+            texts: other embeddings of the labels ``[N, E]``.
+            of: the labels j that are asked about; columns of others are NaN. Each costs as much as a video.
+        """
+        n = len(self.class_names)
+        changed = np.full((n, n), np.nan, np.float32)  # [j, i]
+        for labels in torch.tensor(range(n) if of is None else of).split(at_once(self.network)):
+            tokens, frames = (np.repeat(rows[None], len(labels), 0) for rows in (seen.tokens, seen.frames))
+            replaced = functional.one_hot(labels, n).bool()
+            changed[labels] = self.logits(tokens, frames, texts, replaced=replaced)
+        return (self.logits(seen.tokens[None], seen.frames[None], texts) - changed).T
+
+    def under(
         self, seen: Seen, texts: Mapping[str, str] | None = None, drop: tuple[float, float] | None = None
-    ) -> np.ndarray:
-        """Logits ``[N]`` under an intervention: other texts of labels, or without the frames of a span in seconds.
+    ) -> tuple[Seen, torch.Tensor | None]:
+        """The video and the embeddings of the labels under an intervention; None where these stay.
+
+        Args:
+            texts: label → another text; drop: first and last second of what is not shown.
 
         Raises:
             NameUnknown: an unknown label. StageError: no frame would be left.
@@ -180,28 +216,56 @@ class Model:
             labels = [self.label(name) for name in texts]
             changed = self.network.texts.clone()
             changed[labels] = torch.from_numpy(self._look.dual.texts(list(texts.values())))
-        frames, tokens = seen.frames, seen.tokens
-        if drop is not None:
-            keep = (seen.times < drop[0]) | (seen.times > drop[1])
-            # Tokens are as evenly spread over the video as frames are.
-            at = np.linspace(seen.times[0], seen.times[-1], len(tokens))
-            kept = (at < drop[0]) | (at > drop[1])
-            if not keep.any() or not kept.any():
-                raise StageError(f"--drop-frames {drop[0]:g}-{drop[1]:g} leaves no frame of {seen.times[-1]:.1f} s")
-            frames, tokens = frames[keep], tokens[kept]
-        return self.logits(tokens[None], frames[None], changed)[0]
+        return (seen if drop is None else seen.without(*drop)), changed
+
+    def intervene(
+        self, seen: Seen, texts: Mapping[str, str] | None = None, drop: tuple[float, float] | None = None
+    ) -> np.ndarray:
+        """Logits ``[N]`` under an intervention; arguments and errors as of `under`."""
+        left, changed = self.under(seen, texts, drop)
+        return self.logits(left.tokens[None], left.frames[None], changed)[0]
+
+    def truth(self, source: str | Path) -> list[Segment]:
+        """True segments of a video that the index of the model's run lists, labels as this model counts them."""
+        return [] if self.results is None else true_segments(self.results, Path(source), self.class_names)
 
     def explain(self, source: str | Path, out: Path, top: int = 3) -> list[str]:
         """Pictures of the frames that the surest labels rest on, the plan, and JSON; see `intervene`."""
         from pipeline.methods.pcmci.pictures import write
 
-        return write(self, str(source), self.see(source), out, top)
+        return write(self, str(source), self.see(source), out, top, truth=self.truth(source))
 
     def save(self, path: str | Path) -> None:
         """Write the model."""
         models.write(path, self.method, self.metadata, self.network.state_dict())
 
 
+def true_segments(results: Path, source: Path, class_names: list[str]) -> list[Segment]:
+    """Segments of the video file that a run's index lists under this path; none where it lists none.
+
+    Args:
+        results: folder of the run; class_names: those that labels of the result count.
+    """
+    path = results / INDEX
+    if not path.is_file():
+        return []
+    table, attributes = read_table(path)
+    place = source.resolve().parts
+    number_of = {name: number for number, name in enumerate(class_names)}
+    for row in table.select(["path", "segments", "first_frame"]).to_pylist():
+        listed = Path(row["path"]).parts
+        # Times of an excerpt count from its first frame, and here the whole file is seen.
+        if place[-len(listed) :] == listed and row["first_frame"] is None:
+            names = [attributes["class_names"][part["label"]] for part in row["segments"]]
+            return [
+                Segment(part["start"], part["end"], number_of[name])
+                for part, name in zip(row["segments"], names, strict=True)
+                if name in number_of
+            ]
+    return []
+
+
 def open_model(envelope: models.Envelope, results: Path | None) -> Model:
-    """The model of a file."""
-    return Model(envelope.metadata, network_of(envelope.metadata, envelope.tensors))
+    """The model of a file, which lies in the folder of its method below that of its run."""
+    folder = results or envelope.path.resolve().parents[1]
+    return Model(envelope.metadata, network_of(envelope.metadata, envelope.tensors), folder)

@@ -101,13 +101,14 @@ class Corpus:
 
     Attributes:
         frames, tokens: rows of all videos of each encoder; row_of: int ``[n]`` of each, the videos' own.
-        labels: bool ``[n, N]``; split: ``[n]``.
+        video_id, split: ``[n]``; labels: bool ``[n, N]``.
         texts: ``[N, E]``; class_names: N.
     """
 
     frames: OnDisk
     tokens: OnDisk
     row_of: tuple[np.ndarray, np.ndarray]
+    video_id: np.ndarray
     labels: torch.Tensor
     split: np.ndarray
     texts: torch.Tensor
@@ -141,6 +142,7 @@ def read_corpus(job: stage.Job) -> Corpus:
         frames=frames,
         tokens=tokens,
         row_of=(first, second),
+        video_id=own.video_id,
         labels=torch.from_numpy(truth_of(own)),
         split=own.split,
         texts=torch.from_numpy(texts["labels"]),

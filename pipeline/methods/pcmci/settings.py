@@ -18,8 +18,10 @@ class Network(Section):
     feedforward: int = Field(2048, ge=1, description="hidden units of the decoder")
     temperature: float = Field(0.01, gt=0, description="τ of cos/τ: one over the dual encoder's logit scale")
     regularisation: float = Field(2.0, gt=0, description="λ of the transport plan, whose entropy is negative")
-    refine: Literal["product", "plan", "similarity", "mean"] = Field(
-        "product", description="weights of frames: S⊙P*, P* alone, S without transport, or all frames alike"
+    refine: Literal["product", "plan", "similarity", "sharpened", "mean"] = Field(
+        "product",
+        description="weights of frames: S⊙P*, P* alone, S without transport, the same as sharp as the product "
+        "(temperature τ/(1+1/λ)), or all frames alike",
     )
     marginal: Literal["own", "population"] = Field(
         "own", description="H of the video itself, or its mean over train videos (S, equation 11, read literally)"
@@ -96,10 +98,18 @@ class PCMCI(Section):
     network: Network = Network()
     training: Training = Training()
     world: World = World()
+    concepts: list[Literal["motion", "words"]] = Field(
+        default_factory=list,
+        description="of videos of people: which motions, and which objects and scenes, go with each label; made as "
+        "motion and context are configured",
+    )
     controls: list[
-        Literal["plain", "keys", "ICH", "ICH, no OT", "ICI", "IVC", "explained", "plain, explained", "oracle"]
+        Literal[
+            "plain", "keys", "ICH", "ICH, no OT", "ICI", "IVC", "explained", "plain, explained", "shuffled", "oracle"
+        ]
     ] = Field(
         ["plain"],
         description="networks that are trained beside the configured one: without stages, with frames as tokens, with "
-        "one stage, told of codependency, or on the test sets' own interventions (a ceiling)",
+        "one stage, told of codependency, with the frames of other videos, or on the test sets' own interventions (a "
+        "ceiling)",
     )

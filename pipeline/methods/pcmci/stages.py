@@ -1,7 +1,7 @@
 """The stages of PCMCI: what both encoders see of long videos, networks and controls, the model with its figures."""
 
 from pipeline.data.stages import VIDEOS
-from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage
+from pipeline.jobs.declare import LONGEST, WAITED_FOR, Read, Setting, Stage, When
 
 ENCODER = ("model", "revision", "sha256")
 # Frames are sampled evenly over the whole video, whatever clips of other methods are.
@@ -15,6 +15,15 @@ def has_videos(section) -> bool:
 def has_index(section) -> bool:
     """Whether labels are the data set's; the grammar of the structural causal model needs none."""
     return has_videos(section) or section.pcmci.world.labels == "index"
+
+
+def has_concepts(section) -> bool:
+    return has_videos(section) and bool(section.pcmci.concepts)
+
+
+def names(kind: str) -> When:
+    """Condition: concepts of this kind are compared with labels."""
+    return lambda section: has_concepts(section) and kind in section.pcmci.concepts
 
 
 def settings_of(part: str, encoder: str) -> tuple[Setting, ...]:
@@ -71,6 +80,8 @@ STAGES = (
             "network": "pcmci/network.zarr.zip",
             "evaluation": "pcmci/evaluation.parquet",
             "couplings": "pcmci/couplings.parquet",
+            "predictions": "pcmci/predictions.zarr.zip",
+            "matrices": "pcmci/matrices.zarr.zip",
         },
         reads={
             "index": Read("index.index", when=has_index),
@@ -78,10 +89,22 @@ STAGES = (
             "tokens": "pcmci_tokens.tokens",
             "labels": "pcmci_labels.labels",
         },
-        settings=(Setting("pcmci", without=("frames", "tokens", "labels")),),
+        settings=(Setting("pcmci", without=("frames", "tokens", "labels", "concepts")),),
         memory_mb=4000,
         minutes=240,
         priority=LONGEST,
+    ),
+    Stage(
+        "pcmci_concepts",
+        module="pipeline.methods.pcmci.concepts",
+        writes={"concepts": "pcmci/concepts.parquet"},
+        reads={
+            "predictions": "pcmci_train.predictions",
+            "motion_labels": Read("motion_concepts.motion_labels", when=names("motion")),
+            "pseudo_labels": Read("concepts.pseudo_labels", when=names("words")),
+        },
+        settings=(Setting("pcmci.concepts", key="concepts"),),
+        when=has_concepts,
     ),
     Stage(
         "pcmci",
@@ -91,7 +114,14 @@ STAGES = (
             "network": "pcmci_train.network",
             "evaluation": "pcmci_train.evaluation",
             "couplings": "pcmci_train.couplings",
+            "matrices": "pcmci_train.matrices",
+            "concepts": "pcmci_concepts.concepts",
+            # The page shows some test videos.
+            "index": Read("index.index", when=has_index),
+            "frames": "pcmci_frames.frames",
+            "tokens": "pcmci_tokens.tokens",
         },
+        opens_videos=True,
         # What looks at a new video must look as these rows were made.
         settings=(
             *(

@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional
 
 from pipeline.learning.early_stopping import NotFinite
-from pipeline.methods.pcmci.measures import mean_precision
+from pipeline.methods.pcmci.measures import HALF, mean_precision, thresholds
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import Training
 
 FITTING_ROUNDS = 200
-VALUES_AT_ONCE = 1 << 25
+VALUES_AT_ONCE = 1 << 24
 
 # Rows of videos → tokens [b, L_v, …], frames [b, L, E] and the mask [b, L] of frames that are there, or None.
 Batch = Callable[[np.ndarray], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]
@@ -24,11 +24,16 @@ Batch = Callable[[np.ndarray], tuple[torch.Tensor, torch.Tensor, torch.Tensor | 
 
 @dataclass
 class Curve:
-    """What a training came to: the loss and validation's figure of each epoch, and the one that was kept."""
+    """What a training came to: the loss and validation's figure of each epoch, and the one that was kept.
+
+    Attributes:
+        thresholds: of each action, calibrated on validation; a half without validation, none of activities.
+    """
 
     losses: list[float] = field(default_factory=list)
     figures: list[float] = field(default_factory=list)
     chosen: int = 0
+    thresholds: list[float] = field(default_factory=list)
 
 
 def codependency(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,10 +90,10 @@ def asked(network: Network, batch: Batch, rows: np.ndarray) -> np.ndarray:
     """Logits ``[n, N]`` of rows."""
     network.eval()
     with torch.no_grad():
-        return np.concatenate([network(*batch(part)).numpy() for part in _parts(rows, _at_once(network))])
+        return np.concatenate([network(*batch(part)).numpy() for part in _parts(rows, at_once(network))])
 
 
-def _at_once(network: Network) -> int:
+def at_once(network: Network) -> int:
     """Videos that are asked at once: fewer of many labels, whose hidden units take the memory."""
     return max(1, VALUES_AT_ONCE // (len(network.texts) * network.settings.feedforward))
 
@@ -101,7 +106,7 @@ def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def mean_evidence(network: Network, batch: Batch, rows: np.ndarray) -> torch.Tensor:
     """Mean of H over rows ``[N, E]``."""
     total = torch.zeros_like(network.population)
-    for part in _parts(rows, _at_once(network)):
+    for part in _parts(rows, at_once(network)):
         _, frames, mask = batch(part)
         total += network.evidence(frames, mask).sum(0)
     return total / len(rows)
@@ -158,5 +163,11 @@ def train(
         curve.chosen = settings.epochs - 1
     else:
         network.load_state_dict(best)
+    if settings.target == "actions":
+        curve.thresholds = [HALF] * labels.shape[1]
+        if len(validation):
+            # As in use: what the loss was told of other labels is left away.
+            probability = torch.from_numpy(asked(network, batch, validation)).sigmoid().numpy()
+            curve.thresholds = thresholds(probability, labels[validation].numpy()).tolist()
     network.eval()
     return curve

@@ -14,7 +14,7 @@ import torch
 TOLERANCE = 1e-4
 MAX_ROUNDS = 100
 
-Refine = Literal["product", "plan", "similarity", "mean"]
+Refine = Literal["product", "plan", "similarity", "sharpened", "mean"]
 
 
 def unit_rows(rows: torch.Tensor, what: str) -> torch.Tensor:
@@ -99,12 +99,13 @@ def refined(similarity: torch.Tensor, regularisation: float, refine: Refine = "p
     """S̃ = f(S, P*): weights of frames for every label, rows of ``[B, N, L]`` that sum to 1.
 
     ``product`` is rownorm(S ⊙ P*) = softmax_l((1 + 1/λ) log S + g_l): the row potential cancels, so transport acts by
-    the columns alone and discounts frames that every label claims. ``similarity`` is softmax without transport.
+    the columns alone and discounts frames that every label claims. ``similarity`` is softmax without transport, and
+    ``sharpened`` the same at the product's own temperature τ / (1 + 1/λ): all that it lacks is g.
     """
     if refine == "mean":
         there = (similarity > -math.inf).to(similarity.dtype)
         return there / there.sum(-1, keepdim=True)
-    if refine == "similarity":
-        return similarity.softmax(-1)
+    if refine in ("similarity", "sharpened"):
+        return (similarity * (1 + 1 / regularisation if refine == "sharpened" else 1)).softmax(-1)
     plan = log_plan(similarity, regularisation)
     return (plan if refine == "plan" else similarity + plan).softmax(-1)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from pipeline.methods.pcmci import world
-from pipeline.methods.pcmci.controls import ORACLE, changed
-from pipeline.methods.pcmci.measures import Couplings, by_group_rates, couplings, mean_precision
+from pipeline.methods.pcmci.controls import ORACLE, SHUFFLED, changed
+from pipeline.methods.pcmci.measures import (
+    COUPLED,
+    HALF,
+    Couplings,
+    by_group_rates,
+    couplings,
+    mean_precision,
+    soft_coupling,
+)
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.settings import PCMCI, World
 from pipeline.methods.pcmci.training import Batch, Curve, asked, train
 
+# What a world without the training's coincidences leaves of a network; of videos, the split that is a result.
+HEADLINES = ("do(all)", "test")
 # Baselines that no video, or no training, is needed for.
 ZERO_SHOT, CHANCE, DISH = "zero-shot", "chance", "activity alone"
 # Objects that are flipped to see what a label depends on, and videos that they are flipped in.
@@ -42,8 +53,11 @@ class Coupled:
 Found = tuple[list[Figure], list[Coupled]]
 
 
-def _batch(videos: world.Videos) -> Batch:
-    return lambda rows: (videos.tokens[rows], videos.frames[rows], None)
+def _batch(videos: world.Videos, shuffled: bool = False) -> Batch:
+    """Rows of videos; ``shuffled``: with the frames of other ones, which tell nothing of the video itself."""
+    n = len(videos.frames)
+    of = torch.randperm(n, generator=world.generator(n, 6)) if shuffled else torch.arange(n)
+    return lambda rows: (videos.tokens[rows], videos.frames[of[rows]], None)
 
 
 def joined(first: world.Videos, second: world.Videos) -> world.Videos:
@@ -67,20 +81,32 @@ def trained(settings: PCMCI, control: str, rows: world.Rows) -> tuple[Network, C
     videos, n = joined(first, second), len(first.labels)
     texts = world.bases(settings.world, videos.labels.shape[1]).texts
     every = np.arange(len(videos.labels))
-    return fitted(changed(settings, control), texts, _batch(videos), videos.labels, every[:n], every[n:])
+    batch = _batch(videos, control == SHUFFLED)
+    return fitted(changed(settings, control), texts, batch, videos.labels, every[:n], every[n:])
 
 
-def asked_of(scores: np.ndarray, labels: np.ndarray, target: str, name: str, do: str) -> Found:
-    """Figures of logits ``[n, N]``: accuracy of activities, or mAP of actions and how they are coupled."""
+def asked_of(
+    scores: np.ndarray, labels: np.ndarray, target: str, name: str, do: str, thresholds: Sequence[float]
+) -> Found:
+    """Figures of logits ``[n, N]``: accuracy of activities, or mAP of actions and how they are coupled.
+
+    Args:
+        thresholds: of each action, calibrated; couplings are told of these and of a half.
+    """
     if target == "activity":
         return [Figure(name, do, "accuracy", float((scores.argmax(1) == labels.argmax(1)).mean()))], []
-    seen = couplings(scores > 0, labels)
+    probability = torch.from_numpy(scores).sigmoid().numpy()
+    seen, calibrated = (couplings(probability > limit, labels) for limit in (HALF, np.asarray(thresholds)))
+    pairs = labels.shape[1] * (labels.shape[1] - 1)
     values = mean_precision(scores, labels) | {
         "false couplings": seen.false,
         "missed couplings": seen.missed,
         "density": seen.density,
         "density of the labels": seen.true_density,
+        "soft density": float((np.nan_to_num(soft_coupling(probability)) > COUPLED).sum() / pairs),
         "recall": seen.recall,
+        "false couplings, calibrated": calibrated.false,
+        "recall, calibrated": calibrated.recall,
     }
     return [Figure(name, do, figure, value) for figure, value in values.items()], [Coupled(name, do, seen)]
 
@@ -103,14 +129,15 @@ def effect_of_objects(network: Network, test: world.Videos, settings: World) -> 
     return float(np.mean(moved) / (scores[labels].mean() - scores[~labels].mean()))
 
 
-def figures(network: Network, name: str, settings: World, rows: world.Rows) -> Found:
+def figures(network: Network, name: str, settings: World, rows: world.Rows, thresholds: Sequence[float]) -> Found:
     """mAP by both conventions and couplings on every test set, and on do(all) what objects do."""
     found: list[Figure] = []
     coupled: list[Coupled] = []
     for do in world.INTERVENTIONS:
         test = world.filmed_set(settings, rows, do)
-        scores, labels = asked(network, _batch(test), np.arange(len(test.labels))), test.labels.numpy()
-        values, pairs = asked_of(scores, labels, "actions", name, do)
+        batch, labels = _batch(test, name == SHUFFLED), test.labels.numpy()
+        scores = asked(network, batch, np.arange(len(labels)))
+        values, pairs = asked_of(scores, labels, "actions", name, do, thresholds)
         found, coupled = found + values, coupled + pairs
         if do == "do(all)":
             found.append(Figure(name, do, "effect of do(object)", effect_of_objects(network, test, settings)))

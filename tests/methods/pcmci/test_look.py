@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +51,24 @@ def test_memory_does_not_grow_with_the_video(film, monkeypatch):
 
     monkeypatch.setattr(readers.Video, "frames", refused)
     assert len(pictures(film, 8, Decode(size=32))[0]) == 8
+
+
+def test_frames_of_a_long_film_are_sought(tmp_path, monkeypatch):
+    """They are those of one pass, whatever decides between the two."""
+    from pipeline.data import readers
+
+    with av.open(str(tmp_path / "long.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "20"})
+        stream.width, stream.height, stream.pix_fmt = 48, 48, "yuv420p"
+        for number in range(500):
+            picture = np.full((48, 48, 3), number % 250, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    frames, times = pictures(tmp_path / "long.mp4", 8, Decode(size=32, backend="pyav"))
+    assert np.allclose(times, (2 * np.arange(8) + 1) * 500 // 16 / 25)
+    monkeypatch.setattr(readers, "is_cheaper", lambda *_: False)
+    others, again = pictures(tmp_path / "long.mp4", 8, Decode(size=32, backend="pyav"))
+    assert np.array_equal(frames, others) and np.array_equal(times, again)
 
 
 def test_a_row_per_frame(project):

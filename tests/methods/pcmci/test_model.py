@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import nn
@@ -13,12 +14,13 @@ from torch.nn import functional
 from pipeline.cli import main
 from pipeline.data.entries import Segment
 from pipeline.methods import models
-from pipeline.methods.pcmci.model import Model, Seen, network_of
+from pipeline.methods.pcmci.model import INDEX, Model, Seen, network_of
 from pipeline.methods.pcmci.network import Network
 from pipeline.methods.pcmci.pictures import strongest, write
 from pipeline.methods.pcmci.settings import PCMCI
 from pipeline.store.atomic import ArtifactError, StageError
 from pipeline.store.names import NameUnknown
+from pipeline.store.tables import write_table
 
 NAMES = ["fry_egg", "$hostile$ <b>\n", "../x", "pour milk"]
 
@@ -107,14 +109,43 @@ def test_weights_are_distributions(model, seen):
 def test_pictures_and_text(model, seen, tmp_path):
     changed = model.intervene(seen, drop=(2.5, 6.5))
     truth = [Segment(0, 4, 0)]
-    lines = write(model, "a.mp4", seen, tmp_path, 2, changed, "without 2.5-6.5 s", truth)
+    after = model.under(seen, drop=(2.5, 6.5))
+    lines = write(model, "a.mp4", seen, tmp_path, 2, after, "without 2.5-6.5 s", truth)
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("frames.png", "plan.png", "couplings.png"))
     told = json.loads((tmp_path / "explanation.json").read_text())
     assert told["intervention"] == "without 2.5-6.5 s" and "→" in lines[1]
     row = told["labels"][0]
+    assert (
+        told["counterfactual"][0].startswith(f"{row['label']}: ") and "without 2.5-6.5 s" in told["counterfactual"][0]
+    )
+    assert [part for row in told["labels"] for part in row["true"]] in ([], [[0, 4]])
     label = NAMES.index(row["label"])
     assert row["logit, intervened"] == pytest.approx(float(changed[label]))
     assert sum(row["frames"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_true_segments_are_those_of_the_index(model, tmp_path):
+    """Found by the path below the data set's root, labels as the model counts them; excerpts count times otherwise."""
+    segment = {"start": 1.0, "end": 2.5, "label": 0}
+    rows = [
+        {"path": "P03/cam01/a.mp4", "segments": [segment, {**segment, "label": 1}], "first_frame": None},
+        {"path": "b.mp4", "segments": [segment], "first_frame": 25},
+    ]
+    kinds = pa.struct([("start", pa.float64()), ("end", pa.float64()), ("label", pa.int32())])
+    kind = pa.schema([("path", pa.string()), ("segments", pa.list_(kinds)), ("first_frame", pa.int32())])
+    (tmp_path / "data").mkdir()
+    write_table(tmp_path / INDEX, pa.Table.from_pylist(rows, kind), {"class_names": ["pour milk", "unknown"]}, {})
+    model.results = tmp_path
+    assert model.truth("/films/P03/cam01/a.mp4") == [Segment(1.0, 2.5, 3)]
+    assert model.truth("/films/P04/cam01/a.mp4") == model.truth("/films/b.mp4") == []
+    model.results = tmp_path / "other"
+    assert model.truth("/films/P03/cam01/a.mp4") == []
+
+
+def test_labels_that_are_asked_about_have_the_couplings_of_all(model, seen):
+    every, some = model.couplings(seen), model.couplings(seen, of=[2, 0])
+    assert np.array_equal(some[:, [2, 0]], every[:, [2, 0]]) and np.isnan(some[:, [1, 3]]).all()
+    assert {pair["because of"] for pair in strongest(some, NAMES, 4)} <= {NAMES[0], NAMES[2]}
 
 
 def test_strongest_couplings_are_between_labels():

@@ -52,11 +52,13 @@ def test_same_seed_same_weights(videos):
 
 @pytest.mark.parametrize("explain", [False, True])
 def test_labels_of_test_videos_reach_nothing(videos, explain):
-    _, _, scores, labels = fitted(videos, explain_codependency=explain)
+    _, curve, scores, labels = fitted(videos, explain_codependency=explain)
+    assert len(curve.thresholds) == 48 and len(set(curve.thresholds)) > 10
     shuffled = labels.clone()
     shuffled[160:] = shuffled[160:][torch.randperm(40)].roll(1, 1)
-    assert np.array_equal(fitted(videos, shuffled, explain_codependency=explain)[2], scores)
-    assert np.array_equal(fitted(videos, labels[:160], explain_codependency=explain)[2], scores)
+    for given in (shuffled, labels[:160]):
+        _, again, found, _ = fitted(videos, given, explain_codependency=explain)
+        assert np.array_equal(found, scores) and again.thresholds == curve.thresholds
 
 
 def test_text_alone_is_tuned(videos):
@@ -71,7 +73,7 @@ def test_text_alone_is_tuned(videos):
 def test_activities_are_chosen_among_each_other(videos):
     labels = torch.nn.functional.one_hot(torch.arange(200) % 10, 48).bool()
     _, curve, scores, _ = fitted(videos, labels, target="activity", epochs=1)
-    assert 0 <= curve.figures[0] <= 1 and scores.shape == (40, 48)
+    assert 0 <= curve.figures[0] <= 1 and scores.shape == (40, 48) and curve.thresholds == []
 
 
 def test_codependency_is_one_logistic_regression_per_label():

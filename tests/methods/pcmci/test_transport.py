@@ -124,3 +124,14 @@ def test_softmax_weights_are_the_normalised_weighted_geometric_mean():
 def test_bad_input_is_told(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_as_sharp_as_the_product_without_transport():
+    """All that the product has beside it are potentials of frames, the same for every label."""
+    similarity, regularisation = log_similarity(*cosines(5, 9), 0.5), 2.0
+    product, sharp = (refined(similarity, regularisation, kind) for kind in ("product", "sharpened"))
+    potentials = (product / sharp).log()
+    potentials = potentials - potentials.mean(-1, keepdim=True)
+    assert potentials.abs().max() > 1e-3
+    assert torch.allclose(potentials, potentials[:, :1].expand_as(potentials), atol=1e-4)
+    assert torch.allclose(sharp, refined(1.5 * similarity, regularisation, "similarity"))

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.ablations.cache import run_step
+from pipeline.ablations.cache import Cache, run_step
+from pipeline.ablations.variants import Variant
 from pipeline.config import validate
 from pipeline.jobs.runtime import RUNTIME_VARIABLE
+from pipeline.jobs.stage import StageError
 from pipeline.methods import models
+from pipeline.methods.pcmci.comparisons.tables import figures_of, section_of, tables
 from pipeline.methods.pcmci.pictures import write
 from pipeline.rules.graph import STAGES, closure, reads, settings_json
 from pipeline.store.arrays import read_arrays
@@ -70,8 +73,8 @@ def run(films, project, tmp_path_factory):
             }
         }
     ).datasets["own"]
-    folder = tmp_path_factory.mktemp("results")
-    made = {}
+    folder = tmp_path_factory.mktemp("results") / "own"
+    made = {"section": section, "folder": folder}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(RUNTIME_VARIABLE, json.dumps({"roots": {"own": str(films)}}))
         for name in closure(section, ["pcmci"]):
@@ -119,4 +122,29 @@ def test_the_model_looks_at_a_film_as_the_run_did(run, films, tmp_path):
     assert without.shape == (2,)
     other = model.intervene(seen, {"pour_red": "a blue wall"})
     assert not np.allclose(other, model.logits(seen.tokens[None], seen.frames[None])[0])
-    assert write(model, "test_rb0", seen, tmp_path, changed=other)[0].startswith("test_rb0: ")
+    after = model.under(seen, {"pour_red": "a blue wall"})
+    assert write(model, "test_rb0", seen, tmp_path, after=after)[0].startswith("test_rb0: ")
+
+
+def test_another_form_of_tokens_is_compared(run, films):
+    """A table about encoders may make tokens again, from every video; another table may not."""
+    section, variant = run["section"], Variant("two clips", {"pcmci.tokens": {"n_clips": 2, "clip_frames": 16}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RUNTIME_VARIABLE, json.dumps({"roots": {"own": str(films)}}))
+        found = {}
+        table = tables(section)["encoders"]
+        for one in (*table.variants, variant):
+            own = section_of(section, one, 0)
+            cache = Cache(run["folder"], run["folder"].parent / "cache", section, table.remakes)
+            found[one.name] = figures_of(cache, own, one)
+        assert set(found["two clips"]) >= {"mAP", "map_sklearn", "false couplings, calibrated"}
+        assert len(list((run["folder"].parent / "cache").glob("pcmci_tokens/*/pcmci/tokens/*.zip"))) == 2
+        with pytest.raises(StageError, match="cannot change what `pcmci_tokens` makes"):
+            figures_of(Cache(run["folder"], run["folder"].parent / "other", section), own, variant)
+
+
+def test_the_page_shows_test_videos_with_their_frames(run):
+    html = run["pcmci"]["report"][0].read_text()
+    assert "test_rb0: " in html and "test_rb1: " in html and html.count("data:image/png;base64,") == 1 + 2 * 3
+    arrays, described = read_arrays(run["pcmci_train"]["predictions"][0])
+    assert arrays["logits"].shape == (3 * SPLITS["test"], 2) and "test_rb0" in described["video_id"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.methods.pcmci import world
 from pipeline.methods.pcmci.settings import World
+from pipeline.methods.pcmci.trials import _batch
 
 SMALL = World(train=400, test=400, frames=16)
 
@@ -19,6 +21,17 @@ def rows():
 def close(rate, expected, n):
     """Within three standard errors."""
     return abs(rate - expected) <= 3 * (expected * (1 - expected) / n) ** 0.5 + 1e-9
+
+
+def test_shuffled_frames_are_those_of_other_videos():
+    """Tokens stay with their videos; all frames of a video come from one other."""
+    own = World(train=40, test=10, frames=4)
+    videos = world.filmed_set(own, world.label_rows(own), "train")
+    rows = np.arange(40)
+    tokens, frames, _ = _batch(videos, shuffled=True)(rows)
+    assert torch.equal(tokens, videos.tokens)
+    of = [int((frames[row] == videos.frames).all(2).all(1).nonzero()) for row in rows]
+    assert sorted(of) == rows.tolist() and np.mean(np.array(of) == rows) < 0.2
 
 
 def test_rates_are_those_that_were_asked_for(rows):
