@@ -13,7 +13,7 @@ from pipeline.demo.graphs import class_names, draw_graphs
 from pipeline.demo.settings import Graphs as Generated
 from pipeline.graphs.scene import Scenes, star
 from pipeline.methods.proda import baselines, protocols, state
-from pipeline.methods.proda.answers import answer, groups
+from pipeline.methods.proda.answers import answer, groups, prompt_share
 from pipeline.methods.proda.batches import batch, sizes_of
 from pipeline.methods.proda.evaluate import Figure, prompt_rows, warnings_of
 from pipeline.methods.proda.fit import Rows, encoded, first_loss, fit
@@ -242,6 +242,22 @@ def test_every_decision_of_the_losses_gives_gradients(drawn, loss):
     assert torch.isfinite(value)
     silent = [name for name, weight in network.named_parameters() if weight.grad is None]
     assert all(name.startswith("read_m.") for name in silent)
+
+
+def test_the_prompts_part_of_an_answer(drawn):
+    """A network that sees no video is at 1, one that sees no prompt at 0."""
+    own = settings(prompt="simple")
+    network, prompts = network_of(drawn[0], own), groups(12, 4, 1)
+    graph = encoded(network, drawn[0], own.frames)
+    assert 0 < prompt_share(network, graph, prompts) < 1
+    with torch.no_grad():
+        alike = graph._replace(nodes=graph.nodes[:1].expand_as(graph.nodes), edges=torch.zeros_like(graph.edges))
+        same = graph._replace(present=graph.present[:1].expand_as(graph.present))
+        alike = alike._replace(present=same.present, shown=graph.shown[:1].expand_as(graph.shown))
+        assert prompt_share(network, alike, prompts) == pytest.approx(1)
+        for part in (network.prompt_s, network.prompt_u):
+            part.project.weight.zero_()
+        assert prompt_share(network, graph, prompts) == pytest.approx(0, abs=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------ training, prediction

@@ -19,6 +19,7 @@ FIGURES = {
     "headline": ("test", "label_free", "headline"),
     "oracle a_t": ("test", "oracle", "a_t"),
     "a_m": ("test", "label_free", "a_m"),
+    "prompt's part": ("test", "label_free", "prompt_share"),
     "verbs": ("test", "parts", "verbs"),
     "verbs, `shifted`": ("shifted", "parts", "verbs"),
     "object found": ("test", "parts", "node_hit"),
