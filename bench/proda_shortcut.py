@@ -3,7 +3,8 @@
     python -m bench.proda_shortcut results/graphs_hard --recipe paper --epochs 12 --then 18
 
 The run must have its index, graphs and nodes. `--then` trains on from the weights with a second schedule; `--set`
-changes settings, such as `--set loss.disentangle=false`. No test video is looked at.
+changes settings, such as `--set loss.disentangle=false`. `--test` looks at test videos at the end, with the epoch that
+validation took.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--then", type=int, default=0)
     parser.add_argument("--every", type=int, default=3)
+    parser.add_argument("--test", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON")
     call = parser.parse_args()
     given = {f"proda.{key}": json.loads(value) for key, _, value in (item.partition("=") for item in call.set)}
@@ -142,6 +144,26 @@ def main() -> None:
         print(f"{call.recipe}: {epochs} epochs{' more' if done else ''}, a line every {call.every}", flush=True)
         state = fit.trial(fit.Problem(train, val, sizes, own.proda, "cpu"), 1, call.recipe, None)[0].state
         done += epochs
+    if call.test:
+        network = fit.ProDA(sizes, own.proda.network)
+        network.load_state_dict(state)
+        for split in ("test", "shifted"):
+            _tell(split, network, labelled(videos, scenes, split), own.proda)
+
+
+def _tell(split: str, network, rows: fit.Rows, settings) -> None:
+    """The headline as `proda` has it, of the readout t of phase 1."""
+    graph = fit.encoded(network, rows.scenes, settings.frames)
+    prompts = groups(rows.truth.shape[1], settings.asked, settings.shuffles)
+    found = answer(network, graph, prompts).headline.numpy()
+    which, told = prompt_rows(rows.truth, settings.asked)
+    t, _ = answer_each(network, graph.take(torch.from_numpy(which)), torch.from_numpy(told).float())
+    oracle = protocols.charades_map(torch.sigmoid(t).numpy(), rows.truth[which])[0]
+    print(
+        f"{split}: headline {protocols.charades_map(found, rows.truth)[0]:.3f}, "
+        f"verbs {protocols.verb_accuracy(found, rows.truth, VERBS):.3f}, oracle {oracle:.3f}, "
+        f"prompt's part {prompt_share(network, graph, prompts):.3f}"
+    )
 
 
 def _begin_with(state: dict[str, torch.Tensor]) -> None:
