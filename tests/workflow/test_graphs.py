@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from conceptreel import load
+from pipeline.graphs.sources import charades_ag
 from pipeline.store.arrays import read_arrays
 from pipeline.store.tables import read_table
 
@@ -119,3 +124,82 @@ def test_dance_refuses_label_sets(few):
     videos = VideoTable(ids, ids, ids, labels, ids, ids, ids, attributes["class_names"])
     with pytest.raises(StageError, match="choose a method for label sets"):
         videos.single_label("DANCE")
+
+
+# ---------------------------------------------------------------------------- Charades with Action Genome, as published
+
+ACTIONS = (
+    "Holding some clothes",
+    "Putting clothes somewhere",
+    "Opening a door",
+    "Closing a door",
+    "Sitting in a chair",
+)
+THINGS = ("clothes", "door", "chair", "cup/glass/bottle")
+FRAME = {"bbox": np.array([[10.0, 10, 60, 90]], np.float32), "bbox_score": np.ones(1), "bbox_size": (100, 100)}
+
+
+def a_thing(kind: str, visible: bool) -> dict:
+    """An object as the pickles have it; what is invisible has neither a box nor relations."""
+    relations = {
+        "attention_relationship": ["looking_at"],
+        "spatial_relationship": ["in_front_of"],
+        "contacting_relationship": ["holding"],
+    }
+    return {
+        "class": kind,
+        "bbox": (20.0, 30.0, 40.0, 20.0) if visible else None,
+        "visible": visible,
+        **(relations if visible else dict.fromkeys(relations)),
+    }
+
+
+def write_charades(folder: Path) -> None:
+    """Lists and pickles of 16 + 6 videos of 10 s; the first test video has no label, the second no person."""
+    draw = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    lines = [f"c{number:03d} {name}\n" for number, name in enumerate(ACTIONS)]
+    (folder / "Charades_v1_classes.txt").write_text("".join(lines))
+    objects, persons = {}, {}
+    for split, count in (("train", 16), ("test", 6)):
+        rows = ["id,subject,scene,actions,length\n"]
+        for number in range(count):
+            key = f"{split.upper()}{number}"
+            labels = [] if key == "TEST0" else [number % 5, *([(number + 2) % 5] if number % 2 else [])]
+            spans = ";".join(f"c{label:03d} {label}.00 {label + 4}.50" for label in labels)
+            rows.append(f"{key},S{number % 4},Kitchen,{spans},10.00\n")
+            for frame in range(1, 240, 30):
+                name = f"{key}.mp4/{frame:06d}.png"
+                nobody = {**FRAME, "bbox": np.zeros((0, 4), np.float32)}
+                persons[name] = nobody if key == "TEST1" else FRAME
+                objects[name] = [a_thing(kind, draw.random() < 0.7) for kind in THINGS]
+        (folder / f"Charades_v1_{split}.csv").write_text("".join(rows))
+    for name, value in ((charades_ag.OBJECTS, objects), (charades_ag.PERSONS, persons)):
+        (folder / name).write_bytes(pickle.dumps(value))
+
+
+def test_charades_with_action_genome(tmp_path, make_workspace):
+    """Label sets from none to several, real segments, and the figures of all protocols, by the published section."""
+    workspace = make_workspace(tmp_path)
+    write_charades(tmp_path / "data/charades")
+    small = {
+        "asked": 3,
+        "network": {"width": 8, "heads": 2},
+        "training": {"first": {"epochs": 1, "recipes": ["paper"]}, "second": ONCE},
+    }
+    section = {
+        "data": {"shards": 2, "index": {"validation_fraction": 0.25}},
+        "graphs": {"tables": {"fps": 24, "fps_file": ""}, "nodes": {"source": "classes"}},
+        "proda": small,
+    }
+    workspace.configure({"data_root": "data", "datasets": {"charades": section}})
+    workspace.snakemake("results/charades/proda/model.pt")
+    rows = read_table(tmp_path / "results/charades/proda/evaluation.parquet")[0].to_pylist()
+    assert {row["graph_source"] for row in rows} == {"charades_ag"} and {row["split"] for row in rows} == {"test"}
+    found = {(row["protocol"], row["figure"]): row["value"] for row in rows}
+    for figure in (("localisation_25", "asked_x_s"), ("table_7", "a_s_2"), ("table_9", "s_theta0.5_iou0.5")):
+        assert 0 <= found[figure] <= 1
+    model = load(tmp_path / "results/charades/proda/model.pt")
+    answer = model.predict("TEST3").disentangle(["Closing a door", "Holding some clothes"]).as_dict()
+    assert [own["segments"] for own in answer["actions"]] == [[[3.0, 7.5]], [[0.0, 4.5]]]
+    assert model.predict("TEST1").disentangle(["Closing a door"]).scene.present[:, 0].sum() == 0

@@ -78,6 +78,23 @@ def answer(network: ProDA, graph: Encoded, prompts: Tensor) -> Answers:
 
 
 @torch.no_grad()
+def prompt_share(network: ProDA, graph: Encoded, prompts: Tensor) -> float:
+    """How much of a_t the prompt decides and not the video: 1: all videos are answered alike; 0: no prompt counts.
+
+    Of logits ``[G, n, C]`` under the same G prompts, at least 2: the variance over prompts, as a part of itself and of
+    the variance over videos of their means. A network that copies prompts and has learned nothing of videos is at 1.
+    """
+    logits = []
+    for part in _parts(len(graph.nodes)):
+        own = graph.take(part)
+        under = [network.disentangle(own, prompt.expand(len(own.nodes), -1)).fused for prompt in prompts.to(own.nodes)]
+        logits.append(torch.stack([network.read_t(fused, own.present).logits for fused in under]))
+    found = torch.cat(logits, 1)
+    of_prompt, of_video = found.var(0).mean(), found.mean(0).var(0).mean()
+    return float(of_prompt / (of_prompt + of_video).clamp(min=1e-12))
+
+
+@torch.no_grad()
 def answer_each(network: ProDA, graph: Encoded, prompts: Tensor) -> tuple[Tensor, Tensor]:
     """a_t and a_s, logits ``[n, C]``, of every video under its own prompt ``[n, C]``."""
     t, s = [], []

@@ -16,7 +16,7 @@ from pipeline.graphs.scene import Scenes
 from pipeline.jobs import stage
 from pipeline.learning.multilabel import mean_average_precision
 from pipeline.methods.proda import baselines, protocols
-from pipeline.methods.proda.answers import answer_each, answer_single
+from pipeline.methods.proda.answers import answer_each, answer_single, groups, prompt_share
 from pipeline.methods.proda.fit import encoded
 from pipeline.methods.proda.losses import injected
 from pipeline.methods.proda.model import Model
@@ -345,6 +345,8 @@ def _figures(
 ) -> list[Figure]:
     graph = encoded(network, own.scenes, settings.frames)
     found = label_free(own) + oracle(own, network, graph, settings.asked, presence)
+    share = prompt_share(network, graph, groups(own.truth.shape[1], settings.asked, 1))
+    found.append(Figure(own.name, "label_free", "prompt_share", share))
     found += tables_6_7(own, network, graph, settings.asked, presence)
     found += tables_8_9(own, network, graph, settings.asked) + official_localisation(own)
     if verbs:

@@ -108,6 +108,8 @@ def measure(root: Path, seed: int = 0) -> dict[str, float]:
         products = [each * (of_test[own] + 1e-9) for _, _, own, each in cells]
         values = table_6_7(cells, products, test.truth)
         found[f"table_{number}"] = float(np.mean([mean for mean, _ in values.values()]))
+        pooled = np.concatenate([test.truth[own] & each for _, _, own, each in cells])
+        found[f"table_{number}_rows"] = charades_map(np.concatenate(products), pooled)[0]
     return found
 
 
@@ -122,4 +124,5 @@ def lines(found: dict[str, float]) -> list[str]:
         f"  and how many a prompt names      {found['presence_and_counted_prompt']:.3f}",
         f"a_s, prompt × presence, Table 6    {found['table_6']:.3f}   (published .99 to 1)",
         f"a_s, prompt × presence, Table 7    {found['table_7']:.3f}   (published .85 to 1)",
+        f"  all rows in one list             {found['table_7_rows']:.3f}",
     ]

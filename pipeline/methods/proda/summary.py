@@ -11,6 +11,7 @@ SHOWN = (
     ("single", "  asked for alone"),
     ("presence_lr", "  which objects are there, regression"),
     ("relations_lr", "  how they are related, regression"),
+    ("prompt_share", "  part of it that the prompt decides"),
     ("a_t", "  with test labels in the prompts"),
     ("prompt_copy", "  those prompts, copied"),
     ("verbs", "  right verb of a used object"),

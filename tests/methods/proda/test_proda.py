@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,16 +12,17 @@ from sklearn.metrics import average_precision_score
 from pipeline.demo.graphs import class_names, draw_graphs
 from pipeline.demo.settings import Graphs as Generated
 from pipeline.graphs.scene import Scenes, star
-from pipeline.methods.proda import baselines, protocols
-from pipeline.methods.proda.answers import answer, groups
+from pipeline.methods.proda import baselines, protocols, state
+from pipeline.methods.proda.answers import answer, groups, prompt_share
 from pipeline.methods.proda.batches import batch, sizes_of
 from pipeline.methods.proda.evaluate import Figure, prompt_rows, warnings_of
 from pipeline.methods.proda.fit import Rows, encoded, first_loss, fit
 from pipeline.methods.proda.losses import correlation, draw_prompt, injected, reconstruction, specify, targets
 from pipeline.methods.proda.network import Graphs, OtherNorm, ProDA, VGNorm
-from pipeline.methods.proda.predict import predictions
+from pipeline.methods.proda.predict import check_fits, predictions
 from pipeline.methods.proda.settings import Loss, Network
 from pipeline.methods.proda.settings import ProDA as Settings
+from pipeline.store.atomic import ArtifactError, StageError
 
 TRAINING = {
     "batch_size": 8,
@@ -241,6 +244,22 @@ def test_every_decision_of_the_losses_gives_gradients(drawn, loss):
     assert all(name.startswith("read_m.") for name in silent)
 
 
+def test_the_prompts_part_of_an_answer(drawn):
+    """A network that sees no video is at 1, one that sees no prompt at 0."""
+    own = settings(prompt="simple")
+    network, prompts = network_of(drawn[0], own), groups(12, 4, 1)
+    graph = encoded(network, drawn[0], own.frames)
+    assert 0 < prompt_share(network, graph, prompts) < 1
+    with torch.no_grad():
+        alike = graph._replace(nodes=graph.nodes[:1].expand_as(graph.nodes), edges=torch.zeros_like(graph.edges))
+        same = graph._replace(present=graph.present[:1].expand_as(graph.present))
+        alike = alike._replace(present=same.present, shown=graph.shown[:1].expand_as(graph.shown))
+        assert prompt_share(network, alike, prompts) == pytest.approx(1)
+        for part in (network.prompt_s, network.prompt_u):
+            part.project.weight.zero_()
+        assert prompt_share(network, graph, prompts) == pytest.approx(0, abs=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------ training, prediction
 
 
@@ -409,3 +428,25 @@ def test_leak_table_of_charades(real_data):
     assert (found["videos"], found["without_label"], found["more_labels"]) == (1863, 49, 70)
     for name, published in (("chance", 0.059), ("presence", 0.539), ("presence_and_prompt", 0.735), ("table_6", 0.997)):
         assert found[name] == pytest.approx(published, abs=0.01), name
+
+
+@pytest.mark.parametrize("size", ["frames", "actions", "relations", "features", "node_classes"])
+def test_weights_of_other_graphs_are_refused(drawn, size):
+    """A model whose weights are for other N, C or R is one line, whatever its sizes claim."""
+    own = settings()
+    network = network_of(drawn[0], own)
+    sizes = {**network.sizes._asdict(), size: getattr(network.sizes, size) + 1}
+    with pytest.raises(ArtifactError, match="do not fit the network of ProDA"):
+        state.network_of(sizes, own.model_dump(mode="json"), network.state_dict())
+
+
+def test_graphs_of_another_kind_are_refused(drawn):
+    scenes, network = drawn[0], network_of(drawn[0], settings())
+    described = {"node_classes": ["person", "cup"], "relation_names": ["near", "contact"], "topology": "star"}
+    trained = {**described, "nodes": int(scenes.node_class.shape[1])}
+    check_fits(network, scenes, described, trained)
+    with pytest.raises(StageError, match=r"relation_names \['near', 'contact'\]; these have \['near'\]"):
+        check_fits(network, scenes, {**described, "relation_names": ["near"]}, trained)
+    wide = dataclasses.replace(scenes, features=np.repeat(scenes.features, 2, 2))
+    with pytest.raises(StageError, match="features of 16 numbers; these have 32"):
+        check_fits(network, wide, described, trained)
