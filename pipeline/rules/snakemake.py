@@ -12,10 +12,11 @@ from typing import Any
 
 from pipeline.config import Config, Dataset
 from pipeline.data.entries import ListError
+from pipeline.data.stages import VIDEOS
 from pipeline.demo.stages import is_rendered
 from pipeline.jobs.declare import Read, Stage, value_at
 from pipeline.rules import costs
-from pipeline.rules.graph import STAGES, home, reads, settings_json, shards
+from pipeline.rules.graph import STAGES, closure, home, reads, settings_json, shards
 from pipeline.rules.videos import Videos
 from pipeline.settings import ConfigError
 from pipeline.store.code import code_digest
@@ -139,9 +140,26 @@ class Rules:
             return [path for path in paths if os.path.isfile(path) and "{" not in path]
 
         found["files"] = self._told(foreign)
+        found["tables"] = self.ancient(self._told(self._awaited(stage)))
         if stage.opens_videos:
             found["opened"] = self._told(self._made_videos)
         return found
+
+    def _awaited(self, stage: Stage) -> Callable[[Any], list[str]]:
+        """Names no file, but waits for the table that shards look up, where any of them is on the way to a stage.
+
+        As long as that table is to be made, Snakemake overlooks what else is stale between it and the stage, and would
+        start the stage on an outdated input as soon as the index is there.
+        """
+        looked_up_by = functools.cache(lambda name: VIDEOS.stage in closure(self.section(name), [stage.name]))
+
+        def wait(wildcards: Any) -> list[str]:
+            name = wildcards.dataset
+            if stage.name != VIDEOS.stage and looked_up_by(name):
+                getattr(self.checkpoints, VIDEOS.stage).get(dataset=home(self.section(name), VIDEOS.stage))
+            return []
+
+        return wait
 
     def _named(self, stage: Stage, name: str) -> list[str]:
         """Files and folders that a stage reads and no rule makes: shipped, named by settings, weights."""
