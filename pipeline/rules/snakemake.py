@@ -48,6 +48,14 @@ def weights_of(section: Dataset, paths: tuple[str, ...], project: str) -> list[s
     return sorted(os.path.relpath(path) for folder in folders for path in folder.glob("*") if path.suffix in WEIGHTS)
 
 
+@functools.cache
+def searches_on_gpu() -> bool:
+    """Whether the faiss of this environment, which the jobs share, is one for GPUs."""
+    import faiss  # slow, and asked on clusters alone
+
+    return hasattr(faiss, "StandardGpuResources")
+
+
 class Rules:
     """What the rules of all stages are made of.
 
@@ -276,9 +284,15 @@ class Rules:
         return everything if has_gpu else 1
 
     def gpus(self, stage: Stage) -> int:
-        """GPUs of a job on a cluster: of every encoder's, unless ``runtime.device`` is ``cpu``."""
-        wanted = bool(stage.checkpoints) and self.on_cluster and self.config.runtime.device != "cpu"
+        """GPUs of a job on a cluster: of each that runs on one, unless ``runtime.device`` is ``cpu``."""
+        wanted = self.on_cluster and self.config.runtime.device != "cpu" and self._runs_on_gpu(stage)
         return int(wanted) * (self.config.runtime.finetune_processes if stage.threads == "finetune" else 1)
+
+    @staticmethod
+    def _runs_on_gpu(stage: Stage) -> bool:
+        if stage.gpu == "search":
+            return searches_on_gpu()
+        return stage.gpu == "network" or bool(stage.checkpoints)
 
     def minutes(self, stage: Stage) -> Callable[..., int]:
         """Run time that a job asks for: what its stage declares, on a cluster at least what `costs` expects of it."""
