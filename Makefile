@@ -28,7 +28,7 @@ demo: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason
 	@$(BIN)/conceptreel summary results/demo
 
-# Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
+# Takes five minutes more on two idle cores: the checks in it run the encoders and train the bottleneck again.
 report: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/report.html
 

@@ -377,6 +377,8 @@ class Networks:
         return self.similarity(case, concept), self.rivals(case)
 
 
+# Each holds the networks and torch, some 0.7 GB.
+MAX_PROCESSES = 8
 # Of this process.
 _networks: Networks | None = None
 
@@ -402,7 +404,7 @@ def looked_at(
         return
     # Threads would wait for each other in Python; a process that has multiplied on threads must not be forked.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _open, (drawing, runtime))
+    pool = ProcessPoolExecutor(min(processes, MAX_PROCESSES), context, _open, (drawing, runtime))
     try:
         yield from pool.map(_look, *zip(*asked, strict=True)) if asked else ()
     finally:
