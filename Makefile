@@ -48,7 +48,7 @@ demo: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason
 	@$(BIN)/conceptreel summary results/demo
 
-# Takes a few minutes more: the checks in it run the encoders and train the bottleneck again.
+# Takes some five minutes more on two idle cores (ten CPU minutes): the checks in it run the encoders and train again.
 report: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/report.html
 

@@ -3,8 +3,8 @@
 python bench/reading.py results/demo results/penn_action results/weizmann_small    # finished runs; a minute or two each
 
 Each way reads all videos again; the sparse classifier is trained on motion concepts alone, and beside the objects and
-scenes of the run's model, with several draws of the validation videos. Printed are means over the draws. Choose by the
-columns of validation.
+scenes of the run's model, with several draws of the validation videos. Printed are means over the draws ± standard
+deviations. Choose by the columns of validation. The last way is a check: the default's readings, of other videos.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ WAYS = {
     "both among concepts, τ 0.03, 1": Reading(temperature=0.03, movement_temperature=1.0, among_concepts=True),
     "both among concepts, τ 0.1, 0.3": Reading(temperature=0.1, movement_temperature=0.3, among_concepts=True),
 }
+DEFAULT, SHUFFLED = "both among concepts, τ 0.03, 1", "the same, of other videos"
 # A shorter path than a run's, solved less exactly: the order of ways is what counts.
 CLASSIFIER = Classifier(n_lambdas=30, tolerance=1e-3, refit=False)
 
@@ -56,7 +57,8 @@ def read_all(results: Path, ids: list[str], way: Reading) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path)
-    parser.add_argument("--draws", type=int, default=5, help="of the validation videos")
+    parser.add_argument("--draws", type=int, default=5, help="of the validation videos, two or more")
+    parser.add_argument("--ways", nargs="+", choices=[*WAYS, SHUFFLED], default=[*WAYS, SHUFFLED])
     options = parser.parse_args()
     for results in options.results:
         arrays, about = read_arrays(results / "bottleneck/activations.zarr.zip")
@@ -70,14 +72,17 @@ def main() -> None:
         print(f"\n{results.name}\n\n| concepts | motion | validation | cross-entropy | {' | '.join(splits)} |")
         print("|---" * (4 + len(splits)) + "|")
         ways = {"of the run": z[:, is_motion]} | {
-            name: read_all(results, about["video_id"], w) for name, w in WAYS.items()
+            name: read_all(results, about["video_id"], WAYS[name]) for name in WAYS if name in (*options.ways, DEFAULT)
         }
+        ways[SHUFFLED] = ways[DEFAULT]
+        ways = {name: values for name, values in ways.items() if name == "of the run" or name in options.ways}
         draws = [other_validation(videos, y, seed).split for seed in range(1, options.draws + 1)]
         for beside, context in (("motion alone", z[:, :0]), ("all", z[:, ~is_motion])):
             for name, motion in ways.items():
-                values = np.concatenate([motion, context], 1)
                 rows = []
-                for split in draws:
+                for seed, split in enumerate(draws, 1):
+                    order = np.random.default_rng(seed).permutation(len(y)) if name == SHUFFLED else slice(None)
+                    values = np.concatenate([motion[order], context], 1)
                     train = split == "train"
                     known = np.where(np.isnan(values), np.nanmean(values[train], 0), values)
                     x = standardise(known, *standardise_fit(known[train]))
@@ -85,7 +90,8 @@ def main() -> None:
                     right = (x @ choice.solution.weight.T + choice.solution.bias).argmax(1) == y
                     figures = [choice.accuracy[choice.chosen], choice.loss[choice.chosen]]
                     rows.append(figures + [right[split == part].mean() for part in splits])
-                print(f"| {beside} | {name} | {' | '.join(f'{value:.3f}' for value in np.mean(rows, 0))} |", flush=True)
+                figures = zip(np.mean(rows, 0), np.std(rows, 0, ddof=1), strict=True)
+                print(f"| {beside} | {name} | {' | '.join(f'{m:.3f} ± {s:.3f}' for m, s in figures)} |", flush=True)
 
 
 if __name__ == "__main__":

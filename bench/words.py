@@ -1,7 +1,8 @@
 """Are the words for motions true, and do they tell actions apart?
 
 python bench/words.py                                   # the generator's motions, whose joints in space are known
-python bench/words.py --results results/demo            # the same from the poses that the demo's network estimates
+python bench/words.py --results results/demo            # the demo's key clips, from the poses of its network
+python bench/words.py --results results/demo --true     # the same clips, from the true joints in the picture
 python bench/words.py --distinct results/penn_action results/weizmann_small
 
 A predicate is what a sentence states: a movement of a part, that one follows another, between which heights a hand
@@ -87,15 +88,25 @@ def generated(per_motion: int, seed: int = 1) -> Iterator[tuple[str, float, np.n
         yield motion, abs(view.yaw), joints, normalise(figure.project(joints, view)[0][None, :, :17])[0]
 
 
-def estimated(results: Path) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
-    """The same of the key clips of a run of the demo, with the poses of its network; turns are not told."""
+def key_clips(results: Path, true: bool) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
+    """The same of the key clips of a run of the demo; turns are not told.
+
+    Args:
+        true: with the true places of the joints in the picture instead of those that its network estimates.
+    """
     specs = {clip.video_id: clip.spec for clip in planned(Generate())}
+    truth, known = read_arrays(results / "demo" / "truth.zarr.zip")
+    first = dict(zip(known["video_id"], truth["offsets"], strict=False))
     for path in sorted((results / "motion" / "pose_clips").glob("*.zarr.zip")):
         arrays, described = read_arrays(path)
         for row in np.flatnonzero(arrays["kept"]):
-            spec = specs[described["video_id"][arrays["row"][row]]]
+            video_id = described["video_id"][arrays["row"][row]]
+            spec = specs[video_id]
             frames = np.minimum(arrays["start"][row] + np.arange(arrays["poses"].shape[1]), spec.n_frames - 1)
-            yield spec.motion, np.nan, performed(spec).joints[frames], arrays["poses"][row]
+            poses = arrays["poses"][row]
+            if true:
+                poses = normalise(truth["keypoints"][first[video_id] + frames][None])[0]
+            yield spec.motion, np.nan, performed(spec).joints[frames], poses
 
 
 def scored(cases: Iterator[tuple[str, float, np.ndarray, np.ndarray]]) -> dict[str, Counter[str]]:
@@ -143,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--per-motion", type=int, default=100)
     parser.add_argument("--results", type=Path, help="a run of the demo, whose estimated poses are described")
+    parser.add_argument("--true", action="store_true", help="with --results: by the true joints of its clips")
     parser.add_argument("--distinct", type=Path, nargs="+", default=[], metavar="RESULTS")
     call = parser.parse_args()
     for results in call.distinct:
@@ -150,7 +162,7 @@ def main() -> None:
         part = differ / max(1, pairs)
         print(f"{results}: {count} concepts, {differ} of {pairs} pairs of different actions differ: {part:.3f}")
     if not call.distinct:
-        counted = scored(estimated(call.results) if call.results else generated(call.per_motion))
+        counted = scored(key_clips(call.results, call.true) if call.results else generated(call.per_motion))
         print(f"{'':<24} {'predicates':>10} {'precision':>10} {'recall':>8}")
         for name, own in counted.items():
             precision, recall = precision_recall(own)

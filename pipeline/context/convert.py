@@ -173,16 +173,17 @@ def convert(
 
 
 def _mmpose(folder: Path, config: Path | None, python: str) -> None:
-    """Write config.json of a checkpoint of MMPose, and load both where it will run."""
-    from pipeline.jobs.runtime import Runtime
-    from pipeline.motion.pose.mmpose import MMPose, described
+    """Write config.json of a checkpoint of MMPose; it is loaded where it will run, and its speed noted for plans."""
+    from pipeline.encoding.known import SPEED
+    from pipeline.motion.pose.mmpose import described, measured
 
     if config is None or not config.is_file():
         raise StageError(
             f"mmpose needs the config that the weights were trained with, a Python file: --config (given: {config})"
         )
-    write_json(folder / "config.json", described(config, python))
-    MMPose(str(folder), runtime=Runtime(device="cpu", mmpose=python))
+    says = described(config, python)
+    write_json(folder / "config.json", says)
+    write_json(folder / "config.json", {**says, SPEED: measured(folder, python)})
 
 
 def _check(folder: Path, source: Path, kind: str) -> None:

@@ -274,7 +274,7 @@ def init(call: argparse.Namespace) -> int:
     entries, lengths = listing.entries, []
     people, seen = None, costs.UNKNOWN
     networks = costs.downloads(sections["published"], costs.closure(sections["published"], ["model"]))
-    machine = profiles.this_machine(networks)
+    machine = replace(profiles.this_machine(networks), mmpose=config.runtime.mmpose)
     if not call.quick:
         with Decoder(**config.runtime.decoder.model_dump()) as decoder:
             looked = [

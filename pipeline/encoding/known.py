@@ -2,11 +2,17 @@
 
 Standard library only: the Snakefile reads it. Sizes are those of the files to download, as the hub showed them
 (docs/encoders.md); multiply-adds and seconds of one core are what ``python bench/rates.py`` prints, on an AMD EPYC.
+A checkpoint of MMPose was measured when it was converted.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+
+# Where config.json of a folder says how large and fast its network is.
+SPEED = "speed"
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,26 @@ KNOWN: dict[str, Known] = {
     "pipeline/demo/encoders/backbone": Known(0, 1.0, 0.025, map_values=8 * 176),
     "pipeline/demo/encoders/dual_encoder": Known(0, 0.1, 0.0016),
 }
+
+
+def known(model: str) -> Known | None:
+    """What is known of a hub id or folder; a folder is there already, and nothing of it is downloaded."""
+    folder = Path(model)
+    if model in KNOWN or not folder.is_dir():
+        return KNOWN.get(model)
+    try:
+        speed = json.loads((folder / "config.json").read_text())[SPEED]
+        return Known(0, speed["multiply_adds"], speed["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Known()
+
+
+def is_of_mmpose(model: str) -> bool:
+    """Whether a folder holds a checkpoint that `conceptreel convert` made of one of MMPose."""
+    try:
+        return json.loads(Path(model, "config.json").read_text()).get("model_type") == "mmpose"
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def frames_seen(model: str, n_frames: int) -> int:

@@ -42,11 +42,13 @@ class Machine:
         gpu: its name, empty without one.
         fetched: whether `conceptreel fetch small` was called.
         hub: ``cached`` where all networks of the papers are here, else ``reachable`` or why it is not.
+        mmpose: ``runtime.mmpose``, the Python of an environment with MMPose; empty without one.
     """
 
     gpu: str
     fetched: bool
     hub: str
+    mmpose: str = ""
 
     @property
     def has_hub(self) -> bool:
@@ -58,7 +60,11 @@ class Machine:
             "reachable": "the hub can be reached",
         }.get(self.hub, f"the hub cannot be reached ({self.hub})")
         small = "those of `conceptreel fetch small` are here" if self.fetched else f"`{FETCH}` was not called yet"
-        return f"this machine: {self.gpu or 'no GPU'}; {hub}; {small}"
+        own = (
+            f"; MMPose runs under {self.mmpose}: in each profile motion.poses.model may name a checkpoint of yours "
+            f"that `conceptreel convert --kind mmpose` has written; `conceptreel plan` then tells its time"
+        )
+        return f"this machine: {self.gpu or 'no GPU'}; {hub}; {small}{own if self.mmpose else ''}"
 
 
 def _gpu() -> str:

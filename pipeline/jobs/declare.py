@@ -148,6 +148,8 @@ class Stage:
         ships: files of the project beside its code, such as a template; paths from the project.
         checkpoints: settings that name encoders; the weights of local ones are inputs.
         costly: whether a comparison may not make it again, because it takes hours.
+        gpu: what of it runs on a GPU besides encoders: a ``network`` that it trains or asks, or a ``search`` of
+            neighbours, which takes a faiss for GPUs.
         threads: ``one``, ``all`` cores, those of an ``encoder`` or of ``finetune``.
         memory_mb, minutes: what it asks for at first, more time where its `cost` says so; doubled with every
             resubmission.
@@ -170,6 +172,7 @@ class Stage:
     ships: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     costly: bool = False
+    gpu: Literal["", "network", "search"] = ""
     threads: Literal["one", "all", "encoder", "finetune"] = "one"
     memory_mb: int = 2000
     minutes: int = 30

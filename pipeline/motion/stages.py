@@ -137,6 +137,7 @@ STAGES = (
             Setting("motion.tracks", key="tracks", only=("truth", "length", "stride"), when=of_tracks),
         ),
         files=("motion.motion_concepts.path",),
+        gpu="search",
         threads="all",
         memory_mb=8000,
         minutes=60,

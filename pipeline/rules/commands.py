@@ -79,12 +79,12 @@ def plan(call: argparse.Namespace) -> int:
         weights = {model: known and known.megabytes for model, known in needed.items()}
         print(as_json({**told, "downloads": weights, "top1": top1, "expected_by": why}))
         return 0
-    print("\n".join(_planned(name, section, counts, found, needed, (top1, why))))
+    print("\n".join(_planned(name, section, config, counts, found, needed, (top1, why))))
     return 0
 
 
 def _planned(
-    name: str, section: Any, counts: Any, found: list[Any], needed: dict[str, Any], expected: tuple
+    name: str, section: Any, config: Any, counts: Any, found: list[Any], needed: dict[str, Any], expected: tuple
 ) -> list[str]:
     """The plan in words."""
     from pipeline.inspection.text import table
@@ -119,11 +119,12 @@ def _planned(
     lines.append(f"downloads: {', '.join(sizes) or 'none'}")
     if any(model.startswith("small/") for model in needed):
         lines.append("encoders of `conceptreel fetch small`: 40 MB, once")
-    lines.append(
-        "rates: `declared` are those of bench/rates.py and bench/datasets.py on one core of an AMD EPYC; others are "
-        "those of earlier runs here. Seconds of a GPU that no run here has told are multiply-adds at an assumed "
-        f"{costs.GPU_SPEED:.0e} a second: not measured"
-    )
+    lines += [
+        "rates: `bench/` are those of bench/rates.py and bench/datasets.py on one core of an AMD EPYC, or of a network "
+        "of yours when it was converted; others are those of earlier runs here. `assumed` hours of a GPU are "
+        f"multiply-adds at {costs.GPU_SPEED:.0e} a second: not measured",
+        *costs.of_mmpose(section, config.runtime.mmpose, [cost.stage for cost in found]),
+    ]
     top1, why = expected
     lines.append(f"expected accuracy: {costs.UNKNOWN if top1 is None else f'top-1 {top1:.3f}'} ({why})")
     return lines
@@ -143,7 +144,9 @@ def _described(name: str) -> list[str]:
     lines += [f"  reads     {'videos':<16} the files themselves"] if stage.opens_videos else []
     lines += [f"  writes    {key:<16} results/<data set>/{path}" for key, path in stage.writes.items()]
     asks = f"{stage.memory_mb} MB, {stage.minutes} minutes, threads: {stage.threads}"
-    return [*lines, f"  asks for  {asks}, a GPU where there is one" if stage.checkpoints else f"  asks for  {asks}"]
+    if stage.checkpoints or stage.gpu:
+        asks += ", a GPU where there is one" + (" and a faiss for it" if stage.gpu == "search" else "")
+    return [*lines, f"  asks for  {asks}"]
 
 
 def stages(call: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Dataset
 from pipeline.data.entries import DEVELOPMENT, Entry
-from pipeline.encoding.known import KNOWN, Known
+from pipeline.encoding.known import Known, is_of_mmpose, known
 from pipeline.jobs.declare import Stage, computed, value_at
 from pipeline.rules.graph import STAGES, closure
 from pipeline.store.plain import as_json
@@ -204,7 +205,8 @@ class StageCost:
         cpu_hours: of one core, where everything runs on processors; gpu_hours: where its networks run on a GPU, 0 for a
             stage without a network, beside which cores are busy for ``beside_hours``; None: unknown.
         megabytes: that it writes; None: unknown.
-        source: where its rates are from.
+        source: where its rates are from: runs, ``declared`` or ``unknown``.
+        gpu_measured: whether a run on a GPU tells `gpu_hours`; otherwise they rest on `GPU_SPEED`, an assumption.
     """
 
     stage: str
@@ -216,6 +218,7 @@ class StageCost:
     beside_hours: float | None
     megabytes: float | None
     source: str
+    gpu_measured: bool = False
 
 
 def networks(section: Dataset, stage: Stage) -> dict[str, float]:
@@ -232,7 +235,7 @@ def _seconds(section: Dataset, stage: Stage) -> float | None:
     """Of one core per unit, by what is declared; None where a part is unknown."""
     parts = [stage.cost.seconds or (0.0 if stage.cost.encoders else None)]
     for model, passes in networks(section, stage).items():
-        seconds = KNOWN.get(model, Known()).seconds
+        seconds = (known(model) or Known()).seconds
         parts.append(None if seconds is None else passes * seconds)
     return None if None in parts else sum(parts)
 
@@ -241,7 +244,7 @@ def _gpu_seconds(section: Dataset, stage: Stage) -> float | None:
     """Of a GPU per unit, by multiply-adds and `GPU_SPEED`."""
     parts = []
     for model, passes in networks(section, stage).items():
-        counted = KNOWN.get(model, Known()).multiply_adds
+        counted = (known(model) or Known()).multiply_adds
         parts.append(None if counted is None else passes * counted * 1e9 / GPU_SPEED)
     return None if None in parts else sum(parts)
 
@@ -276,7 +279,9 @@ def stage_cost(section: Dataset, name: str, counts: Counts, results: Path | None
     alone = hours(declared, start)
     beside = hours(cost.seconds or 0.0, start) if runs_networks else alone
     on_gpu_hours = hours(on_gpu) if runs_networks else 0.0
-    return StageCost(name, jobs, cost.unit, units, alone, on_gpu_hours, beside, megabytes, source)
+    return StageCost(
+        name, jobs, cost.unit, units, alone, on_gpu_hours, beside, megabytes, source, gpu_measured=rate.gpu is not None
+    )
 
 
 def run_costs(section: Dataset, goals: Iterable[str], counts: Counts, results: Path | None) -> list[StageCost]:
@@ -308,9 +313,26 @@ def downloads(section: Dataset, stages: Iterable[str]) -> dict[str, Known | None
             model, floor = value_at(section, path), path.rpartition(".")[0]
             unused = path in stage.cost.encoders and not stage.cost.encoders[path](section)
             imported = hasattr(value_at(section, floor), "source") and not computed(floor)(section)
-            if model and not unused and not imported and not model.startswith("pipeline/"):
-                found[model] = KNOWN.get(model)
+            if model and not unused and not imported and not model.startswith("pipeline/") and not Path(model).is_dir():
+                found[model] = known(model)
     return found
+
+
+def of_mmpose(section: Dataset, python: str, stages: Iterable[str]) -> list[str]:
+    """What a plan says of pose networks that run in an environment of MMPose, one line each.
+
+    Args:
+        python: ``runtime.mmpose``; stages: of the plan.
+    """
+    models = {model for name in stages for model in networks(section, STAGES[name]) if is_of_mmpose(model)}
+    where = (
+        f"runs under runtime.mmpose, {python}"
+        if python
+        else "needs runtime.mmpose, which is not set (docs/packages.md)"
+    )
+    if python and not shutil.which(python):
+        where = f"cannot run: runtime.mmpose, {python}, is no program (docs/packages.md)"
+    return [f"{model} is a network of MMPose and {where}" for model in sorted(models)]
 
 
 def expectation(shipped: Mapping[str, Any] | None, own: Mapping[str, Any]) -> tuple[float | None, str]:
@@ -377,7 +399,9 @@ def space(megabytes: float | None) -> str:
     return f"{megabytes:,.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:,.1f} GB"
 
 
-HEADER = ["stage", "jobs", "work", "disk", "on one core", "on a GPU", "rate from"]
+HEADER = ["stage", "jobs", "work", "disk", "on one core", "on a GPU", "measured in"]
+# Where rates that the project declares were measured.
+MEASURED = {"declared": "bench/"}
 
 
 def rows(costs: list[StageCost]) -> tuple[list[list[str]], list[str]]:
@@ -390,10 +414,11 @@ def rows(costs: list[StageCost]) -> tuple[list[list[str]], list[str]]:
             little.append(cost.stage)
         else:
             on_gpu = hours(cost.gpu_hours) if cost.gpu_hours != 0 else ""
+            if cost.gpu_hours and not cost.gpu_measured:
+                on_gpu += ", assumed"
             work = amount(cost.units, "video" if cost.unit == "train" else cost.unit)
-            found.append(
-                [cost.stage, f"{cost.jobs}", work, space(cost.megabytes), hours(cost.cpu_hours), on_gpu, cost.source]
-            )
+            row = [cost.stage, f"{cost.jobs}", work, space(cost.megabytes), hours(cost.cpu_hours), on_gpu]
+            found.append([*row, MEASURED.get(cost.source, cost.source)])
     left = [f"less than a minute: {', '.join(little)}"] if little else []
     return found, [*left, *([f"{UNKNOWN}, no run here tells: {', '.join(unknown)}"] if unknown else [])]
 

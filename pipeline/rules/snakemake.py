@@ -12,10 +12,11 @@ from typing import Any
 
 from pipeline.config import Config, Dataset
 from pipeline.data.entries import ListError
+from pipeline.data.stages import VIDEOS
 from pipeline.demo.stages import is_rendered
 from pipeline.jobs.declare import Read, Stage, value_at
 from pipeline.rules import costs
-from pipeline.rules.graph import STAGES, home, reads, settings_json, shards
+from pipeline.rules.graph import STAGES, closure, home, reads, settings_json, shards
 from pipeline.rules.videos import Videos
 from pipeline.settings import ConfigError
 from pipeline.store.code import code_digest
@@ -45,6 +46,14 @@ def weights_of(section: Dataset, paths: tuple[str, ...], project: str) -> list[s
     """The weights of encoders that settings name, where they are local folders; a hub id is pinned by its revision."""
     folders = [Path(project, name) for path in paths if (name := value_at(section, path))]
     return sorted(os.path.relpath(path) for folder in folders for path in folder.glob("*") if path.suffix in WEIGHTS)
+
+
+@functools.cache
+def searches_on_gpu() -> bool:
+    """Whether the faiss of this environment, which the jobs share, is one for GPUs."""
+    import faiss  # slow, and asked on clusters alone
+
+    return hasattr(faiss, "StandardGpuResources")
 
 
 class Rules:
@@ -141,9 +150,26 @@ class Rules:
             return [path for path in paths if os.path.isfile(path) and "{" not in path]
 
         found["files"] = self._told(foreign)
+        found["tables"] = self.ancient(self._told(self._awaited(stage)))
         if stage.opens_videos:
             found["opened"] = self._told(self._made_videos)
         return found
+
+    def _awaited(self, stage: Stage) -> Callable[[Any], list[str]]:
+        """Names no file, but waits for the table that shards look up, where any of them is on the way to a stage.
+
+        As long as that table is to be made, Snakemake overlooks what else is stale between it and the stage, and would
+        start the stage on an outdated input as soon as the index is there.
+        """
+        looked_up_by = functools.cache(lambda name: VIDEOS.stage in closure(self.section(name), [stage.name]))
+
+        def wait(wildcards: Any) -> list[str]:
+            name = wildcards.dataset
+            if stage.name != VIDEOS.stage and looked_up_by(name):
+                getattr(self.checkpoints, VIDEOS.stage).get(dataset=home(self.section(name), VIDEOS.stage))
+            return []
+
+        return wait
 
     def _named(self, stage: Stage, name: str) -> list[str]:
         """Files and folders that a stage reads and no rule makes: shipped, named by settings, weights."""
@@ -260,9 +286,15 @@ class Rules:
         return everything if has_gpu else 1
 
     def gpus(self, stage: Stage) -> int:
-        """GPUs of a job on a cluster: of every encoder's, unless ``runtime.device`` is ``cpu``."""
-        wanted = bool(stage.checkpoints) and self.on_cluster and self.config.runtime.device != "cpu"
+        """GPUs of a job on a cluster: of each that runs on one, unless ``runtime.device`` is ``cpu``."""
+        wanted = self.on_cluster and self.config.runtime.device != "cpu" and self._runs_on_gpu(stage)
         return int(wanted) * (self.config.runtime.finetune_processes if stage.threads == "finetune" else 1)
+
+    @staticmethod
+    def _runs_on_gpu(stage: Stage) -> bool:
+        if stage.gpu == "search":
+            return searches_on_gpu()
+        return stage.gpu == "network" or bool(stage.checkpoints)
 
     def minutes(self, stage: Stage) -> Callable[..., int]:
         """Run time that a job asks for: what its stage declares, on a cluster at least what `costs` expects of it."""

@@ -168,7 +168,9 @@ def test_a_profile_is_named_or_asked_for(videos, capsys, machine, monkeypatch):
     machine(Machine("NVIDIA H200, 143771 MiB", True, "cached"))
     code, out, _ = call(capsys, "init", "agreed", videos, "--yes", "--quick")
     assert code == 0 and load("config.yaml").datasets["agreed"].profile == "published"
-    assert "this machine: NVIDIA H200" in out and "first:" not in out
+    assert "this machine: NVIDIA H200" in out and "first:" not in out and "MMPose" not in out
+    Path("config.yaml").write_text(Path("config.yaml").read_text().replace("device: cpu", "mmpose: own/bin/python"))
+    assert "MMPose runs under own/bin/python" in call(capsys, "init", "posed", videos, "--yes", "--quick")[1]
     asked = []
 
     def answer(prompt: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.config import Datasets, load, published
 from pipeline.data.entries import Entry
+from pipeline.encoding.known import KNOWN
 from pipeline.rules import costs
 from pipeline.rules.costs import Counts, counts_of, downloads, expectation, lengths, minutes, run_costs, stage_cost
 from pipeline.store.provenance import SCHEMA_VERSION
@@ -118,7 +119,33 @@ def test_earlier_runs_of_the_same_encoder_tell_better(tmp_path, monkeypatch):
     finished(tmp_path, "fast", own, 50, "cuda:0")
     cost = stage_cost(UCF101, "features", COUNTS, tmp_path)
     assert cost.cpu_hours == pytest.approx(1000 * 7 / 3600) and cost.gpu_hours == pytest.approx(1000 * 0.5 / 3600)
-    assert cost.source == "results/fast, results/slow"
+    assert cost.source == "results/fast, results/slow" and cost.gpu_measured
+    assert not stage_cost(UCF101, "features", COUNTS, None).gpu_measured
+
+
+def test_a_network_of_mmpose_is_as_fast_as_its_conversion_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "weights/rtmpose"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "mmpose", "speed": {"multiply_adds": 0.4, "seconds": 0.02}}')
+    own = "{profile: small, motion: {poses: {model: weights/rtmpose}}}"
+    Path("config.yaml").write_text(f"datasets:\n  mine: {own}\n")
+    mine = load(Path("config.yaml")).datasets["mine"]
+    poses = stage_cost(mine, "poses", COUNTS, None)
+    assert poses.cpu_hours == pytest.approx((200_000 * (2 * 0.02 + 0.003) + 8 * costs.JOB_SECONDS) / 3600)
+    assert poses.gpu_hours == pytest.approx(200_000 * 2 * 0.4e9 / costs.GPU_SPEED / 3600)
+    assert set(downloads(mine, ["poses", "features"])) == {"small/efficientnet-lite0"}
+    for runtime, says in (
+        ("", "weights/rtmpose is a network of MMPose and needs runtime.mmpose, which is not set"),
+        (f"runtime: {{mmpose: {sys.executable}}}", f"runs under runtime.mmpose, {sys.executable}"),
+        ("runtime: {mmpose: /no/python}", "cannot run: runtime.mmpose, /no/python, is no program"),
+    ):
+        Path("config.yaml").write_text(f"{runtime}\ndatasets:\n  mine: {own}\n")
+        assert main(["plan", "results/mine"]) == 0
+        assert says in capsys.readouterr().out
+    # One that was converted before speeds were noted, and a folder of another network.
+    (folder / "config.json").write_text('{"model_type": "mmpose"}')
+    assert stage_cost(mine, "poses", COUNTS, None).source == "unknown"
 
 
 def test_downloads_are_those_of_networks_that_run():
@@ -154,9 +181,9 @@ def test_no_published_set_takes_features_from_a_network_that_knows_no_actions():
     """Each is tuned, imported, the demo's own, or was trained with labels."""
     for name in published():
         backbone = Datasets({})[name].backbone
-        known = costs.KNOWN.get(backbone.features.model)
+        known = KNOWN.get(backbone.features.model)
         assert backbone.finetune.enabled or not (known and known.self_supervised), name
-    assert not costs.KNOWN[Datasets({"a": {}})["a"].backbone.features.model].self_supervised
+    assert not KNOWN[Datasets({"a": {}})["a"].backbone.features.model].self_supervised
 
 
 def test_the_command_tells_all_of_it_without_torch(project, tmp_path, monkeypatch, capsys):
@@ -167,7 +194,7 @@ def test_the_command_tells_all_of_it_without_torch(project, tmp_path, monkeypatc
     for words in (
         "ucf101: 13,320 videos, 180 frames each in the mean (as published; ",
         "openai/clip-vit-base-patch16 (599 MB)",
-        "poses 48 2.4 million frames 480 MB 1,707 h 2.9 h declared",
+        "poses 48 2.4 million frames 480 MB 1,707 h 2.9 h, assumed bench/",
         "unknown, no run here tells: motion_concepts,",
         "expected accuracy: top-1 0.868 (DANCE",
         "not measured",

@@ -59,6 +59,16 @@ def test_one_key_reruns_exactly_what_depends_on_it(workspace, path, value, rerun
     assert workspace.planned(*TARGETS) == reruns
 
 
+def test_no_stage_starts_before_stale_tables_are_remade(workspace):
+    """Both tables of the videos and a setting between them and the goal change at once; no stage meets an old input."""
+    change(workspace, "data.index.validation_fraction", 0.2)
+    change(workspace, "motion.motion_concepts.n_concepts", 6)
+    goal = "results/small/bottleneck/concept_layers.zarr.zip"
+    ran = workspace.jobs(workspace.snakemake(goal))
+    assert ran.items() >= {"videos": 1, "index": 1, "motion_concepts": 1, "readings": 1, "concept_layers": 1}.items()
+    assert workspace.planned(goal) == {}
+
+
 def test_swapped_values_are_seen(workspace):
     """Snakemake compares parameter values without their names; one JSON parameter keeps the names."""
     change(workspace, "motion.keyframes.threshold", 0.5)

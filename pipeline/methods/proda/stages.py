@@ -12,6 +12,7 @@ STAGES = (
         writes={"network": "proda/network.zarr.zip"},
         reads={"index": "index.index", **GRAPHS},
         settings=(Setting("proda", key="proda", without=("threshold",)),),
+        gpu="network",
         memory_mb=4000,
         minutes=240,
         priority=LONGEST,
@@ -21,6 +22,7 @@ STAGES = (
         module="pipeline.methods.proda.predict",
         writes={"predictions": "proda/predictions/{shard}.zarr.zip"},
         reads={"network": "proda_train.network", **GRAPHS},
+        gpu="network",
         memory_mb=4000,
     ),
     Stage(

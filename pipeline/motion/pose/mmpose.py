@@ -100,7 +100,20 @@ def described(config: Path, python: str) -> dict[str, Any]:
     Raises:
         StageError: it cannot be run there, or describes no network that poses the person in a box.
     """
-    process = _Process(python, "describe", str(config))
+    return _answer(python, "describe", str(config))
+
+
+def measured(folder: Path, python: str) -> dict[str, float | None]:
+    """How large and how fast the network of a converted checkpoint is: what `pipeline.encoding.known.Known` says of it.
+
+    Raises:
+        StageError: it cannot be loaded there.
+    """
+    return _answer(python, "measure", str(folder))
+
+
+def _answer(python: str, *arguments: str) -> dict[str, Any]:
+    process = _Process(python, *arguments)
     try:
         return process.receive()[0]
     finally:

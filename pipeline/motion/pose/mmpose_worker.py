@@ -1,7 +1,8 @@
 """The network of an MMPose checkpoint, run by the Python of an environment that has MMPose; the caller is `MMPose`.
 
     python mmpose_worker.py describe CONFIG        # runs the config, which is Python, and answers with what it says
-    python mmpose_worker.py serve FOLDER DEVICE    # a converted checkpoint: pictures in, poses out; runs no config
+    python mmpose_worker.py measure FOLDER         # a converted checkpoint: how large and how fast its network is
+    python mmpose_worker.py serve FOLDER DEVICE    # the same: pictures in, poses out; runs no config
 
 That environment has neither this project nor its packages, and may be an older one (Python 3.8): what is imported here
 is torch, numpy, safetensors and MMPose. Nothing is unpickled. Headers come and go as JSON, arrays as raw bytes.
@@ -10,6 +11,7 @@ is torch, numpy, safetensors and MMPose. Nothing is unpickled. Headers come and 
 import json
 import os
 import sys
+import time
 import types
 
 if __name__ == "__main__":
@@ -19,6 +21,8 @@ import numpy as np
 import torch
 
 LENGTH_BYTES = 8
+# Persons at once, and how often, when the speed of a network is measured.
+MEASURED, REPEATS = 8, 3
 # What a model says of training, other files and other packages: MMEngine unpickles files and runs metadata as Python.
 LEFT_OUT = ("init_cfg", "pretrained", "metainfo", "train_cfg", "_scope_")
 # Whole packages that a few networks need, and every import of MMPose asks for. mmcv-lite has no compiled operations.
@@ -162,6 +166,27 @@ class Network:
         return np.concatenate([np.stack(joints), np.stack(sure)[..., None]], 2).astype(np.float32)
 
 
+def measure(folder):
+    """Billions of multiply-adds of a person's picture, None where this torch cannot count, and seconds of one core."""
+    torch.set_num_threads(1)
+    network = Network(folder, "cpu")
+    pictures = np.zeros((MEASURED, 3, network.size[1], network.size[0]), np.uint8)
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.process_time()
+        network.poses(pictures, None)
+        seconds.append(time.process_time() - began)
+    try:
+        from torch.utils.flop_counter import FlopCounterMode
+    except ImportError:
+        counted = None
+    else:
+        with FlopCounterMode(display=False) as counter:
+            network.poses(pictures, None)
+        counted = round(counter.get_total_flops() / 2e9 / MEASURED, 3)
+    return {"multiply_adds": counted, "seconds": round(min(seconds) / MEASURED, 4)}
+
+
 def _instances():
     from mmengine.structures import InstanceData
 
@@ -209,6 +234,8 @@ def main():
     try:
         if sys.argv[1] == "describe":
             _send(answers, describe(sys.argv[2]))
+        elif sys.argv[1] == "measure":
+            _send(answers, measure(sys.argv[2]))
         else:
             _serve(sys.argv[2], sys.argv[3], sys.stdin.buffer, answers)
     except Exception as error:

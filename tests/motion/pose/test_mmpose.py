@@ -21,6 +21,7 @@ from pipeline.context.convert import convert, plain_arrays, read_pickled
 from pipeline.demo.clips import render, sample_spec
 from pipeline.demo.videos import write_video
 from pipeline.encoding.checkpoints import weights_digest
+from pipeline.encoding.known import known
 from pipeline.jobs.runtime import RUNTIME_VARIABLE, Runtime
 from pipeline.jobs.stage import Job
 from pipeline.motion.pose import load_estimator
@@ -163,6 +164,12 @@ def test_joints_are_those_of_mmpose(made, estimator):
     own = in_frame(estimator.poses(estimator.cut(frames, regions)).numpy(), regions.numpy())[0]
     # Random maps have many maxima of nearly one height: a grey level decides between some.
     assert (np.abs(own - expected["plain"][..., :2]).max(-1) < 1).mean() > 0.8
+
+
+def test_a_plan_knows_how_fast_it_is(made):
+    """RTMPose-t has 0.36 billion multiply-adds (its model zoo)."""
+    speed = known(str(made / "converted"))
+    assert 0.3 < speed.multiply_adds < 0.42 and speed.seconds > 0 and speed.megabytes == 0
 
 
 def test_config_json_is_no_way_to_run_code(made, python, tmp_path):

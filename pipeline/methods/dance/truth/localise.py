@@ -6,9 +6,12 @@ Some test clips are rendered again with the object apart from hands and body: th
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,8 +31,9 @@ from pipeline.data.table import Rows, join_shards
 from pipeline.demo.plan import planned
 from pipeline.demo.settings import Generate
 from pipeline.encoding.grid import cell_positions, interpolation, resample, smooth_interpolation
-from pipeline.encoding.hardware import batch_size
+from pipeline.encoding.hardware import batch_size, device
 from pipeline.jobs import stage
+from pipeline.jobs.runtime import Runtime
 from pipeline.learning.metrics import average_precision
 from pipeline.methods.dance.bottleneck.activations import KindConcepts, activations, concepts_of
 from pipeline.methods.dance.bottleneck.pooling import concept_maps, pool
@@ -308,32 +312,50 @@ class Interventions:
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """GradCAM and Integrated Gradients on the backbone that the maps come from.
-
-    They are asked for the classifier over bare features, and for the concept layer that sees the whole clip.
+class Drawing:
+    """What it takes to draw the heatmaps that need a network, as it is sent to the processes that draw.
 
     Attributes:
-        head: of all outputs; n_classes: so many of them are classes, the others concepts.
-        names, types: of the concepts.
+        backbone: name and revision of the one that the maps come from.
+        weight, bias: over its bare features, ``[K + M, D]`` and ``[K + M]``: of the classes, and of the concept layer
+            that sees the whole clip.
+        n_classes: K; names, types: of the M concepts.
+        steps: of Integrated Gradients.
+        prompts: how frames are prompted; grid: their places.
+        texts: located concept → its embedding.
     """
 
-    head: Head
+    backbone: tuple[str, str]
+    weight: np.ndarray
+    bias: np.ndarray
     n_classes: int
     names: list[str]
     types: list[str]
-    integration_steps: int
+    steps: int
+    prompts: Prompts
+    grid: tuple[int, int]
+    texts: dict[str, np.ndarray]
 
-    def heatmaps(self, case: Case) -> dict[str, np.ndarray]:
-        """Method → ``[S, side, side]``."""
-        n_slices, side = case.masks.shape[:2]
+
+class Networks:
+    """The networks of a `Drawing`, opened."""
+
+    def __init__(self, drawing: Drawing, runtime: Runtime):
+        self.drawing, self.runtime = drawing, runtime
+        self.head = Head(load_backbone(*drawing.backbone, runtime=runtime), drawing.weight, drawing.bias)
+        prompts = drawing.prompts
+        self.grid = PromptGrid(load_dual_encoder(prompts.model, prompts.revision, prompts.sha256, runtime), prompts)
+
+    def rivals(self, case: Case) -> dict[str, np.ndarray]:
+        """GradCAM and Integrated Gradients: method → ``[S, side, side]``."""
+        drawing, (n_slices, side) = self.drawing, case.masks.shape[:2]
         pixels = self.head.backbone.pixels(case.frames[None])
         outputs = {"class": case.label}
-        if (own := concept_named(case.object, self.names, self.types)) is not None:
-            outputs["concept"] = self.n_classes + own
+        if (own := concept_named(case.object, drawing.names, drawing.types)) is not None:
+            outputs["concept"] = drawing.n_classes + own
         asked = list(outputs.values())
         places = grad_cam(self.head, pixels, asked)
-        integrated = integrated_gradients(self.head, pixels, asked, self.integration_steps)
+        integrated = integrated_gradients(self.head, pixels, asked, drawing.steps)
         heat = {}
         for name, place, gradients in zip(outputs, places, integrated, strict=True):
             heat[f"GradCAM, {name}"] = _enlarged(place, side, smooth_interpolation)
@@ -341,30 +363,73 @@ class Rivals:
             heat[f"Integrated Gradients, {name}"] = _enlarged(shown, side, interpolation)
         return heat
 
+    def similarity(self, case: Case, concept: str) -> np.ndarray:
+        """Of the prompts of a clip to a located concept, at each slice: ``[S, rows, columns]``."""
+        n_slices = len(case.masks)
+        # The cache has no prompts of test clips: nothing but this comparison asks for them.
+        shown = case.frames[prompt_frames(len(case.frames), self.drawing.prompts.n_frames)]
+        regions = self.grid.embed(shown, batch_size("prompts", self.runtime)).astype(np.float32)
+        found = regions.reshape(len(shown), *self.drawing.grid, -1) @ self.drawing.texts[concept]
+        return found[np.arange(n_slices) * len(found) // n_slices]
 
-def _rivals(
-    backbone: Backbone, layers: dict, described: dict, classifier: dict[str, np.ndarray], settings: Localise
-) -> Rivals:
-    class_weight = classifier["backbone/weight"] / classifier["backbone/std"]
-    class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]
-    weight = np.concatenate([class_weight, layers["weight"]])
-    head = Head(backbone, weight, np.concatenate([class_bias, np.zeros(len(layers["weight"]))]))
-    return Rivals(head, len(class_weight), described["names"], described["types"], settings.integration_steps)
+    def look(self, case: Case, concept: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """`similarity` and `rivals`."""
+        return self.similarity(case, concept), self.rivals(case)
 
 
-def _with_rivals(
-    cases: list[Case], rivals: Rivals, splits: set[str], threads: int
-) -> Iterator[tuple[Case, dict[str, np.ndarray]]]:
-    """Each case with the heatmaps of the rivals, where its split is one of these."""
-    # One clip per thread: threads that share the small products of one wait for each other more than they compute.
+# Each holds the networks and torch, some 0.7 GB.
+MAX_PROCESSES = 8
+# Of this process.
+_networks: Networks | None = None
+
+
+def _open(drawing: Drawing, runtime: Runtime) -> None:
+    global _networks
+    # A clip per process: threads that share the small products of one wait for each other more than they compute.
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(threads)
+    _networks = Networks(drawing, runtime)
+
+
+def _look(case: Case, concept: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    return _networks.look(case, concept)
+
+
+def looked_at(
+    asked: Sequence[tuple[Case, str]], drawing: Drawing, runtime: Runtime, processes: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """`Networks.look` at each clip with its concept, in order; the number of processes changes nothing."""
+    if processes == 1 or device(runtime).type == "cuda":
+        _open(drawing, runtime)
+        yield from itertools.starmap(_look, asked)
+        return
+    # Threads would wait for each other in Python; a process that has multiplied on threads must not be forked.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(processes, MAX_PROCESSES), context, _open, (drawing, runtime))
     try:
-        found = [pool.submit(rivals.heatmaps, case) if case.split in splits else None for case in cases]
-        for case, heat in stage.progress(list(zip(cases, found, strict=True)), "localise", unit="clip"):
-            yield case, heat.result() if heat else {}
+        yield from pool.map(_look, *zip(*asked, strict=True)) if asked else ()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _drawing(
+    job: stage.Job, layers: dict, described: dict, classifier: dict[str, np.ndarray], settings: Localise
+) -> Drawing:
+    class_weight = classifier["backbone/weight"] / classifier["backbone/std"]
+    class_bias = classifier["backbone/bias"] - class_weight @ classifier["backbone/mean"]
+    places = job.settings["maps"]
+    ((pseudo, words),) = job.read_arrays("pseudo_labels")
+    return Drawing(
+        tuned_backbone(job) or (places["model"], places["revision"]),
+        np.concatenate([class_weight, layers["weight"]]),
+        np.concatenate([class_bias, np.zeros(len(layers["weight"]))]),
+        len(class_weight),
+        described["names"],
+        described["types"],
+        settings.integration_steps,
+        Prompts.model_validate(job.settings["prompts"]),
+        tuple(places["grid"]),
+        {name: pseudo["texts"][words["names"].index(name)] for name in described["map_names"]},
+    )
 
 
 def build(job: stage.Job) -> None:
@@ -387,55 +452,47 @@ def build(job: stage.Job) -> None:
         weight, bias = classifier[f"{prefix}all/weight"], classifier[f"{prefix}all/bias"]
         interventions.append(Interventions(kind, concepts, weight, bias, settings.betas, objects))
     joined = join_shards(job, "maps", "maps")
-    prompted = Prompts.model_validate(job.settings["prompts"])
-    encoder = load_dual_encoder(prompted.model, prompted.revision, prompted.sha256, job.runtime)
-    grid = PromptGrid(encoder, prompted)
-    ((pseudo, words),) = job.read_arrays("pseudo_labels")
-    backbone = load_backbone(*(tuned_backbone(job) or (places["model"], places["revision"])), runtime=job.runtime)
-    rivals = _rivals(backbone, layers, described, classifier, settings)
+    drawing = _drawing(job, layers, described, classifier, settings)
 
     n_slices = joined.values.shape[1]
     # Validation decides where heatmaps are cut.
     counted: dict[str, dict[str, Tally]] = {"val": {}, "test": {}, APART: {}}
     paths: list[tuple[np.ndarray, np.ndarray]] = []
-    n_unknown = 0
     cases = list(_cases(job, samples, joined, settings.apart_per_class))
-    for case, others in _with_rivals(cases, rivals, set(counted), job.threads):
-        target = concept_named(case.object, described["map_names"], described["map_types"])
-        if target is None:
-            n_unknown += 1
-            continue
-        side = case.masks.shape[1]
-        view = View.of(side, side, places)
-        maps = concept_maps(case.maps, layers["map_weight"])  # [S, h, w, M]
-        for item in interventions:
-            if case.split not in (*DEVELOPMENT, APART):
-                item.add(case, samples.features[case.row], maps, view, target)
-        if case.split not in counted:
-            continue
-        # The cache has no prompts of test clips: nothing but this comparison asks for them.
-        shown = case.frames[prompt_frames(len(case.frames), prompted.n_frames)]
-        regions = grid.embed(shown, batch_size("prompts", job.runtime)).astype(np.float32)
-        regions = regions.reshape(len(shown), *places["grid"], -1)
-        similarity = regions @ pseudo["texts"][words["names"].index(described["map_names"][target])]  # [K, h, w]
-        heat = {
-            "concept maps": rectified(view.heatmap(maps[..., target])),
-            "prompts themselves": rectified(
-                view.heatmap(similarity[np.arange(n_slices) * len(similarity) // n_slices])
-            ),
-            "middle of the picture": np.broadcast_to(rectified(_middle(side)), (n_slices, side, side)),
-            **others,
-        }
-        for name, values in heat.items():
-            tally = counted[case.split].setdefault(name, Tally(settings.tolerance))
-            for picture, mask in zip(values, case.masks, strict=True):
-                if mask.sum() >= settings.min_pixels:
-                    tally.add(picture, mask)
-        if case.split == "test":
-            found = heat["concept maps"]
-            paths.append(
-                (np.stack([centroid(picture) for picture in found]), np.stack([centroid(mask) for mask in case.masks]))
-            )
+    map_names = described["map_names"]
+    targets = [concept_named(case.object, map_names, described["map_types"]) for case in cases]
+    asked = [(case, target) for case, target in zip(cases, targets, strict=True) if target is not None]
+    drawn = [(case, map_names[target]) for case, target in asked if case.split in counted]
+    with contextlib.closing(looked_at(drawn, drawing, job.runtime, job.threads)) as looks:
+        for case, target in stage.progress(asked, "localise", unit="clip"):
+            side = case.masks.shape[1]
+            view = View.of(side, side, places)
+            maps = concept_maps(case.maps, layers["map_weight"])  # [S, h, w, M]
+            for item in interventions:
+                if case.split not in (*DEVELOPMENT, APART):
+                    item.add(case, samples.features[case.row], maps, view, target)
+            if case.split not in counted:
+                continue
+            similarity, others = next(looks)
+            heat = {
+                "concept maps": rectified(view.heatmap(maps[..., target])),
+                "prompts themselves": rectified(view.heatmap(similarity)),
+                "middle of the picture": np.broadcast_to(rectified(_middle(side)), (n_slices, side, side)),
+                **others,
+            }
+            for name, values in heat.items():
+                tally = counted[case.split].setdefault(name, Tally(settings.tolerance))
+                for picture, mask in zip(values, case.masks, strict=True):
+                    if mask.sum() >= settings.min_pixels:
+                        tally.add(picture, mask)
+            if case.split == "test":
+                found = heat["concept maps"]
+                paths.append(
+                    (
+                        np.stack([centroid(picture) for picture in found]),
+                        np.stack([centroid(mask) for mask in case.masks]),
+                    )
+                )
     tallies = counted["test"]
     if not tallies:
         raise StageError("no object of a test clip is among the concepts with maps")
@@ -446,7 +503,7 @@ def build(job: stage.Job) -> None:
     ]
     table += [
         ("concept maps", "moves_with_object", motion_agreement(paths, settings.min_spread)),
-        ("concept maps", "n_clips_without_concept", n_unknown),
+        ("concept maps", "n_clips_without_concept", targets.count(None)),
         ("concept maps", "n_pictures", tallies["concept maps"].pictures),
     ]
     for name, tally in counted[APART].items():

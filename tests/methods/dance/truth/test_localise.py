@@ -7,11 +7,14 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 
+from pipeline.context.settings import Prompts
+from pipeline.jobs.runtime import Runtime
 from pipeline.methods.dance.bottleneck.activations import KindConcepts
 from pipeline.methods.dance.explain.regions import View
 from pipeline.methods.dance.truth.localise import (
     CUTS,
     Case,
+    Drawing,
     Head,
     Interventions,
     Tally,
@@ -19,6 +22,7 @@ from pipeline.methods.dance.truth.localise import (
     concept_named,
     grad_cam,
     integrated_gradients,
+    looked_at,
     motion_agreement,
     rectified,
 )
@@ -135,6 +139,27 @@ def test_gradcam_and_integrated_gradients_are_those_of_captum():
         assert np.allclose(places[row], cam.detach()[0, 0], atol=1e-6) and places[row].any()
         summed = IntegratedGradients(head).attribute(pixels, target=output, n_steps=7)
         assert np.allclose(integrated[row], summed[0].sum(1).clamp_min(0), atol=1e-6) and integrated[row].any()
+
+
+def test_processes_draw_what_one_draws():
+    rng = np.random.default_rng(0)
+    demo = "pipeline/demo/encoders"
+    prompts = Prompts(model=f"{demo}/dual_encoder", grid=[2, 2], n_frames=2)
+    texts = {"ball": rng.normal(size=128).astype(np.float32)}
+    weight, bias = rng.normal(size=(3, 176)), np.zeros(3)
+    drawing = Drawing((f"{demo}/backbone", "main"), weight, bias, 2, ["ball"], ["object"], 1, prompts, (2, 2), texts)
+    frames = rng.integers(0, 255, (3, 16, 112, 112, 3), np.uint8)
+    masks, maps = np.zeros((8, 112, 112), bool), np.zeros((8, 2, 2, 4), np.float32)
+    asked = [(Case(k, f"{k}", "test", k % 2, frames[k], masks, "ball", maps), "ball") for k in range(3)]
+    alone, several = (list(looked_at(asked, drawing, Runtime(device="cpu"), count)) for count in (1, 2))
+    assert len(alone) == len(several) == 3
+    for (similarity, heat), (other, others) in zip(alone, several, strict=True):
+        assert similarity.shape == (8, 2, 2) and np.array_equal(similarity, other)
+        assert sorted(heat) == sorted(
+            f"{m}, {o}" for m in ("GradCAM", "Integrated Gradients") for o in ("class", "concept")
+        )
+        assert all(np.array_equal(heat[name], others[name]) and heat[name].any() for name in heat)
+    assert not np.array_equal(alone[0][0], alone[1][0])
 
 
 def test_interventions_count_what_they_fix_and_break():
