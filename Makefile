@@ -52,7 +52,7 @@ demo: .venv/installed
 report: .venv/installed
 	$(BIN)/snakemake --cores all --quiet rules reason -- results/demo/report.html
 
-# All pages as a site, build/site/README.html; a link that leads nowhere fails.
+# All pages as a site, build/site/index.html; a link that leads nowhere fails.
 docs: .venv/tested
 	$(BIN)/python -m tools.site
 

@@ -84,19 +84,35 @@ def add_commands(commands: Any) -> None:
     """Add this command to those of ``conceptreel``."""
     from pipeline.explorer.limits import UPLOAD_MIB, UPLOAD_SECONDS
 
-    command = commands.add_parser("explore", help="look at a finished run in the browser, ask it, change it")
-    command.add_argument("results", type=Path, help="results/<data set>, or results/<data set>/<method>")
-    command.add_argument("--config", type=Path, default=Path("config.yaml"), help="tells whether the run is current")
+    command = commands.add_parser(
+        "explore", help="look at a finished run in the browser, ask it, change it", example="explore results/demo"
+    )
+    command.add_argument(
+        "results", type=Path, metavar="RESULTS", help="results/<data set>, or results/<data set>/<method>"
+    )
+    command.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="tells whether the run is current",
+    )
     command.add_argument("--no-browser", action="store_true", help="only print the address")
-    command.add_argument("--port", type=port, default=0, help="of 127.0.0.1; any that is free by default")
+    command.add_argument("--port", type=port, default=0, metavar="PORT", help="of 127.0.0.1; 0 takes a free one")
     command.add_argument(
         "--export",
         type=Path,
         metavar="DIR",
         help="instead, write a folder that any web host can serve",
     )
-    command.add_argument("--upload-mib", type=positive, default=UPLOAD_MIB, help="the most that an own file may have")
     command.add_argument(
-        "--upload-seconds", type=positive, default=UPLOAD_SECONDS, help="the most that an own file may take"
+        "--upload-mib", type=positive, default=UPLOAD_MIB, metavar="MIB", help="largest file that Try accepts, in MiB"
+    )
+    command.add_argument(
+        "--upload-seconds",
+        type=positive,
+        default=UPLOAD_SECONDS,
+        metavar="SECONDS",
+        help="longest time that Try spends on reading a file, in seconds",
     )
     command.set_defaults(run=explore)

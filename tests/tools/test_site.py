@@ -35,7 +35,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(pages):
     done = build(pages)
     assert done.returncode == 0, done.stderr
     site = pages / "build" / "site"
-    assert (site / "README.html").is_file() and (site / "docs" / "glossary.html").is_file()
+    assert (site / "index.html").is_file() and (site / "docs" / "glossary.html").is_file()
     loaded = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="(https?:)?//|<link[^>]*stylesheet[^>]*href="(https?:)?//')
     for page in site.rglob("*.html"):
         assert not loaded.search(page.read_text()), page

@@ -79,8 +79,12 @@ class _Several(argparse.Action):
 
 def add_commands(commands: Any) -> None:
     """Add the command to those of ``conceptreel``."""
-    command = commands.add_parser("curate", help="concepts of a run: list, name, merge, drop, approve them")
-    command.add_argument("results", type=Path, help="results/<data set>")
+    command = commands.add_parser(
+        "curate",
+        help="concepts of a run: list, name, merge, drop, approve them",
+        example="curate results/demo --name 'motion 004' 'lifts both hands'",
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
     again = {"action": "append", "default": []}
     command.add_argument("--name", nargs=2, metavar=("CONCEPT", "NAME"), help="what it is called everywhere", **again)
     command.add_argument(
