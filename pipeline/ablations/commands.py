@@ -118,23 +118,23 @@ def add_commands(commands: Any) -> None:
         help="baselines, clustering, keyframes, clips, sources, number, pose_filters, sparsity, types, backbones, "
         "dual_encoders, filters, one of the configuration, or all; may be repeated",
     )
-    command.add_argument("--method", default="dance", metavar="NAME", help="whose comparisons")
+    command.add_argument("--method", default="dance", metavar="NAME", help="method to compare")
     command.add_argument(
         "--seeds", type=number_above_zero, default=5, metavar="N", help="repetitions, with other validation splits"
     )
     command.add_argument(
-        "--cores", type=number_above_zero, default=os.cpu_count() or 1, metavar="N", help="processes at a time"
+        "--cores", type=number_above_zero, default=os.cpu_count() or 1, metavar="N", help="parallel processes"
     )
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the run")
-    command.add_argument("--data-root", type=Path, metavar="DIR", help="instead of data_root of the configuration")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="configuration of the run")
+    command.add_argument("--data-root", type=Path, metavar="DIR", help="replaces data_root of the configuration")
     command.set_defaults(run=ablate)
 
     command = commands.add_parser(
         "ablations",
-        help="the tables that `ablate` has made, on one page",
+        help="put the tables of `ablate` on one page",
         example="ablations results/penn_action results/demo --out docs/ablations.md",
     )
     command.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="results/<data set>")
     command.add_argument("--out", type=Path, required=True, metavar="PAGE", help="the page, Markdown")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the runs")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="configuration of the runs")
     command.set_defaults(run=ablations)

@@ -328,11 +328,11 @@ def init(call: argparse.Namespace) -> int:
 def add_commands(commands: Any) -> None:
     """Add ``init`` and ``check`` to the sub-parsers of the command line."""
     command = commands.add_parser(
-        "init", help="take a folder of your own videos into the configuration", example="init my_set my_videos"
+        "init", help="add a folder of your own videos to the configuration", example="init my_set my_videos"
     )
-    command.add_argument("name", metavar="NAME", help="of the data set; results will lie in results/NAME")
+    command.add_argument("name", metavar="NAME", help="name of the data set; results go to results/NAME")
     command.add_argument(
-        "folder", type=Path, metavar="VIDEO_DIR", help="has a folder of videos (or pictures) per class"
+        "folder", type=Path, metavar="VIDEO_DIR", help="folder with a subfolder of videos (or pictures) per class"
     )
     command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="the file to add to")
     command.add_argument(
@@ -341,22 +341,22 @@ def add_commands(commands: Any) -> None:
         metavar="REGEX",
         help="regular expression with a part (?P<group>…), such as the actor; a group is never split",
     )
-    command.add_argument("--quick", action="store_true", help="do not open the files, but for the headers of some")
+    command.add_argument("--quick", action="store_true", help="open no files, except the headers of a few")
     command.add_argument(
         "--profile",
         choices=("small", "published"),
         default="",
-        help="settings that go together: encoders for a laptop, or those of the papers; asked for on a terminal",
+        help="set of encoders: for a laptop, or those of the papers; a terminal asks",
     )
-    command.add_argument("--yes", action="store_true", help="take the profile that is proposed, without asking")
+    command.add_argument("--yes", action="store_true", help="accept the proposed profile without asking")
     command.set_defaults(run=init)
 
     command = commands.add_parser(
         "check", help="count the videos of a data set, against the published counts if any", example="check ucf101"
     )
-    command.add_argument("name", metavar="NAME", help="of the data set in the configuration")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="that has the data set")
-    command.add_argument("--data-root", default="", metavar="DIR", help="instead of data_root of the configuration")
+    command.add_argument("name", metavar="NAME", help="name of the data set in the configuration")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="configuration with the data set")
+    command.add_argument("--data-root", default="", metavar="DIR", help="replaces data_root of the configuration")
     command.add_argument("--classes", action="store_true", help="counts of every class")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=check)

@@ -24,6 +24,6 @@ def add_commands(commands: Any) -> None:
         dest="packages",
         type=Path,
         metavar="FOLDER",
-        help="take the packages from here, as `npm pack` and `pip download` wrote them elsewhere",
+        help="take the packages that `npm pack` and `pip download` wrote to this folder",
     )
     command.set_defaults(run=run)

@@ -85,7 +85,7 @@ def add_commands(commands: Any) -> None:
     from pipeline.explorer.limits import UPLOAD_MIB, UPLOAD_SECONDS
 
     command = commands.add_parser(
-        "explore", help="look at a finished run in the browser, ask it, change it", example="explore results/demo"
+        "explore", help="explore a finished run in the browser: look, ask, change", example="explore results/demo"
     )
     command.add_argument(
         "results", type=Path, metavar="RESULTS", help="results/<data set>, or results/<data set>/<method>"
@@ -95,15 +95,15 @@ def add_commands(commands: Any) -> None:
         type=Path,
         default=Path("config.yaml"),
         metavar="FILE",
-        help="tells whether the run is current",
+        help="configuration, to check whether the run is current",
     )
     command.add_argument("--no-browser", action="store_true", help="only print the address")
-    command.add_argument("--port", type=port, default=0, metavar="PORT", help="of 127.0.0.1; 0 takes a free one")
+    command.add_argument("--port", type=port, default=0, metavar="PORT", help="port of 127.0.0.1; 0 takes a free one")
     command.add_argument(
         "--export",
         type=Path,
         metavar="DIR",
-        help="instead, write a folder that any web host can serve",
+        help="write a folder for any web host instead",
     )
     command.add_argument(
         "--upload-mib", type=positive, default=UPLOAD_MIB, metavar="MIB", help="largest file that Try accepts, in MiB"
@@ -113,6 +113,6 @@ def add_commands(commands: Any) -> None:
         type=positive,
         default=UPLOAD_SECONDS,
         metavar="SECONDS",
-        help="longest time that Try spends on reading a file, in seconds",
+        help="longest time that Try may spend on a file, in seconds",
     )
     command.set_defaults(run=explore)

@@ -310,17 +310,15 @@ def thumbnails(call: argparse.Namespace) -> int:
 def add_commands(commands: Any) -> None:
     """Add the commands of this package to those of ``conceptreel``."""
     command = commands.add_parser(
-        "inspect", help="list artifacts: rows, size, counts, origin, stale or not", example="inspect results/demo"
+        "inspect", help="list artifacts: rows, size, counts, origin, state", example="inspect results/demo"
     )
     command.add_argument("path", type=Path, metavar="PATH", help="results/<data set> or one artifact")
     command.add_argument(
-        "--config", type=Path, default=CONFIG, metavar="FILE", help="what to compare the settings with"
+        "--config", type=Path, default=CONFIG, metavar="FILE", help="configuration to compare the settings with"
     )
     command.add_argument("--video", metavar="ID", help="print the rows of this video instead")
-    command.add_argument(
-        "--rows", type=number_above_zero, default=3, metavar="N", help="rows of arrays that are printed"
-    )
-    command.add_argument("--json", action="store_true", help="for programs; with --video all values")
+    command.add_argument("--rows", type=number_above_zero, default=3, metavar="N", help="rows to print of each array")
+    command.add_argument("--json", action="store_true", help="print JSON; with --video all values")
     command.set_defaults(run=inspect)
 
     command = commands.add_parser(
@@ -329,40 +327,45 @@ def add_commands(commands: Any) -> None:
         example="diff before/results/demo results/demo",
     )
     command.add_argument("first", type=Path, metavar="FIRST", help="results/<data set> or one artifact")
-    command.add_argument("second", type=Path, metavar="SECOND", help="the same of another run")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("second", type=Path, metavar="SECOND", help="the same, of another run")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=diff)
 
     command = commands.add_parser(
         "stale",
-        help="what would run again for a file, because of what, and how long it would take",
+        help="what would run again for a file, why, and for how long",
         example="stale results/demo/model.pt",
     )
     command.add_argument(
-        "target", type=Path, metavar="TARGET", help="results/<data set>/model.pt, or any file that a rule makes"
+        "target", type=Path, metavar="TARGET", help="results/<data set>/model.pt, or the output of any rule"
     )
-    command.add_argument("--config", type=Path, metavar="FILE", help="as snakemake --configfile")
-    command.add_argument("--set", action="append", metavar="KEY=VALUE", help="as snakemake --config; may be repeated")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--config", type=Path, metavar="FILE", help="same as snakemake --configfile")
+    command.add_argument(
+        "--set", action="append", metavar="KEY=VALUE", help="same as snakemake --config; may be repeated"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=stale)
 
     command = commands.add_parser(
-        "prune", help="list files that nothing refers to any more; delete them on request", example="prune results"
+        "prune", help="list files that are no longer needed; delete them on request", example="prune results"
     )
     command.add_argument("path", type=Path, metavar="PATH", help="results, or results/<data set>")
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="tells what is still made; default: config.yaml beside results"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration to keep files for; default: config.yaml beside results",
     )
     command.add_argument(
-        "--everything", action="store_true", help="also what runs with other configurations were asked for"
+        "--everything", action="store_true", help="include files that runs with other configurations need"
     )
-    command.add_argument("--delete", action="store_true", help="delete them")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--delete", action="store_true", help="delete the listed files")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=prune)
 
     command = commands.add_parser(
         "export",
-        help="caches as NumPy files, COCO keypoints or samples for FiftyOne",
+        help="export caches as NumPy files, COCO keypoints or FiftyOne samples",
         example="export results/demo --as coco --out poses.json",
     )
     command.add_argument(
@@ -377,16 +380,18 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--video", action="append", metavar="ID", help="coco, fiftyone: only this video; may be repeated"
     )
-    command.add_argument("--without-poses", action="store_true", help="fiftyone: no keypoints of frames")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="fiftyone: where the videos are")
+    command.add_argument("--without-poses", action="store_true", help="fiftyone: leave out keypoints")
     command.add_argument(
-        "--data-root", default="", metavar="DIR", help="fiftyone: instead of data_root of the configuration"
+        "--config", type=Path, default=CONFIG, metavar="FILE", help="fiftyone: configuration that locates the videos"
+    )
+    command.add_argument(
+        "--data-root", default="", metavar="DIR", help="fiftyone: replaces data_root of the configuration"
     )
     command.set_defaults(run=export)
 
     command = commands.add_parser(
         "thumbnails",
-        help="a contact sheet of videos or key frames as PNG or JPEG",
+        help="make a contact sheet of videos or key frames, PNG or JPEG",
         example="thumbnails results/demo --out sheet.png",
     )
     command.add_argument("path", type=Path, metavar="RESULTS", help="results/<data set>")
@@ -401,12 +406,18 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--split", action="append", metavar="NAME", help="only this split; may be repeated")
     command.add_argument("--video", action="append", metavar="ID", help="only this video; may be repeated")
     command.add_argument(
-        "--limit", type=number_above_zero, default=64, metavar="N", help="pictures at most, spread over the videos"
+        "--limit",
+        type=number_above_zero,
+        default=64,
+        metavar="N",
+        help="largest number of pictures, spread over the videos",
     )
-    command.add_argument("--columns", type=number_above_zero, default=8, metavar="N", help="pictures in a row")
+    command.add_argument("--columns", type=number_above_zero, default=8, metavar="N", help="pictures per row")
     command.add_argument("--size", type=number_above_zero, default=112, metavar="N", help="side of a picture in pixels")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="keyframes: where the videos are")
     command.add_argument(
-        "--data-root", default="", metavar="DIR", help="keyframes: instead of data_root of the configuration"
+        "--config", type=Path, default=CONFIG, metavar="FILE", help="keyframes: configuration that locates the videos"
+    )
+    command.add_argument(
+        "--data-root", default="", metavar="DIR", help="keyframes: replaces data_root of the configuration"
     )
     command.set_defaults(run=thumbnails)

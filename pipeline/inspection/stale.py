@@ -369,7 +369,7 @@ def lines(answer: Answer) -> list[str]:
     reruns = answer.reruns
     if reruns:
         unknown = list(dict.fromkeys(job.stage for job in reruns if job.seconds is None))
-        cost = f"about {duration(answer.seconds)} of computing by recorded times"
+        cost = f"about {duration(answer.seconds)} of computing, from recorded times"
         cost += f", not counting {', '.join(unknown)}, whose time is unknown" if unknown else ""
         if all(job.seconds is None for job in reruns):
             cost = "for an unknown time: no stage of these has run yet"
@@ -400,8 +400,8 @@ def lines(answer: Answer) -> list[str]:
         verdict = "but it is stale" if answer.believed else "it is up to date"
         told = [f"{answer.target}: none of {answer.jobs} jobs would run; {verdict}"]
     if answer.unneeded:
-        told += ["", "not there, but nothing that would run needs it:", *(f"  {path}" for path in answer.unneeded)]
-        told.append(f"to have it again: snakemake --cores all {shlex.join(answer.unneeded)}")
+        told += ["", "missing, but no job needs it:", *(f"  {path}" for path in answer.unneeded)]
+        told.append(f"to make it again: snakemake --cores all {shlex.join(answer.unneeded)}")
     if answer.begun:
         told += ["", "begun and not finished, by a run at work or a killed one; the latter's are made again:"]
         told += [f"  {path}" for path in answer.begun]

@@ -265,8 +265,10 @@ def add_model(command: Any, top: int = 0, of: str = "") -> None:
         top: default of ``--top``, none by default; of: what it counts.
     """
     command.add_argument("model", type=Path, metavar="MODEL", help="a model file, such as results/demo/model.pt")
-    command.add_argument("--results", type=Path, metavar="DIR", help="folder of its run; default: where the model lies")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="tells whether the run is current")
+    command.add_argument("--results", type=Path, metavar="DIR", help="folder of its run; default: folder of the model")
+    command.add_argument(
+        "--config", type=Path, default=CONFIG, metavar="FILE", help="configuration, to check whether the run is current"
+    )
     if top:
         command.add_argument("--top", type=number_above_zero, default=top, metavar="N", help=of)
 
@@ -279,23 +281,23 @@ def add_commands(commands: Any) -> None:
         example="predict results/demo/model.pt my.mp4",
     )
     add_model(command, 5, "reasons per video")
-    command.add_argument("inputs", nargs="+", metavar="INPUT", help=f"{INPUT}; several may be named")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help=f"{INPUT}; may be repeated")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=predict)
 
     command = commands.add_parser(
         "why",
-        help="why a video was decided as it was, and not as the runner-up",
+        help="why a video got its class and not the runner-up",
         example="why results/demo/model.pt ball_lift_test_000",
     )
     add_model(command, 5, "reasons that are shown")
     command.add_argument("input", metavar="INPUT", help=INPUT)
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=why)
 
     command = commands.add_parser(
         "explain",
-        help="the reasons of a decision as pictures over the frames, and as JSON",
+        help="explain a decision with pictures over the frames, and as JSON",
         example="explain results/demo/model.pt my.mp4 --out reasons/",
     )
     add_model(command, 3, "reasons that are drawn")
@@ -303,7 +305,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for pictures and explanation.json"
     )
-    command.add_argument("--timeline", action="store_true", help="instead: what is seen when, in a video of any length")
+    command.add_argument(
+        "--timeline", action="store_true", help="show what is seen when, in a video of any length, instead"
+    )
     command.add_argument(
         "--window", type=seconds, metavar="S", help="seconds of a window; default: as in training videos"
     )
@@ -312,9 +316,9 @@ def add_commands(commands: Any) -> None:
 
     command = commands.add_parser(
         "summary",
-        help="figures of a finished run and where its files are",
+        help="figures and files of a finished run",
         example="summary results/demo",
     )
     command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
-    command.add_argument("--video", metavar="INPUT", help=f"whose decision is explained: {INPUT}")
+    command.add_argument("--video", metavar="INPUT", help=f"explain the decision for {INPUT}")
     command.set_defaults(run=summary)

@@ -95,7 +95,7 @@ def _planned(
     shown, left_out = costs.rows(found)
     length = costs.UNKNOWN if counts.frames is None else f"{counts.frames:,.0f}"
     lines = [
-        f"{name}: {costs.amount(counts.videos, 'video')}, {length} frames each in the mean ({counts.source})",
+        f"{name}: {costs.amount(counts.videos, 'video')}, {length} frames each on average ({counts.source})",
         "",
         table(shown, costs.HEADER),
         *left_out,
@@ -104,7 +104,9 @@ def _planned(
     shared = sorted({place for cost in found if (place := home(section, cost.stage)) != name})
     if any(cost.stage == "finetune" for cost in found):
         lines.append("the disk of finetune is free again when it has ended")
-    lines += [f"made once, and kept in results/{place}: what depends on videos and encoders alone" for place in shared]
+    lines += [
+        f"shared, kept in results/{place}: everything that depends only on videos and encoders" for place in shared
+    ]
     least = "" if total["complete"] else "at least "
     lines.append(
         f"in all: {sum(cost.jobs for cost in found)} jobs, {least}{costs.space(total['megabytes'])} of disk; "
@@ -164,28 +166,30 @@ def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
     command = commands.add_parser(
         "status",
-        help="jobs done, running and failed; time and memory used and asked; time left",
+        help="jobs done, running and failed; time and memory used and requested; time left",
         example="status results/demo",
     )
     command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="tells how many shards there are")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument(
+        "--config", type=Path, default=CONFIG, metavar="FILE", help="configuration with the number of shards"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=status)
 
     command = commands.add_parser(
         "plan",
-        help="before a run: videos, downloads, disk, hours on processors and GPUs, and what accuracy to expect",
+        help="estimate a run: videos, downloads, disk, CPU and GPU hours, expected accuracy",
         example="plan results/ucf101",
     )
     command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
-    command.add_argument("--method", default="dance", metavar="NAME", help="whose model is made")
-    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="of the run")
-    command.add_argument("--data-root", default="", metavar="DIR", help="instead of data_root of the configuration")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--method", default="dance", metavar="NAME", help="method of the model")
+    command.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="configuration of the run")
+    command.add_argument("--data-root", default="", metavar="DIR", help="replaces data_root of the configuration")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=plan)
 
     command = commands.add_parser(
-        "stages", help="what each stage reads and writes, and with what resources", example="stages keyframes"
+        "stages", help="what each stage reads, writes and requests", example="stages keyframes"
     )
-    command.add_argument("names", nargs="*", metavar="STAGE", help="name of a stage; without one, all are shown")
+    command.add_argument("names", nargs="*", metavar="STAGE", help="name of a stage; default: all")
     command.set_defaults(run=stages)

@@ -325,7 +325,7 @@ def lost_words(stages: list[StageStatus]) -> list[str]:
         return []
     which = f"{len(lost)} files are" if len(lost) > 1 else f"{lost[0]} is"
     return [
-        f"{which} gone, and nothing that is to be done needs {'them' if len(lost) > 1 else 'it'}; to have "
+        f"{which} gone, but no remaining job needs {'them' if len(lost) > 1 else 'it'}; to make "
         f"{'them' if len(lost) > 1 else 'it'} again:",
         f"  snakemake --cores all {' '.join(map(shlex.quote, lost))}",
     ]

@@ -95,7 +95,7 @@ def test_the_answer_in_words():
     reruns.append(Rerun("motion_concepts", "", ("m",), [], ["pose_clips"], 50.0))
     told = lines(Answer("results/x/model.pt", 9, reruns, {"a": "its settings have changed"}, ["lost"], ["half"]))
     assert told[0] == (
-        "results/x/model.pt: 5 of 9 jobs would run again, about 56 s of computing by recorded times, "
+        "results/x/model.pt: 5 of 9 jobs would run again, about 56 s of computing, from recorded times, "
         "not counting decode, whose time is unknown"
     )
     text = "\n".join(told)
@@ -103,7 +103,7 @@ def test_the_answer_in_words():
     assert "  0.mp4: added  [decode (001-of-003)]" in told and "… and 2 more of the kind `video`" in text
     assert "decode 001-of-003" in text and "motion_concepts" in text and "  lost" in told and "  half" in told
     assert "  a: its settings have changed" in told
-    assert told[told.index("  lost") + 1] == "to have it again: snakemake --cores all lost"
+    assert told[told.index("  lost") + 1] == "to make it again: snakemake --cores all lost"
     never = [Rerun("index", "", ("i",), [Cause("missing", "i", "is not there")], [], None)]
     assert lines(Answer("t", 9, never, {}, [], []))[0] == (
         "t: 1 of 9 jobs would run again, for an unknown time: no stage of these has run yet"

@@ -192,7 +192,7 @@ def test_the_command_tells_all_of_it_without_torch(project, tmp_path, monkeypatc
     assert main(["plan", "results/ucf101"]) == 0
     said = re.sub(" +", " ", capsys.readouterr().out)
     for words in (
-        "ucf101: 13,320 videos, 180 frames each in the mean (as published; ",
+        "ucf101: 13,320 videos, 180 frames each on average (as published; ",
         "openai/clip-vit-base-patch16 (599 MB)",
         "poses 48 2.4 million frames 480 MB 1,707 h 2.9 h, assumed bench/",
         "unknown, no run here tells: motion_concepts,",
@@ -212,7 +212,7 @@ def test_a_set_that_is_there_in_part_is_planned_as_published(project, tmp_path, 
     (tmp_path / "data/kth").mkdir(parents=True)
     Path("config.yaml").write_text((project / "config.yaml").read_text())
     assert main(["plan", "results/kth"]) == 0
-    assert "kth: 2,391 videos, 121 frames each in the mean (as published; 00sequences.txt is" in capsys.readouterr().out
+    assert "kth: 2,391 videos, 121 frames each on average (as published; 00sequences.txt is" in capsys.readouterr().out
 
 
 def test_a_plan_of_own_videos(tmp_path, monkeypatch, capsys):
@@ -226,7 +226,7 @@ def test_a_plan_of_own_videos(tmp_path, monkeypatch, capsys):
     assert load(Path("config.yaml")).datasets["mine"].motion.poses.model == "small/movenet-thunder"
     assert main(["plan", "results/mine"]) == 0
     said = capsys.readouterr().out
-    assert "mine: 10 videos, 20 frames each in the mean (the lists, and the headers of 10 videos)" in said
+    assert "mine: 10 videos, 20 frames each on average (the lists, and the headers of 10 videos)" in said
     assert "`conceptreel fetch small`" in said and "expected accuracy: unknown (these are videos of your own)" in said
 
 

@@ -81,18 +81,18 @@ def add_commands(commands: Any) -> None:
     """Add the command to those of ``conceptreel``."""
     command = commands.add_parser(
         "curate",
-        help="concepts of a run: list, name, merge, drop, approve them",
+        help="list, name, merge, drop and approve concepts of a run",
         example="curate results/demo --name 'motion 004' 'lifts both hands'",
     )
     command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
     again = {"action": "append", "default": []}
-    command.add_argument("--name", nargs=2, metavar=("CONCEPT", "NAME"), help="what it is called everywhere", **again)
+    command.add_argument("--name", nargs=2, metavar=("CONCEPT", "NAME"), help="name a concept", **again)
     command.add_argument(
-        "--merge", nargs="+", metavar="CONCEPT", action=_Several, default=[], help="make one of several, as the first"
+        "--merge", nargs="+", metavar="CONCEPT", action=_Several, default=[], help="merge concepts into the first"
     )
-    command.add_argument("--drop", metavar="CONCEPT", help="do without it", **again)
-    command.add_argument("--approve", metavar="CONCEPT", help="mark it as looked at and good", **again)
-    command.add_argument("--note", nargs=2, metavar=("CONCEPT", "TEXT"), help="keep a remark", **again)
-    command.add_argument("--forget", metavar="CONCEPT", help="take all of this back", **again)
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--drop", metavar="CONCEPT", help="leave a concept out", **again)
+    command.add_argument("--approve", metavar="CONCEPT", help="mark a concept as checked and good", **again)
+    command.add_argument("--note", nargs=2, metavar=("CONCEPT", "TEXT"), help="add a note to a concept", **again)
+    command.add_argument("--forget", metavar="CONCEPT", help="undo all of this for a concept", **again)
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=curate)

@@ -94,7 +94,7 @@ def add_commands(commands: Any) -> None:
     """Add the commands to the parser of ``conceptreel``."""
     command = commands.add_parser(
         "intervene",
-        help="what a model of PCMCI would say of a video, if a label had another text or frames were missing",
+        help="what a PCMCI model predicts if a label has another text or frames are missing",
         example="intervene results/breakfast/pcmci/model.pt film.avi --out reasons/ --drop-frames 10-20",
     )
     add_model(command, 3, "labels that are drawn")
@@ -103,19 +103,17 @@ def add_commands(commands: Any) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="folder for pictures and explanation.json"
     )
     command.add_argument(
-        "--do", action="append", default=[], metavar="LABEL=TEXT", help="another text of a label; may be repeated"
+        "--do", action="append", default=[], metavar="LABEL=TEXT", help="replace the text of a label; may be repeated"
     )
-    command.add_argument("--drop-frames", metavar="FROM-TO", help="without what is shown between these seconds")
+    command.add_argument("--drop-frames", metavar="FROM-TO", help="drop the frames between these seconds")
     command.set_defaults(run=intervene)
 
     command = commands.add_parser(
         "couplings",
-        help="which labels a run of PCMCI couples only because training did",
+        help="which labels a PCMCI run couples only because training did",
         example="couplings results/interventions_demo",
     )
     command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>")
-    command.add_argument(
-        "--top", type=number_above_zero, default=20, metavar="N", help="false couplings that are named"
-    )
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--top", type=number_above_zero, default=20, metavar="N", help="false couplings to list")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=couplings)

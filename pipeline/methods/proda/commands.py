@@ -52,10 +52,10 @@ def add_commands(commands: Any) -> None:
 
     command = commands.add_parser(
         "leak",
-        help="what Charades' lists alone reach where prompts hold test labels",
+        help="what Charades' lists alone reach if prompts contain test labels",
         example="leak data/charades",
     )
     command.add_argument("root", type=Path, metavar="FOLDER", help="folder of Charades' lists and classes")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the prompts")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the prompts")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=leak)

@@ -19,7 +19,7 @@ def add_commands(commands: Any) -> None:
     """Add these commands to those of ``conceptreel``."""
     command = commands.add_parser(
         "transfer",
-        help="accuracy in known against unknown contexts: tables 2 to 5 of the paper",
+        help="accuracy in known and unknown contexts: tables 2 to 5 of the paper",
         example="transfer results/synta_mini --table 2",
     )
     command.add_argument(

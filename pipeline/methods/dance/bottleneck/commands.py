@@ -69,12 +69,14 @@ def add_commands(commands: Any) -> None:
     """Add the command to the parser of ``conceptreel``."""
     command = commands.add_parser(
         "evaluate",
-        help="a model on another data set or split, with weights edited on trial",
+        help="evaluate a model on another data set or split, with trial edits",
         example="evaluate results/demo/model.pt results/demo --split shifted",
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="a model file, such as results/demo/model.pt")
     command.add_argument("results", type=Path, metavar="RESULTS", help="results/<data set>, with index and features")
-    command.add_argument("--split", default="test", metavar="NAME", help="of that data set; all takes every video")
+    command.add_argument(
+        "--split", default="test", metavar="NAME", help="split of that data set; all takes every video"
+    )
     command.add_argument(
         "--map", type=Path, metavar="FILE", help="lines `class of the data set,class of the model`; else by name"
     )
@@ -84,7 +86,7 @@ def add_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar=("CLASS", "CONCEPT", "WEIGHT"),
-        help="on trial, the model file stays as it is; may be repeated",
+        help="trial edit, the model file does not change; may be repeated",
     )
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=evaluate)

@@ -158,31 +158,33 @@ def add_commands(commands: Any) -> None:
     )
     command.add_argument("--out", type=Path, required=True, metavar="MODEL", help="for example results/<name>/model.pt")
     command.add_argument("--class-list", type=Path, metavar="FILE", help="one class name per line, in label order")
-    command.add_argument("--dataset", metavar="NAME", help="of the data set; default: the folder of --out")
+    command.add_argument("--dataset", metavar="NAME", help="name of the data set; default: the folder of --out")
     command.add_argument(
-        "--type", choices=("motion", "object", "scene"), help="of all concepts of a flat folder; without it: object"
+        "--type", choices=("motion", "object", "scene"), help="type of all concepts of a flat folder; default: object"
     )
     command.add_argument(
-        "--features", type=Path, metavar="FILE", help="matrix that the stated accuracy must be reproduced from"
+        "--features", type=Path, metavar="FILE", help="feature matrix that must reproduce the stated accuracy"
     )
     command.add_argument("--list", type=Path, metavar="FILE", help="`path label` of the rows of --features")
-    command.add_argument("--array", default="", metavar="NAME", help="of the matrix, in a file that holds several")
+    command.add_argument("--array", default="", metavar="NAME", help="name of the matrix in a file with several")
     command.add_argument(
-        "--backbone", metavar="ID", help="hub id or folder of the network of the features, to predict from videos"
+        "--backbone", metavar="ID", help="hub id or folder of the feature network, to predict from videos"
     )
-    command.add_argument("--revision", default="main", metavar="NAME", help="of --backbone")
+    command.add_argument("--revision", default="main", metavar="NAME", help="revision of --backbone")
     command.add_argument(
         "--n-frames", type=number_above_zero, default=16, metavar="N", help="frames per clip for --backbone"
     )
     command.add_argument(
         "--size", type=number_above_zero, default=224, metavar="N", help="side of the clip for --backbone, in pixels"
     )
-    command.add_argument("--sampling", choices=("uniform", "dense"), default="uniform", help="of frames for --backbone")
+    command.add_argument(
+        "--sampling", choices=("uniform", "dense"), default="uniform", help="frame sampling for --backbone"
+    )
     command.set_defaults(run=import_model)
 
     command = commands.add_parser(
         "export-model",
-        help="a model in the layout of LF-CBM or DANCE, or as safetensors",
+        help="export a model in the layout of LF-CBM or DANCE, or as safetensors",
         example="export-model results/demo/model.pt --format safetensors --out shared/demo",
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="a model file, such as results/demo/model.pt")
@@ -195,10 +197,12 @@ def add_commands(commands: Any) -> None:
         help="class, probability and contributions from a feature matrix",
         example="predict-features results/theirs/model.pt features.npz",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="a model file whose concepts see features alone")
+    command.add_argument("model", type=Path, metavar="MODEL", help="a model file whose concepts use only features")
     command.add_argument("matrix", type=Path, metavar="MATRIX", help=".pt, .npy, .npz, .mat or .safetensors")
-    command.add_argument("--list", type=Path, metavar="FILE", help="`path label` of its rows: tells the accuracy")
-    command.add_argument("--array", default="", metavar="NAME", help="of the matrix, in a file that holds several")
+    command.add_argument(
+        "--list", type=Path, metavar="FILE", help="lines `path label` of its rows, to report the accuracy"
+    )
+    command.add_argument("--array", default="", metavar="NAME", help="name of the matrix in a file with several")
     command.add_argument("--top", type=number_above_zero, default=3, metavar="N", help="contributions per row")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=predict_features)

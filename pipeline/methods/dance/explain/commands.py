@@ -369,7 +369,7 @@ def add_commands(commands: Any) -> None:
     def add(name: str, run: Any, text: str, example: str, of: str = "rows that are shown") -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, example=f"{name} results/demo/model.pt {example}".strip())
         add_model(command, 5, of)
-        command.add_argument("--json", action="store_true", help="for programs")
+        command.add_argument("--json", action="store_true", help="print JSON, for programs")
         command.set_defaults(run=run, verb=name, mask=None)
         return command
 
@@ -377,32 +377,33 @@ def add_commands(commands: Any) -> None:
         region = command.add_mutually_exclusive_group(required=required)
         region.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the input")
         region.add_argument(
-            "--point", type=float, nargs=2, metavar=("X", "Y"), help="pixels; stands for a circle around it"
+            "--point", type=float, nargs=2, metavar=("X", "Y"), help="pixels; the region is a circle around it"
         )
         region.add_argument(
-            "--mask", type=Path, metavar="FILE", help="a picture of the input's size; all but black is in"
+            "--mask",
+            type=Path,
+            metavar="FILE",
+            help="a picture of the input's size; everything not black is the region",
         )
 
     command = add("contrast", contrast, "why one class and not another", "ball_lift_test_000 ball_lift ball_squat")
     command.add_argument("input", metavar="INPUT", help=INPUT)
-    command.add_argument("for_class", metavar="CLASS", help="the class that is asked about")
-    command.add_argument("against", metavar="OTHER", help="the class that it is compared with")
+    command.add_argument("for_class", metavar="CLASS", help="the class to explain")
+    command.add_argument("against", metavar="OTHER", help="the class to compare it with")
 
     command = add(
         "failures",
         failures,
-        "wrong decisions, the surest mistake first, and what misled each",
+        "wrong decisions, most confident first, and what misled each",
         "--split shifted",
-        "failures that are shown",
+        "failures to show",
     )
     command.add_argument(
-        "--split", metavar="NAME", help="of the run; default: test, or val where there is no test video"
+        "--split", metavar="NAME", help="split of the run; default: test, or val if there is no test video"
     )
     command.add_argument("--reasons", type=number_above_zero, default=3, metavar="N", help="concepts per failure")
 
-    command = add(
-        "ask", ask, "the concepts that are strongest in a region", "ball_lift_test_000 --box 0 0 60 60", "concepts"
-    )
+    command = add("ask", ask, "the strongest concepts in a region", "ball_lift_test_000 --box 0 0 60 60", "concepts")
     command.add_argument("input", metavar="INPUT", help=INPUT)
     add_region(command, required=True)
     command.add_argument(
@@ -412,13 +413,17 @@ def add_commands(commands: Any) -> None:
     command = add(
         "edit",
         edit,
-        "the decision if a weight, a concept or a part of the picture were different",
+        "decide again with another weight, concept or region",
         "ball_lift_test_000 --without 'round ball'",
-        "classes that are shown",
+        "classes to show",
     )
     command.add_argument("input", metavar="INPUT", nargs="?", help=INPUT)
     command.add_argument(
-        "--weight", nargs=3, action="append", metavar=("CLASS", "CONCEPT", "WEIGHT"), help="may be repeated"
+        "--weight",
+        nargs=3,
+        action="append",
+        metavar=("CLASS", "CONCEPT", "WEIGHT"),
+        help="new weight of a concept for a class; may be repeated",
     )
     command.add_argument(
         "--without", action="append", default=[], metavar="CONCEPT", help="take it out of INPUT; may be repeated"
@@ -434,30 +439,30 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--beta", type=float, help="added to its map there, in standard deviations of the map")
     command.add_argument("--save", type=Path, metavar="NEW.pt", help="write the model with its weights and edit log")
 
-    command = add("sanity", sanity, "how decisions and activations answer to clips that cannot be what they were", "")
-    command.add_argument("--split", default="test", metavar="NAME", help="of the run")
-    command.add_argument("--check", choices=tuple(CHECKS), help="only one")
+    command = add("sanity", sanity, "how decisions and activations respond to altered clips", "")
+    command.add_argument("--split", default="test", metavar="NAME", help="split of the run")
+    command.add_argument("--check", choices=tuple(CHECKS), help="run only this check")
 
     command = add(
         "animate",
         animate,
         "a decision as a moving picture: the person, the recognised motion, the reasons",
         "ball_lift_test_000 --out decision.gif",
-        "reasons that are drawn",
+        "reasons to draw",
     )
     command.add_argument("video", metavar="VIDEO", help="the id of a video of the run")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif", help="the picture that is written")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif", help="the picture to write")
     command.add_argument("--skeletons", action="store_true", help="no pixels of the video: nobody can be recognised")
 
     command = add(
         "suggest-edits",
         suggest_edits,
-        "weights that would win confused videos back, with gain and loss",
+        "weights that would correct confused videos, with gain and loss",
         "",
         "edits per pair of classes",
     )
     command.add_argument("--true", metavar="CLASS", help="class of the videos; default: every class")
-    command.add_argument("--decided", metavar="CLASS", help="class that they are taken for; default: every class")
+    command.add_argument("--decided", metavar="CLASS", help="class they are confused with; default: every class")
     command.add_argument(
         "--split", default="val", metavar="NAME", help="where to look for confusions; never choose on test"
     )
