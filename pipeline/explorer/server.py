@@ -114,7 +114,7 @@ class Answers:
     async def act(self, request: Request) -> Response:
         actions = self.explored.actions()
         action = request.path_params["action"]
-        if action not in actions or (request.method == "GET") != (action == "state"):
+        if action not in actions or request.method != ("GET" if action == "state" else "POST"):
             return refused(404, "there is no such action")
         told: Any = {}
         if request.method == "POST":

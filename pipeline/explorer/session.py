@@ -11,7 +11,7 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -106,7 +106,7 @@ class Guard:
 
         headers = Headers(scope=scope)
         objection = self.session.objection(scope["method"], headers)
-        opening = scope["path"] == "/" and b"token=" in scope["query_string"]
+        opening = scope["path"] == "/" and "token" in QueryParams(scope["query_string"])
         if objection is None and not opening and not self.session.knows(headers.get("cookie", "")):
             objection = 401, "open the address that `conceptreel explore` printed; it holds the token"
         if objection is not None:

@@ -70,6 +70,20 @@ def test_the_cookie_is_found_beside_those_of_other_programs(client):
     assert client.get("/data/explore.json", headers={"cookie": cookies}).status_code == 200
 
 
+@pytest.mark.parametrize("query", ["xtoken=1", "a=token=1", "tok=&nottoken=the token"])
+def test_a_query_that_only_looks_like_a_token_shows_no_page(client, query):
+    refused(client.get(f"/?{query}", headers={"cookie": ""}), 401)
+
+
+def test_asking_for_headers_alone_starts_no_action(client, run, monkeypatch):
+    begun = []
+    monkeypatch.setattr(run, "_save", begun.append)
+    monkeypatch.setattr(run, "_curate", begun.append)
+    for action in ("save", "curate"):
+        assert client.head(f"/api/{action}", headers=KNOWN).status_code == 404
+    assert not begun
+
+
 def test_tokens_of_two_sessions_differ():
     assert len({Session(1).token, Session(1).token, Session(1).cookie, Session(1).cookie}) == 4
 

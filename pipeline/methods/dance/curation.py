@@ -201,7 +201,17 @@ def of_run(results: Path) -> list[Concept]:
 
 
 class _Loader(yaml.SafeLoader):
-    """A key that stands twice in a mapping is an error, and not the last one's."""
+    """A key that stands twice in a mapping is an error, and not the last one's; so is an alias."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        # A few lines of aliases of aliases stand for more than any memory holds.
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                problem=f"*{event.anchor} stands for another part of the file; write it out",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found = super().construct_mapping(node, deep)

@@ -486,3 +486,9 @@ def test_a_run_that_cannot_follow_says_so_in_one_line(tmp_path):
     done = learned(tmp_path, store, ["dance"], None, ("readings", *LAST[:-1]))
     told = little.run(tmp_path, done, ("named",), {"named": {"curation": clash.marks()}})
     assert "would both be called `motion 001`" in told["named"] and "\n" not in told["named"]
+
+
+def test_aliases_of_aliases_are_refused_before_they_grow():
+    levels = "".join(f", &a{k} [*a{k - 1}, *a{k - 1}]" for k in range(1, 60))
+    with pytest.raises(CurationError, match=r"\*a0 stands for another part"):
+        curation.parsed(f'motion: {{"0000000000000000": {{drop: [&a0 [x, x]{levels}]}}}}')
