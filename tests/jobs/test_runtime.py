@@ -46,14 +46,20 @@ def test_nothing_below_the_entries_reads_it_from_the_environment(project):
     assert named == {"jobs/runtime.py", "jobs/stage.py", "ablations/commands.py"}
 
 
-def calls(source: str) -> list[ast.Call]:
-    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    return [node for node in found if getattr(node.func, "id", "") in TAKERS]
+def calls(source: str) -> list[tuple[ast.Call, bool]]:
+    """Calls of takers, each with whether it stands in a function that must be given a runtime itself."""
+    tree, told = ast.parse(source), set()
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        names = [argument.arg for argument in function.args.args]
+        if "runtime" in names[: len(names) - len(function.args.defaults)]:
+            told |= set(ast.walk(function))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [(node, node in told) for node in found if getattr(node.func, "id", "") in TAKERS]
 
 
-def hands_it_on(call: ast.Call) -> bool:
+def hands_it_on(call: ast.Call, told: bool) -> bool:
     given = [ast.unparse(value) for value in (*call.args, *(item.value for item in call.keywords))]
-    return "job.runtime" in given
+    return "job.runtime" in given or (told and "runtime" in given)
 
 
 def test_stages_hand_it_on(project):
@@ -62,6 +68,7 @@ def test_stages_hand_it_on(project):
     made = {path: calls(path.read_text()) for path in stages}
     assert sum(map(bool, made.values())) >= 10
     forgotten = {
-        path.name: [ast.unparse(call) for call in found if not hands_it_on(call)] for path, found in made.items()
+        path.name: [ast.unparse(call) for call, told in found if not hands_it_on(call, told)]
+        for path, found in made.items()
     }
     assert {name: found for name, found in forgotten.items() if found} == {}

@@ -70,7 +70,7 @@ def test_a_model_with_maps_is_evaluated_and_edited(finished, tmp_path):
         (("evaluate", "results/small/model.pt", "results/small", "--weight", "y", "x", "1"), "no concept `x`"),
         (("ablate", "results/small", "--table", "clusterings"), "did you mean `clustering`"),
         (("ablate", "results/none", "--table", "clustering"), "results/none does not exist"),
-        (("ablate", "results/small", "--table", "types", "--seeds", "0"), "at least 1"),
+        (("ablate", "results/small", "--table", "types", "--seeds", "0"), "is not a whole number above 0"),
         (("ablations", "results/small", "--out", "page.md"), "holds no table"),
     ],
 )

@@ -30,7 +30,7 @@ def test_names_rerun_the_last_stage_and_merges_and_drops_the_bottleneck(workspac
     said = curate(workspace, "--name", motions[0], "lifts both hands", "--approve", motions[0])
     assert said["outdated"] == "names" and said["command"] == f"snakemake --cores all {TARGET}"
     assert workspace.planned(*TARGETS) == NAMES
-    (job,) = workspace.why(TARGET)["reruns"]
+    (job,) = workspace.stale(TARGET)["reruns"]
     assert job["stage"] == "named" and {cause["kind"] for cause in job["causes"]} == {"setting"}
     assert all(cause["what"].startswith("results/<data set>/curation.yaml") for cause in job["causes"])
     # Remarks decide nothing.
@@ -111,7 +111,7 @@ def test_a_bad_file_stops_everything_in_one_line(workspace, text, words):
     (workspace.folder / "results/small" / curation.FILE).write_text(text)
     done = workspace.snakemake("-n", TARGET, check=False)
     assert done.returncode and words in done.stderr.splitlines()[-1] and "most recent call last" not in done.stderr
-    for command in (("curate", "results/small"), ("status", "results/small"), ("why", TARGET)):
+    for command in (("curate", "results/small"), ("status", "results/small"), ("stale", TARGET)):
         told = workspace.command(*command, check=False)
         assert told.returncode == 2 and words in told.stderr and len(told.stderr.splitlines()) == 1, told
     told = workspace.command("curate", "results/small", "--drop", "object:umbrella", check=False)

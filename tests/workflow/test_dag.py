@@ -165,7 +165,7 @@ def test_an_added_video_reruns_one_shard(finished, make_workspace, tmp_path):
     video = sorted((tmp_path / "data/mine").glob("*.mp4"))[0]
     os.utime(video, (0, 0))
     assert workspace.planned(*targets) == {"decode": 1, "keyframes": 1}
-    (answer,) = filter(lambda answer: answer["reruns"], map(workspace.why, targets))
+    (answer,) = filter(lambda answer: answer["reruns"], map(workspace.stale, targets))
     assert [job["stage"] for job in answer["reruns"]] == ["decode", "keyframes"]
     decode, keyframes = answer["reruns"]
     assert [(cause["what"], cause["how"]) for cause in decode["causes"]] == [(video.name, "replaced")]

@@ -178,7 +178,9 @@ def test_every_configured_data_set_has_its_page(project):
     config = published()
     pages = {path.stem for path in (project / "docs/datasets").glob("*.md")}
     sources = {section["data"]["index"].get("source", "lists") for section in config.values() if "data" in section}
-    assert sources - {"generated", "generated_graphs", "lists"} <= pages
+    # `breakfast_activities` is another reading of `breakfast`, and stands on its page.
+    own = {source for source in sources if not any(source.startswith(f"{page}_") for page in pages)}
+    assert own - {"generated", "generated_graphs", "lists"} <= pages
     for section in (section for section in config.values() if "dataset" not in section):
         shipped = [section["data"]["index"].get("class_map", ""), section["data"]["index"].get("class_list", "")]
         for named in section.get("context", {}).get("texts", {}).get("candidates", {}).values():

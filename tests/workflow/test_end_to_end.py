@@ -129,7 +129,7 @@ def test_predict_tells_what_is_wrong(finished, tmp_path):
     done = finished.command("predict", "results/none/model.pt", "x.mp4", check=False)
     assert done.returncode == 2 and "does not exist" in done.stderr and "Traceback" not in done.stderr
     torch.save({"weights": torch.zeros(2)}, tmp_path / "other.pt")
-    done = finished.command("predict", str(tmp_path / "other.pt"), "x.mp4", check=False)
+    done = finished.command("predict", str(tmp_path / "other.pt"), str(tmp_path / "broken.mp4"), check=False)
     assert done.returncode == 2 and "not a model of this project" in done.stderr
 
 

@@ -69,5 +69,5 @@ def test_tuning_then_encoding_then_the_model(workspace):
     weights = results / "backbone/finetuned/model.safetensors"
     weights.write_bytes((workspace.project / "pipeline/demo/encoders/backbone/model.safetensors").read_bytes())
     refused = workspace.command("predict", TARGET, str(video), check=False)
-    assert refused.returncode == 2 and "are not those that are expected" in refused.stderr
+    assert refused.returncode == 2 and "are not the expected ones" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1

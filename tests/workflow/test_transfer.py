@@ -99,7 +99,12 @@ def test_dance_reads_motions_of_things(transferred):
     assert about["skeleton"] == "tracks" and concepts["medoids"].shape[1:] == (7, 4, 6)
     assert not (transferred.folder / "results/tiny_1/motion/poses").exists()
     # Six videos teach no layer; a model asks for nothing that tracks have not.
-    assert transferred.planned("results/tiny_1/model.pt") == {"concept_layers": 1, "classifier": 1, "model": 1}
+    assert transferred.planned("results/tiny_1/model.pt") == {
+        "concept_layers": 1,
+        "classifier": 1,
+        "model": 1,
+        "named": 1,
+    }
     splits = read_table(transferred.folder / "results/tiny_1/data/index.parquet")[0]["split"].to_pylist()
     assert set(splits) == {"train", "val", "test", "unknown", "unknown_motion", "unknown_shape", "unknown_scene"}
 

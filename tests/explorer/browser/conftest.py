@@ -8,7 +8,8 @@ from tests.explorer.browser.curated import Curated, copied
 from tests.explorer.browser.driving import browser_path, chromium, serving
 
 
-@pytest.fixture(scope="session")
+# Of a module: while Playwright is at work, nothing else in the process can have an event loop.
+@pytest.fixture(scope="module")
 def browser():
     path = browser_path()
     if path is None:

@@ -140,7 +140,8 @@ def _motion(section: Dataset) -> list[Table]:
             ),
         ]
         result.append(Table("clustering", "Clustering of key clips", "Table 2", variants))
-    result += [_reading("motion", ("motion",)), _reading("all", TYPES)]
+    if section.motion.source == "poses":  # nothing else can be read
+        result += [_reading("motion", ("motion",)), _reading("all", TYPES)]
     result.append(
         Table(
             "keyframes",

@@ -78,8 +78,9 @@ def test_another_validation_where_nobody_named_a_group(videos):
 def test_shuffled_labels_stay_together_and_leave_the_rest():
     n = 20
     column = np.arange(n, dtype=np.float32)[:, None]
+    known = np.ones(n, bool)
     targets = Targets(
-        ["m"], column, np.ones(n, bool), ["o"], np.array(["object"]), np.zeros((1, 2)), column, np.ones(n, bool)
+        ["m"], column, known, ["o"], np.array(["object"]), np.zeros((1, 2)), column, known, np.zeros(1, int)
     )
     places = Places(column, column, np.ones(n, bool), np.zeros(1))
     chosen = np.arange(n) < 15
@@ -98,7 +99,7 @@ def test_meaning_of_true_and_of_foreign_labels():
     labels = (rng.random((n, 2)) < 0.5).astype(np.float32)
     similarity = rng.normal(size=(n, 1)).astype(np.float32)
     known, kinds, texts = np.ones(n, bool), np.array(["object"]), np.zeros((1, 2))
-    targets = Targets(["m0", "m1"], labels, known, ["o"], kinds, texts, similarity, known)
+    targets = Targets(["m0", "m1"], labels, known, ["o"], kinds, texts, similarity, known, np.zeros(1, int))
     names = [("motion", "m1"), ("motion", "m0"), ("object", "o")]
     z = np.concatenate([labels[:, ::-1] * 2 - 1, similarity * 3 + 1], 1)
     found = meaning(z, names, targets, np.ones(n, bool))
