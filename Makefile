@@ -36,6 +36,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 
 .venv/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv .venv
+	@echo "installing about 2 GB of packages into .venv; pip prints nothing for some minutes"
 	$(INSTALL) -e .
 	touch $@
 

@@ -7,9 +7,10 @@ import math
 import os
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -321,8 +322,24 @@ def init(call: argparse.Namespace) -> int:
         )
     if profile == "small" and not machine.fetched:
         print(f"first: {profiles.FETCH}")
-    print(f"next: snakemake --cores all results/{call.name}/model.pt")
+    if not call.group_pattern and (alike := _shared_beginnings(listing.entries)):
+        print(
+            f"note: names begin alike in several classes ({', '.join(alike[:4])}); if that is a person or place, "
+            f"--group-pattern '^(?P<group>[^_]+)_' keeps each on one side of the split, or test figures measure memory too"
+        )
+    print(f"next: conceptreel plan results/{call.name}; snakemake --cores all results/{call.name}/model.pt")
     return 0
+
+
+def _shared_beginnings(entries: Sequence[Entry]) -> list[str]:
+    """What file names begin with, up to the first `_`, in at least two classes each; nothing unless there are two."""
+    classes: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        name = PurePosixPath(entry.path).name
+        if "_" in name and entry.problem is None:
+            classes[name.partition("_")[0]].update(entry.class_names)
+    alike = sorted(beginning for beginning, found in classes.items() if len(found) > 1)
+    return alike if len(alike) > 1 else []
 
 
 def add_commands(commands: Any) -> None:

@@ -127,6 +127,10 @@ def _planned(
         f"multiply-adds at {costs.GPU_SPEED:.0e} a second: not measured",
         *costs.of_mmpose(section, config.runtime.mmpose, [cost.stage for cost in found]),
     ]
+    lines.append(
+        f"planned is results/{name}/model.pt (DANCE); the jobs of another method: "
+        f"snakemake -n results/{name}/METHOD/model.pt"
+    )
     top1, why = expected
     lines.append(f"expected accuracy: {costs.UNKNOWN if top1 is None else f'top-1 {top1:.3f}'} ({why})")
     return lines

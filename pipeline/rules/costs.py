@@ -352,7 +352,7 @@ def expectation(shipped: Mapping[str, Any] | None, own: Mapping[str, Any]) -> tu
     if others:
         return None, f"the figure that is known is for the settings as shipped, and `{others[0]}` differs here"
     if expects.get("top1") is None:
-        return None, expects.get("source") or "nobody has said a figure of this one"
+        return None, expects.get("source") or "no figure is published for this set"
     return expects["top1"], expects["source"]
 
 

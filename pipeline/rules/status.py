@@ -313,9 +313,10 @@ def closing_words(stages: list[StageStatus]) -> str:
     if not left and not unknown:
         return f"{words}; nothing is left to do"
     if all(item.seconds is None for item in stages if item.left_seconds != 0):
-        return f"{words}; time left: unknown, no stage has run yet"
+        run = any(item.seconds is not None for item in stages)
+        return f"{words}; time left: unknown, {'none of the stages that are left' if run else 'no stage'} has run yet"
     without = f", not counting {', '.join(unknown)}, whose time is unknown" if unknown else ""
-    return f"{words}; about {duration(left)} left at this pace{without}"
+    return f"{words}; {'at least' if unknown else 'about'} {duration(left)} left at this pace{without}"
 
 
 def lost_words(stages: list[StageStatus]) -> list[str]:

@@ -12,7 +12,8 @@ import yaml
 
 from pipeline.cli import main
 from pipeline.config import load
-from pipeline.data.commands import InitError, insert_section
+from pipeline.data.commands import InitError, _shared_beginnings, insert_section
+from pipeline.data.entries import Entry
 from pipeline.data.isolated import Decoder
 from pipeline.inspection import profiles
 from pipeline.inspection.profiles import Machine, proposed
@@ -67,7 +68,7 @@ def test_init_adds_a_section_and_leaves_the_rest_as_it_is(videos, capsys):
     assert code == 0
     assert "10 videos of 2 classes: 6 train, 2 val, 2 test" in out
     assert "problem" not in out and "note" not in out
-    assert "next: snakemake --cores all results/my_set/model.pt" in out
+    assert "next: conceptreel plan results/my_set; snakemake --cores all results/my_set/model.pt" in out
     after = Path("config.yaml").read_text()
     for line in before.splitlines():
         assert line in after.splitlines()
@@ -80,7 +81,7 @@ def test_init_adds_a_section_and_leaves_the_rest_as_it_is(videos, capsys):
     assert "profile: small (there is no GPU; --profile names another one)" in out
     assert out.splitlines()[-2:] == [
         "first: conceptreel fetch small",
-        "next: snakemake --cores all results/my_set/model.pt",
+        "next: conceptreel plan results/my_set; snakemake --cores all results/my_set/model.pt",
     ]
     code, out, _ = call(capsys, "check", "my_set", "--classes")
     assert code == 0 and "complete" in out and "  sit down      3 train      1 val      1 test" in out
@@ -282,3 +283,13 @@ def test_the_cache_of_the_hub_is_looked_into_before_the_hub(hub_cache):
         (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
         (folder / "snapshots" / ("0" * 40) / "model.safetensors").write_bytes(b"")
     assert profiles._hub(models) == "cached"
+
+
+def test_names_that_begin_alike_in_several_classes_are_told():
+    def entry(path, name):
+        return Entry(path, path, (0,), (name,), "train", "train")
+
+    same = [entry(f"{action}/{who}_{action}.avi", action) for action in ("run", "jump") for who in ("ann", "bob")]
+    assert _shared_beginnings(same) == ["ann", "bob"]
+    assert _shared_beginnings([entry(f"{a}/v_{a}_{i}.avi", a) for a in ("run", "jump") for i in range(3)]) == []
+    assert _shared_beginnings([entry(f"{a}/{a}_{i}.avi", a) for a in ("run", "jump") for i in range(3)]) == []
