@@ -325,7 +325,8 @@ def init(call: argparse.Namespace) -> int:
     if not call.group_pattern and (alike := _shared_beginnings(listing.entries)):
         print(
             f"note: names begin alike in several classes ({', '.join(alike[:4])}); if that is a person or place, "
-            f"--group-pattern '^(?P<group>[^_]+)_' keeps each on one side of the split, or test figures measure memory too"
+            f"--group-pattern '^(?P<group>[^_]+)_' keeps each on one side of the split; otherwise test figures measure "
+            f"memory too"
         )
     print(f"next: conceptreel plan results/{call.name}; snakemake --cores all results/{call.name}/model.pt")
     return 0
