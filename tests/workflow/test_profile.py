@@ -107,10 +107,10 @@ def test_the_profile_of_the_guide_sends_every_job_that_asks_for_a_gpu_to_its_par
 
 
 def test_every_resubmission_asks_for_twice_the_memory_and_time(snakemake):
-    done, calls = snakemake("--slurm-no-account", "results/ucf101/data/index.parquet")
+    done, calls = snakemake("--slurm-no-account", "results/demo/data/index.parquet")
     assert done.returncode != 0
     asked = [(int(re.search(r"--mem (\d+)", call)[1]), int(re.search(r"-t (\d+)", call)[1])) for call in calls]
-    assert asked == [(2000, 20), (4000, 40), (8000, 80)]
+    assert asked == [(2000, 60), (4000, 120), (8000, 240)]
 
 
 def array_size(call: str) -> int:
@@ -167,7 +167,7 @@ def test_account_and_partition_are_left_to_the_site(project, snakemake):
     # A table of default resources in a profile would replace the one that the site or the user gives.
     assert "default-resources" not in yaml.safe_load((project / PROFILE / "config.yaml").read_text())
     site = ["--default-resources", "slurm_account=ours", "slurm_partition=long"]
-    _, calls = snakemake("--retries", "0", *site, "--", "results/ucf101/data/index.parquet")
+    _, calls = snakemake("--retries", "0", *site, "--", "results/demo/data/index.parquet")
     (call,) = calls
     assert re.search(r"-A '?ours'?", call) and re.search(r"-p '?long'?", call)
 

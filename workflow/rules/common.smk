@@ -54,7 +54,10 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 if workflow.is_main_process:
     for name in CONFIG.datasets.sound():
         if Path("results", name).is_dir():
-            copied = times.settle(CONFIG.datasets[name], Path("results"), workflow.output_settings.dryrun)
+            try:
+                copied = times.settle(CONFIG.datasets[name], Path("results"), workflow.output_settings.dryrun)
+            except ConfigError:  # in a file of its own; said where the data set is asked for
+                continue
             if copied:
                 print(copied, file=sys.stderr)
 
