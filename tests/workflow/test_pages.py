@@ -32,7 +32,7 @@ COMMAND = re.compile(r"(conceptreel|snakemake)( |$)")
 # What names in pages stand for, in a folder with the small run.
 STANDS_FOR = (
     (r"results/demo_read", "results/small"),
-    (r"results/(demo|mine|ucf101|graphs_demo)(?=[/ ]|$)", "results/small"),
+    (r"results/(demo|mine|my_set|ucf101|graphs_demo)(?=[/ ]|$)", "results/small"),
     (r"\b000-of-001\b", "000-of-003"),
     (r"\bMODEL\b", "results/small/model.pt"),
     (r"\bINPUT\b", "ball_lift_test_000"),
@@ -58,13 +58,15 @@ NOT_RUN = (
     (r"conceptreel (intervene|couplings) |results/(breakfast|coin|interventions)", "needs PCMCI; tests/methods/pcmci"),
     (r"conceptreel disentangle ", "needs ProDA; tests/workflow/test_graphs.py has a small run"),
     (r"conceptreel .*(transfer|synta_mini)", "needs Syn-TA; tests/workflow/test_transfer.py has a small run"),
+    (r"conceptreel explore (?!.*--export)", "serves until it is stopped; tests/explorer starts it"),
+    (r"conceptreel animate .*weizmann", "needs Weizmann; tests/methods/dance/explain/test_animation.py draws"),
     (r"conceptreel inspect .*ball_lift_tran_000", "shows a mistake; tests/inspection/test_inspect.py has it"),
 )
 # Exit codes that say something else than a failure.
 TELLING = {"diff": (0, 1), "stale": (0, 1)}
 # What is not asked of Snakemake here.
 NOT_PLANNED = (
-    (r"^snakemake (-p|--report|--lint|--configfile|--config data_root=/my/data)$", "names an option, no target"),
+    (r"^snakemake (-n|-p|--report|--lint|--configfile|--config data_root=/my/data)$", "names an option, no target"),
     (r"results/demo/toy/", "needs the method that CONTRIBUTING adds; tests/workflow/test_method.py adds it"),
 )
 
@@ -126,20 +128,32 @@ def place(finished, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def curated(place, tmp_path_factory) -> Path:
+    """The same for commands that change a run, which follow each other."""
+    folder = tmp_path_factory.mktemp("curated") / "run"
+    shutil.copytree(place, folder, symlinks=True)
+    return folder
+
+
 @pytest.mark.parametrize("command", CALLS)
-def test_a_command_of_a_page_runs(command, place, monkeypatch, capsys, tmp_path):
+def test_a_command_of_a_page_runs(command, place, curated, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(place)
     why = reason_not_to(command, NOT_RUN)
     arguments = shlex.split(command)[1:] if why else standing_for(command)
     call = parser().parse_args([argument.partition("|")[0] for argument in arguments])
     if why:
         if arguments[0] == "ablate":
-            section = dataset(load(PROJECT / "config.yaml"), call.results.name)
+            name = "demo" if call.results.name == "my_set" else call.results.name
+            section = dataset(load(PROJECT / "config.yaml"), name)
             assert set(call.table) <= {"all", *comparisons_of(call.method).tables(section)}, SHOWN[command]
         return
-    if getattr(call, "out", None) or getattr(call, "save", None):  # several pages may name the same place
-        option = "--out" if getattr(call, "out", None) else "--save"
-        at = arguments.index(option) + 1
+    if arguments[0] == "curate":
+        monkeypatch.chdir(curated)
+    for option in ("out", "save", "export"):  # several pages may name the same place
+        if not getattr(call, option, None):
+            continue
+        at = arguments.index(f"--{option}") + 1
         arguments[at] = str(tmp_path / arguments[at].strip("/").replace("/", "_"))
     code = main(arguments)
     captured = capsys.readouterr()
