@@ -49,7 +49,9 @@ def log(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("quiet", [set(), {Quietness.RULES}, {Quietness.RULES, Quietness.PROGRESS}], ids=str)
+@pytest.mark.parametrize(
+    "quiet", [set(), {Quietness.RULES}, {Quietness.RULES, Quietness.PROGRESS}], ids=["never", "rules", "progress"]
+)
 def test_a_failed_job_is_one_line_however_quiet(log, quiet):
     """Its error stands there where the job itself has not printed it, as on a cluster."""
     told = shown(ShortMessages(on_cluster=True), quiet, "Error in rule poses", **failure(log))
