@@ -32,7 +32,10 @@ COMMAND = re.compile(r"(conceptreel|snakemake)( |$)")
 # What names in pages stand for, in a folder with the small run.
 STANDS_FOR = (
     (r"results/demo_read", "results/small"),
-    (r"results/(demo|mine|my_set|ucf101|graphs_demo)(?=[/ ]|$)", "results/small"),
+    (r"results/(demo|mine|my_set|ucf101|graphs_demo|weizmann_small_without_ira)(?=[/ ]|$)", "results/small"),
+    (r"\bjack__ira_jack\b", "ball_lift_test_000"),
+    # The explorer serves until it is stopped; what it would serve is written instead.
+    (r"^conceptreel explore (\S+)$", r"conceptreel explore \1 --export site/"),
     (r"\b000-of-001\b", "000-of-003"),
     (r"\bMODEL\b", "results/small/model.pt"),
     (r"\bINPUT\b", "ball_lift_test_000"),
@@ -58,8 +61,7 @@ NOT_RUN = (
     (r"conceptreel (intervene|couplings) |results/(breakfast|coin|interventions)", "needs PCMCI; tests/methods/pcmci"),
     (r"conceptreel disentangle ", "needs ProDA; tests/workflow/test_graphs.py has a small run"),
     (r"conceptreel .*(transfer|synta_mini)", "needs Syn-TA; tests/workflow/test_transfer.py has a small run"),
-    (r"conceptreel explore (?!.*--export)", "serves until it is stopped; tests/explorer starts it"),
-    (r"conceptreel animate .*weizmann", "needs Weizmann; tests/methods/dance/explain/test_animation.py draws"),
+    (r"conceptreel explore .*/proda$", "needs ProDA; tests/explorer/test_figures.py has its rows"),
     (r"conceptreel inspect .*ball_lift_tran_000", "shows a mistake; tests/inspection/test_inspect.py has it"),
 )
 # Exit codes that say something else than a failure.
