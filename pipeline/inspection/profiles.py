@@ -173,7 +173,7 @@ def described(profile: str, section: Dataset, counts: costs.Counts, machine: Mac
     total, needed = costs.totals(found), costs.downloads(section, [cost.stage for cost in found])
     least = "" if total["complete"] else "at least "
     if profile == "small":
-        download = "40 MB, here already" if machine.fetched else f"40 MB by `{FETCH}`, once"
+        download = "none, they are here" if machine.fetched else f"162 MB by `{FETCH}`, once, of which 40 MB are kept"
     else:
         size = sum(known.megabytes for known in needed.values() if known)
         download = f"{costs.space(size)} to download" if machine.hub != "cached" else "downloaded already"

@@ -120,7 +120,7 @@ def _planned(
     ]
     lines.append(f"downloads: {', '.join(sizes) or 'none'}")
     if any(model.startswith("small/") for model in needed):
-        lines.append("encoders of `conceptreel fetch small`: 40 MB, once")
+        lines.append("encoders of `conceptreel fetch small`: 162 MB, once, of which 40 MB are kept")
     lines += [
         "rates: `bench/` are those of bench/rates.py and bench/datasets.py on one core of an AMD EPYC, or of a network "
         "of yours when it was converted; others are those of earlier runs here. `assumed` hours of a GPU are "

@@ -121,3 +121,17 @@ def test_an_exported_folder_shows_what_was_said(page):
     run = open_run(page.folder, METHODS["dance"])
     about = json.loads(run.read("data/explore.json", live=False))
     assert about["concepts"][3]["label"] == "the sea" and about["curation"]["concepts"]
+
+
+def test_damaged_motion_concepts_are_told_and_not_taken_for_a_model_without_a_run(page):
+    path = page.folder / "motion" / "motion_concepts.zarr.zip"
+    path.write_bytes(path.read_bytes()[:100])
+    about = page.about
+    assert about["curation"] is None and any("motion_concepts" in line for line in about["figures"]["warnings"])
+    answer = page.client.get("/api/state", headers=HEADERS)
+    assert answer.status_code == 400 and "motion_concepts" in answer.json()["error"]
+
+
+def test_a_model_without_a_run_has_nothing_to_curate(page):
+    shutil.rmtree(page.folder / "bottleneck")
+    assert page.client.get("/api/state", headers=HEADERS).json()["curation"] is None

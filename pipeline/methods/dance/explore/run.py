@@ -96,7 +96,7 @@ class Run:
         problems = []
         try:
             curation = self._curation()
-        except ConfigError as error:
+        except (ArtifactError, ConfigError) as error:
             curation = None
             problems.append(str(error))
         rows = curated.of_model(core, curation["concepts"]) if curation else {}
@@ -205,10 +205,7 @@ class Run:
         """What people have said of the concepts; None for a model that was imported, or copied without its run."""
         from pipeline.methods.dance.explore import curated
 
-        try:
-            return curated.state(self.folder)
-        except ArtifactError:
-            return None
+        return curated.state(self.folder) if (self.folder / "bottleneck").is_dir() else None
 
     def _curate(self, told: Any) -> dict[str, Any]:
         from pipeline.methods.dance.explore.curated import curate
